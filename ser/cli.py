@@ -1,0 +1,89 @@
+"""Glue between a verb and the shell: exit codes, log lines, progress."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from tqdm import tqdm
+
+from ser.errors import SerError, UsageError
+
+T = TypeVar("T")
+log = logging.getLogger("ser")
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose help is the verb's module docstring."""
+
+    def __init__(self, doc: str | None, prog: str) -> None:
+        """``doc`` is the module docstring, ``prog`` the verb's name."""
+        super().__init__(
+            prog=f"ser {prog}",
+            description=doc,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+
+def existing_dir(text: str) -> Path:
+    """An argument that must be a folder."""
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is no folder")
+    return path
+
+
+def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> NoReturn:
+    """Run a verb and exit: 0 done, 1 a mistake in the input (one line), 2 wrong usage, 128+n signal n.
+
+    A bug keeps its traceback.
+    """
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+    )
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = main(argv)
+        sys.stdout.flush()
+    except SerError as error:
+        hint = " (try --help)" if isinstance(error, UsageError) else ""
+        print(f"ser: error: {error}{hint}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        print("ser: stopped (interrupt); run the same command again to go on", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code)
+
+
+def _terminated(_signum: int, _frame: object) -> NoReturn:
+    print("ser: stopped (SIGTERM); run the same command again to go on", file=sys.stderr)
+    raise SystemExit(143)
+
+
+def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+    """Go through ``items``, showing a bar on a terminal and a line every half minute in a log."""
+    terminal = sys.stderr.isatty()
+    yield from tqdm(
+        items,
+        desc=what,
+        total=total,
+        file=sys.stderr,
+        leave=False,
+        dynamic_ncols=terminal,
+        ascii=not terminal,
+        mininterval=0.2 if terminal else 30.0,
+        delay=0.5 if terminal else 30.0,
+    )

@@ -1,0 +1,205 @@
+"""Settings: YAML files read into frozen dataclasses, every key named exactly once.
+
+A settings class has no default values, so that a value stands in one place, the YAML file; a missing,
+unknown or mistyped key is an error that names the nearest one.  ``--set a.b=value`` (YAML syntax) is
+the only override.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from ser.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def load(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
+    """Read a settings file.
+
+    Args:
+        cls: the dataclass it must fit.
+        path: a YAML file.
+        overrides: ``"a.b=value"``, the value in YAML syntax; later ones win.
+
+    Raises:
+        ConfigError: no such file, no YAML, a key that is missing, unknown or of another type.
+    """
+    tree = read_yaml(path)
+    for override in overrides:
+        _apply(tree, override)
+    return build(cls, tree, str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Parse a YAML file whose top is a mapping."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file; name an existing settings file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); name a YAML file") from error
+    try:
+        tree = yaml.load(text, Loader=_UniqueKeys)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{path}:{line}: not YAML ({error.problem}); correct the line") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML ({error}); correct the file") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: must hold '<key>: <value>' lines, got {tree!r}; correct the file")
+    return tree
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML's safe loader, refusing a key that stands twice in one mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                continue  # refused below
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    name, sign, text = override.partition("=")
+    if not sign or not name:
+        raise ConfigError(f"--set {override}: expected <key>=<value>, such as optim.lr=5.0e-5")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not YAML; quote it") from error
+    *parents, leaf = name.split(".")
+    for parent in parents:
+        child = tree.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {override}: {parent} has no keys of its own; correct the key")
+        tree = child
+    tree[leaf] = value
+
+
+def build(cls: type[T], tree: Any, source: str, prefix: str = "") -> T:
+    """Make the dataclass ``cls`` from a parsed mapping; ``source`` and ``prefix`` say where it stood.
+
+    Raises:
+        ConfigError: a key is missing, unknown or of another type, or ``__post_init__`` refuses a value.
+    """
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f"{source}: {prefix.rstrip('.')} must be a mapping, got {tree!r}; correct it")
+    hints = get_type_hints(cls)
+    names = list(hints)
+    for key in tree:
+        if key not in names:
+            near = difflib.get_close_matches(str(key), names, n=1)
+            meant = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(names)}"
+            raise ConfigError(f"{source}: unknown key {prefix}{key}; {meant}")
+    for name in names:
+        if name not in tree:
+            raise ConfigError(f"{source}: missing key {prefix}{name}; add it ({describe(hints[name])})")
+    values = {name: _value(hints[name], tree[name], source, prefix + name) for name in names}
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise ConfigError(f"{source}: {prefix}{error}; correct it") from error
+
+
+def _value(kind: Any, value: Any, source: str, key: str) -> Any:
+    """``value`` as a ``kind``; lists become tuples, whole numbers become floats where one is wanted."""
+    origin, args = get_origin(kind), get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return build(kind, value, source, f"{key}.")
+    if origin in (Union, types.UnionType):
+        return _optional(args, value, source, key)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_value(args[0], item, source, f"{key}[{i}]") for i, item in enumerate(value))
+    if origin is dict and isinstance(value, dict):
+        return {
+            _value(args[0], name, source, f"{key} (its key {name!r})"): _value(
+                args[1], item, source, f"{key}.{name}"
+            )
+            for name, item in value.items()
+        }
+    if origin is Literal and value in args and type(value) is not bool:
+        return value
+    if kind is float and type(value) is int:
+        return float(value)
+    if isinstance(kind, type) and origin is None and type(value) is kind:
+        return value
+    raise ConfigError(
+        f"{source}: {key} must be {describe(kind)}, got {value!r}{_hint(kind, value)}; correct it"
+    )
+
+
+def _optional(kinds: Sequence[Any], value: Any, source: str, key: str) -> Any:
+    """``value`` as the first of several kinds that it fits."""
+    if value is None and type(None) in kinds:
+        return None
+    *others, last = [kind for kind in kinds if kind is not type(None)]
+    for kind in others:
+        try:
+            return _value(kind, value, source, key)
+        except ConfigError:
+            continue
+    return _value(last, value, source, key)
+
+
+def _hint(kind: Any, value: Any) -> str:
+    """What YAML may have misread."""
+    if kind is float and isinstance(value, str):
+        return " (YAML wants 1.0e-4, not 1e-4)"
+    if isinstance(value, bool):
+        return " (YAML reads a bare on, off, yes or no as true or false; quote it)"
+    return ""
+
+
+def describe(kind: Any) -> str:
+    """A type in words.
+
+    >>> describe(tuple[int, ...]), describe(Literal["a", "b"]), describe(float | None)
+    ('a list of a whole number', 'one of a, b', 'a number or null')
+    """
+    simple = {
+        float: "a number",
+        int: "a whole number",
+        str: "a string",
+        bool: "true or false",
+        type(None): "null",
+    }
+    if kind in simple:
+        return simple[kind]
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, args))}"
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe(arg) for arg in args)
+    if origin is tuple:
+        return f"a list of {describe(args[0])}"
+    return "a mapping"
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A settings object as plain nested mappings and lists, fit for YAML and JSON."""
+    tree: dict[str, Any] = dataclasses.asdict(
+        config, dict_factory=lambda items: {k: list(v) if isinstance(v, tuple) else v for k, v in items}
+    )
+    return tree
+
+
+def dump(tree: Mapping[str, Any]) -> str:
+    """YAML text of nested mappings, in the order of the keys."""
+    text: str = yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True)
+    return text

@@ -1,0 +1,1 @@
+"""Tables, data folders, folds, labels: what lies between the stages."""

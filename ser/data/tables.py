@@ -1,0 +1,332 @@
+"""Tables: the only module that knows Kaldi's text tables, ark and scp.
+
+A text table has one ``<key> <value>`` line per entry: UTF-8, LF, sorted in byte order, no key
+twice.  A reader takes what is right and says for everything else which line is wrong and what to do.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import kaldiio
+import numpy as np
+import numpy.typing as npt
+from kaldiio.matio import read_kaldi
+
+from ser.data.files import whole_file
+from ser.errors import DataError, all_of
+
+V = TypeVar("V")
+Floats = npt.NDArray[np.float32]
+
+_SAFE_KEY = re.compile(r"[\w.@%+=:,-]+", re.ASCII)
+# names of --compress -> kaldiio's compression_method; 1 is Kaldi's own choice, CM, or CM2 up to 8 frames
+COMPRESSION = {"none": None, "CM": 1, "CM2": 3}
+
+
+def check_key(key: str, where: str) -> str:
+    """Give ``key`` back if it can be a file name and a shell word as it is.
+
+    Raises:
+        DataError: it holds anything but letters, digits and ``_ . @ % + = : , -``.
+    """
+    if not _SAFE_KEY.fullmatch(key):
+        raise DataError(
+            f"{where}: the id {key!r} has characters other than letters, digits and _.@%+=:,-; "
+            "rename it where the corpus is prepared"
+        )
+    return key
+
+
+def read_table(path: Path, *, made_by: str = "") -> dict[str, str]:
+    """Read a ``<key> <value>`` table.
+
+    Args:
+        path: the table.
+        made_by: what makes it, named when it is missing (``"stage 0"``).
+
+    Returns:
+        key -> rest of its line, in file order, which is byte order.
+
+    Raises:
+        DataError: missing, empty, not UTF-8, a byte order mark, CR line ends, no newline at the end, a
+            line without a value, an odd id, an unsorted or repeated key; all problems at once.
+    """
+    return _entries(_lines(path, made_by), path)
+
+
+def _lines(path: Path, made_by: str) -> list[str]:
+    remedy = f"run {made_by}" if made_by else "make it, or name another"
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; {remedy}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
+    if not raw:
+        raise DataError(f"{path}: is empty; {remedy}")
+    if raw.startswith(b"\xef\xbb\xbf"):
+        raise DataError(f"{path}:1: starts with a UTF-8 byte order mark; save it without one")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        number = raw.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}:{number}: is not UTF-8; convert it with iconv") from error
+    if "\r" in text:
+        number = text.count("\n", 0, text.index("\r")) + 1
+        raise DataError(f"{path}:{number}: has a carriage return; convert it with dos2unix")
+    lines = text.split("\n")
+    if lines.pop():
+        raise DataError(
+            f"{path}:{len(lines) + 1}: the last line has no newline, the file may be cut short; "
+            "make it again, or add the newline"
+        )
+    return lines
+
+
+def _entries(lines: list[str], path: Path) -> dict[str, str]:
+    table: dict[str, str] = {}
+    problems: list[str] = []
+    last = ""
+    for number, line in enumerate(lines, 1):
+        key, _, value = line.partition(" ")
+        value = value.strip()
+        if not key or not value:
+            problems.append(f"{path}:{number}: expected '<key> <value>', got {line!r}; correct the line")
+            continue
+        if not _SAFE_KEY.fullmatch(key):
+            try:
+                check_key(key, f"{path}:{number}")
+            except DataError as error:
+                problems.append(str(error))
+            continue
+        if key in table:
+            problems.append(f"{path}:{number}: the key {key!r} stands here twice; keep one of them")
+        elif key < last:
+            problems.append(
+                f"{path}:{number}: {key!r} comes after {last!r}, the table is not in byte order; "
+                f"sort it with: LC_ALL=C sort -o {path} {path}"
+            )
+        last = max(last, key)
+        table[key] = value
+    if problems:
+        raise all_of(problems)
+    return table
+
+
+def write_table(path: Path, table: Mapping[str, object]) -> None:
+    """Write a table, sorted by key in byte order; it appears whole or not at all."""
+    with whole_file(path) as stream:
+        # ids are ASCII, so Python's order of strings is the byte order
+        stream.writelines(f"{key} {table[key]}\n" for key in sorted(table))
+
+
+def convert(table: Mapping[str, str], path: Path, parse: Callable[[str], V], what: str) -> dict[str, V]:
+    """Parse every value of a table that was read from ``path``.
+
+    Raises:
+        DataError: ``parse`` raised ValueError; the message says ``what`` was expected.
+    """
+    values: dict[str, V] = {}
+    problems: list[str] = []
+    for number, (key, text) in enumerate(table.items(), 1):
+        try:
+            values[key] = parse(text)
+        except ValueError:
+            problems.append(
+                f"{path}:{number}: expected '<key> {what}', got {key + ' ' + text!r}; correct the line"
+            )
+    if problems:
+        raise all_of(problems)
+    return values
+
+
+def positive_int(text: str) -> int:
+    """A whole number above 0; anything else is a ValueError."""
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
+
+
+def positive_float(text: str) -> float:
+    """A finite number above 0; anything else is a ValueError."""
+    number = float(text)
+    if not math.isfinite(number) or number <= 0:
+        raise ValueError(text)
+    return number
+
+
+def same_keys(
+    first: Collection[str], first_name: object, second: Collection[str], second_name: object
+) -> None:
+    """Make sure that two tables are about the same entries.
+
+    Raises:
+        DataError: they are not; up to three keys of each side are named.
+    """
+    one, two = set(first), set(second)
+    if one == two:
+        return
+    sides = [
+        f"{len(keys)} only in {name} ({', '.join(sorted(keys)[:3])}{', ...' if len(keys) > 3 else ''})"
+        for keys, name in ((one - two, first_name), (two - one, second_name))
+        if keys
+    ]
+    raise DataError(
+        f"{first_name}: its keys are not those of {second_name}: {', '.join(sides)}; "
+        "run the stage that makes the older of the two again"
+    )
+
+
+# ---------------------------------------------------------------------------------------------- archives
+
+
+class ArkWriter:
+    """Write matrices or vectors as one ark with its scp; both appear whole when the block ends without error.
+
+    Entries must come in byte order of their keys.  The scp names the ark by absolute path, as Kaldi's do.
+    """
+
+    def __init__(self, stem: Path, compress: str = "none") -> None:
+        """``stem`` is the path without suffix, ``compress`` none, CM (a byte a value) or CM2 (two)."""
+        if compress not in COMPRESSION:
+            raise DataError(f"--compress {compress}: unknown; take one of {', '.join(COMPRESSION)}")
+        self._ark, self._scp = stem.with_name(stem.name + ".ark"), stem.with_name(stem.name + ".scp")
+        self._compress = compress
+        self._offsets: dict[str, str] = {}
+
+    def __enter__(self) -> ArkWriter:
+        self._file = whole_file(self._ark, "wb")
+        self._stream = self._file.__enter__()
+        return self
+
+    def write(self, key: str, value: npt.NDArray[Any]) -> None:
+        """Append one matrix (T, F) or vector (N,); float32, or float64 for statistics.
+
+        Raises:
+            DataError: it holds NaN or infinity, or is empty.
+        """
+        if value.size == 0 or not np.isfinite(value).all():
+            raise DataError(f"{self._ark}: {key}: empty, NaN or infinite values cannot be written")
+        offset = self._stream.tell() + len(key) + 1  # of the object behind "<key> "
+        method = COMPRESSION[self._compress] if value.ndim == 2 else None
+        kaldiio.save_ark(self._stream, {key: value}, compression_method=method)
+        self._offsets[key] = f"{self._ark.resolve()}:{offset}"
+
+    def __exit__(self, *exc: Any) -> None:
+        self._file.__exit__(*exc)
+        if exc[0] is None:
+            write_table(self._scp, self._offsets)
+
+
+class ArkReader:
+    """Random access to the matrices and vectors that an scp names; closes its files when it goes.
+
+    Only Kaldi's own binary and text objects are read: kaldiio's pickled blocks would run code.
+    """
+
+    def __init__(self, scp: Path, *, made_by: str = "") -> None:
+        """Read the scp itself; ``made_by`` is what makes it, named when it is missing."""
+        self._files: dict[str, IO[bytes]] = {}
+        self.path = scp
+        self.places = read_table(scp, made_by=made_by)
+        self._made_by = made_by or "the stage that makes it"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_files": {}}
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its files; a later read opens them again."""
+        while self._files:
+            self._files.popitem()[1].close()
+
+    def read(self, key: str, num_rows: int | None = None, num_columns: int | None = None) -> Floats:
+        """The object of ``key``: (T, F) or (N,), float32 (float64 where the archive holds that).
+
+        Raises:
+            DataError: the ark is gone, truncated, of another size than ``num_rows`` or ``num_columns``
+                say, or holds something else.
+        """
+        place = self.places[key]
+        ark, offset, span = _split_place(place)
+        try:
+            value = self._read_at(ark, offset)
+        except FileNotFoundError as error:
+            raise self._fault(key, f"{ark}: no such file") from error
+        except (
+            ValueError,
+            AssertionError,
+            OSError,
+            RuntimeError,
+            struct.error,
+            IndexError,
+            EOFError,
+        ) as error:
+            raise self._fault(key, f"{place}: cut short or not a Kaldi archive") from error
+        if span is not None:
+            value = value[span]
+        if num_rows is not None and len(value) != num_rows:
+            raise self._fault(key, f"{place}: has {len(value)} frames, utt2num_frames says {num_rows}")
+        if num_columns is not None and value.shape[-1] != num_columns:
+            raise self._fault(key, f"{place}: has {value.shape[-1]} values a frame, expected {num_columns}")
+        return value
+
+    def _read_at(self, ark: str, offset: int) -> Floats:
+        if ark not in self._files:
+            if len(self._files) >= 64:
+                self._files.pop(next(iter(self._files))).close()
+            self._files[ark] = open(ark, "rb")  # noqa: SIM115  (kept open for the next entry)
+        stream = self._files[ark]
+        stream.seek(offset)
+        head = stream.read(2)
+        if head != b"\0B" and not head.lstrip().startswith(b"["):
+            raise ValueError("not a Kaldi object")
+        stream.seek(offset)
+        value = read_kaldi(stream)
+        if not isinstance(value, np.ndarray) or value.size == 0:
+            raise ValueError("no matrix")
+        return value
+
+    def _fault(self, key: str, what: str) -> DataError:
+        return DataError(f"{self.path}: {key}: {what}; run {self._made_by} again")
+
+
+def _split_place(place: str) -> tuple[str, int, slice | None]:
+    """``path:offset[first:last]``, as in an scp, with Kaldi's inclusive row range."""
+    match = re.fullmatch(r"(.+?)(?::(\d+))?(?:\[(\d+):(\d+)\])?", place)
+    assert match is not None
+    ark, offset, first, last = match.groups()
+    span = slice(int(first), int(last) + 1) if first else None
+    return ark, int(offset or 0), span
+
+
+def read_vectors(path: Path, length: int | None = None, *, made_by: str = "") -> dict[str, list[float]]:
+    """Read Kaldi text vectors, ``<key>  [ a b c ]`` a line.
+
+    Raises:
+        DataError: as :func:`read_table`, or a value that is no finite number, or another ``length``.
+    """
+
+    def parse(text: str) -> list[float]:
+        if not (text.startswith("[") and text.endswith("]")):
+            raise ValueError(text)
+        vector = [float(part) for part in text[1:-1].split()]
+        if not all(map(math.isfinite, vector)) or (length is not None and len(vector) != length):
+            raise ValueError(text)
+        return vector
+
+    size = "" if length is None else f"{length} "
+    return convert(read_table(path, made_by=made_by), path, parse, f"[ {size}numbers ]")
+
+
+def write_vectors(path: Path, vectors: Mapping[str, Iterable[float]]) -> None:
+    """Write Kaldi text vectors; values are written so that they read back exactly."""
+    write_table(path, {key: f" [ {' '.join(repr(float(x)) for x in row)} ]" for key, row in vectors.items()})

@@ -1,0 +1,73 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    """The checkout."""
+    return REPO
+
+
+@pytest.fixture(scope="session")
+def emodb() -> Path:
+    """The EMO-DB subset: the folder that SER_EMODB names, or ../shared/corpora/emodb beside the checkout."""
+    path = Path(os.environ.get("SER_EMODB", REPO.parent / "shared" / "corpora" / "emodb"))
+    if not path.is_dir():
+        message = f"EMO-DB is not at {path}; set SER_EMODB to its folder"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return path.resolve()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network() -> Iterator[None]:
+    """Refuse every connection that leaves this machine."""
+
+    def guarded(connect: Callable[..., object]) -> Callable[..., object]:
+        def refuse(self: socket.socket, address: object) -> object:
+            local = isinstance(address, tuple) and address[0] in LOCAL_HOSTS
+            if self.family != socket.AF_UNIX and not local:
+                raise RuntimeError(f"a test must not use the network: {address}")
+            return connect(self, address)
+
+        return refuse
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded(socket.socket.connect))
+        patch.setattr(socket.socket, "connect_ex", guarded(socket.socket.connect_ex))
+        yield
+
+
+@pytest.fixture
+def run_verb() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``python -m ser.<verb> <arguments>`` as a user does; its exit code and what it printed."""
+
+    def run(verb: str, *args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join(filter(None, [str(REPO), os.environ.get("PYTHONPATH")]))
+        return subprocess.run(
+            [sys.executable, "-m", f"ser.{verb}", *map(str, args)],
+            env={**os.environ, "PYTHONPATH": path, "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"},
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+
+    return run

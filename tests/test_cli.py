@@ -1,0 +1,131 @@
+"""A verb's way out: exit codes, one line for a mistake, a traceback for a bug."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from ser import cli
+
+VERB = """
+import sys, time
+from ser import cli, errors
+parser = cli.Parser("What it does.\\n\\n    an example", "verb")
+parser.add_argument("what", type=lambda text: eval(text), metavar="what")
+def main(argv=None):
+    what = parser.parse_args(argv).what
+    if isinstance(what, BaseException):
+        raise what
+    if what == "wait":
+        print("ready", flush=True)
+        time.sleep(60)
+    if what == "flood":
+        for i in range(100000):
+            print("a line that nobody reads")
+    print("result")
+    cli.log.info("a message")
+    return 0
+cli.run(main)
+"""
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", VERB, *words], capture_output=True, text=True, check=False)
+
+
+def test_done() -> None:
+    done = run("1")
+    assert (done.returncode, done.stdout) == (0, "result\n")
+    date, _, message = done.stderr.partition(" ")
+    assert message == "a message\n"
+    assert len(date) == len("2026-01-31T12:00:00")
+
+
+@pytest.mark.parametrize(
+    ("mistake", "code", "message"),
+    [
+        ("errors.DataError('a:1: bad; do')", 1, "ser: error: a:1: bad; do\n"),
+        ("errors.StaleError('a: old; do')", 1, "ser: error: a: old; do\n"),
+        ("errors.ConfigError('a: bad; do')", 1, "ser: error: a: bad; do\n"),
+        ("errors.CheckpointError('a: bad; do')", 1, "ser: error: a: bad; do\n"),
+        ("errors.all_of(['a:1: x', 'a:2: y'])", 1, "ser: error: a:1: x\na:2: y\n"),
+        ("errors.UsageError('--job 9: no')", 2, "ser: error: --job 9: no (try --help)\n"),
+        ("KeyboardInterrupt()", 130, "ser: stopped (interrupt); run the same command again to go on\n"),
+    ],
+)
+def test_a_mistake_is_one_line(mistake: str, code: int, message: str) -> None:
+    done = run(mistake)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", message)
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    done = run("ZeroDivisionError('division')")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last):\n")
+    assert done.stderr.endswith("ZeroDivisionError: division\n")
+
+
+def test_wrong_usage_is_exit_2() -> None:
+    for words in ((), ("1", "2"), ("1", "--nope")):
+        done = run(*words)
+        assert done.returncode == 2
+        assert done.stderr.startswith("usage: ser verb [-h] what\nser verb: error: ")
+
+
+def test_help_is_the_docstring_as_it_stands() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    assert "usage: ser verb [-h] what\n\nWhat it does.\n\n    an example\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "message"),
+    [
+        (signal.SIGTERM, 143, "ser: stopped (SIGTERM); run the same command again to go on\n"),
+        (signal.SIGINT, 130, "ser: stopped (interrupt); run the same command again to go on\n"),
+    ],
+)
+def test_a_signal_ends_it_in_one_line(number: signal.Signals, code: int, message: str) -> None:
+    command = [sys.executable, "-c", VERB, "'wait'"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as verb:
+        assert verb.stdout is not None
+        assert verb.stdout.readline() == "ready\n"
+        verb.send_signal(number)
+        out, err = verb.communicate(timeout=20)
+    assert (verb.returncode, out, err) == (code, "", message)
+
+
+def test_a_closed_pipe_is_no_bug() -> None:
+    command = [sys.executable, "-c", VERB, "'flood'"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as verb:
+        assert verb.stdout is not None
+        assert verb.stderr is not None
+        verb.stdout.readline()
+        verb.stdout.close()
+        assert verb.stderr.read() == ""
+        assert verb.wait(timeout=20) == 141
+
+
+def test_progress_gives_everything_and_keeps_quiet_when_short(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(cli.progress(range(5), "x")) == [0, 1, 2, 3, 4]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_argument_that_must_be_a_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("a")
+    parser = cli.Parser("x", "x")
+    parser.add_argument("data", type=cli.existing_dir)
+    assert parser.parse_args([str(folder)]).data == folder
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_args([str(folder / "b")])
+    assert stop.value.code == 2
+
+
+def test_options_cannot_be_shortened() -> None:
+    parser = cli.Parser("x", "x")
+    parser.add_argument("--num-jobs", type=int)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--num", "3"])

@@ -1,0 +1,200 @@
+"""Settings: every key once, every mistake named with the nearest key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import yaml
+
+from ser import config
+from ser.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Optim:
+    lr: float
+    patience: int
+    name: Literal["adam", "sgd"]
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0:
+            raise ValueError(f"lr must be above 0, got {self.lr}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    seed: int
+    flag: bool
+    optim: Optim
+    classes: tuple[str, ...]
+    keep: dict[str, tuple[str, ...]]
+    dropout: float | None
+    test: Literal["each"] | tuple[str, ...]
+    dev: Optim | None
+
+
+GOOD = """\
+seed: 1
+flag: true
+optim: {lr: 1.0e-4, patience: 3, name: adam}
+classes: [ang, hap]
+keep: {style: [improvised]}
+dropout: null
+test: each
+dev: null
+"""
+
+
+def load(folder: Path, text: str = GOOD, *overrides: str) -> Settings:
+    (folder / "c.yaml").write_text(text)
+    return config.load(Settings, folder / "c.yaml", overrides)
+
+
+def refusal(folder: Path, text: str = GOOD, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        load(folder, text, *overrides)
+    return str(error.value).replace(str(folder / "c.yaml"), "c.yaml")
+
+
+def test_a_file_becomes_dataclasses(tmp_path: Path) -> None:
+    settings = load(tmp_path)
+    optim = Optim(1e-4, 3, "adam")
+    assert settings == Settings(
+        1, True, optim, ("ang", "hap"), {"style": ("improvised",)}, None, "each", None
+    )
+    assert hash(settings.optim) == hash(optim)
+
+
+def test_a_whole_number_is_a_number_too(tmp_path: Path) -> None:
+    dropout = load(tmp_path, GOOD, "dropout=1").dropout
+    assert dropout == 1.0
+    assert type(dropout) is float
+
+
+def test_overrides_are_yaml_and_the_last_one_wins(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path, GOOD, "optim.lr=0.5", "optim.lr=5.0e-5", "classes=[a, b, c]", "test=['5']", "flag=false"
+    )
+    assert settings.optim.lr == 5e-5
+    assert settings.classes == ("a", "b", "c")
+    assert settings.test == ("5",)
+    assert settings.flag is False
+
+
+def test_an_override_can_fill_what_was_null(tmp_path: Path) -> None:
+    assert load(tmp_path, GOOD, "dev={lr: 1, patience: 2, name: sgd}").dev == Optim(1.0, 2, "sgd")
+
+
+def test_settings_survive_a_dump(tmp_path: Path) -> None:
+    settings = load(tmp_path)
+    assert load(tmp_path, config.dump(config.to_dict(settings))) == settings
+    assert list(yaml.safe_load(config.dump(config.to_dict(settings)))) == list(yaml.safe_load(GOOD))
+
+
+def swap(old: str, new: str) -> str:
+    assert old in GOOD
+    return GOOD.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + "sed: 1\n", "c.yaml: unknown key sed; did you mean seed?"),
+        (
+            swap("patience: 3", "pateince: 3"),
+            "c.yaml: unknown key optim.pateince; did you mean optim.patience?",
+        ),
+        (
+            GOOD + "xyz: 1\n",
+            "c.yaml: unknown key xyz; known are seed, flag, optim, classes, keep, dropout, test, dev",
+        ),
+        (swap("seed: 1\n", ""), "c.yaml: missing key seed; add it (a whole number)"),
+        (swap(", name: adam", ""), "c.yaml: missing key optim.name; add it (one of adam, sgd)"),
+        (swap("dropout: null\n", ""), "c.yaml: missing key dropout; add it (a number or null)"),
+        (
+            swap("1.0e-4", "1e-4"),
+            "c.yaml: optim.lr must be a number, got '1e-4' (YAML wants 1.0e-4, not 1e-4); correct it",
+        ),
+        (swap("seed: 1", "seed: 1.5"), "c.yaml: seed must be a whole number, got 1.5; correct it"),
+        (swap("seed: 1", "seed: '1'"), "c.yaml: seed must be a whole number, got '1'; correct it"),
+        (
+            swap("seed: 1", "seed: yes"),
+            "c.yaml: seed must be a whole number, got True "
+            "(YAML reads a bare on, off, yes or no as true or false; quote it); correct it",
+        ),
+        (swap("flag: true", "flag: 1"), "c.yaml: flag must be true or false, got 1; correct it"),
+        (swap("seed: 1", "seed:"), "c.yaml: seed must be a whole number, got None; correct it"),
+        (
+            swap("adam", "adamw"),
+            "c.yaml: optim.name must be one of adam, sgd, got 'adamw'; correct it",
+        ),
+        (swap("ang, hap", "ang, 3"), "c.yaml: classes[1] must be a string, got 3; correct it"),
+        (swap("[ang, hap]", "ang"), "c.yaml: classes must be a list of a string, got 'ang'; correct it"),
+        (
+            swap("ang, hap", "on, hap"),
+            "c.yaml: classes[0] must be a string, got True "
+            "(YAML reads a bare on, off, yes or no as true or false; quote it); correct it",
+        ),
+        (
+            swap("[improvised]", "improvised"),
+            "c.yaml: keep.style must be a list of a string, got 'improvised'; correct it",
+        ),
+        (swap("{style: [improvised]}", "[]"), "c.yaml: keep must be a mapping, got []; correct it"),
+        (
+            swap("{lr: 1.0e-4, patience: 3, name: adam}", "3"),
+            "c.yaml: optim must be a mapping, got 3; correct it",
+        ),
+        (swap("1.0e-4", "-1"), "c.yaml: optim.lr must be above 0, got -1.0; correct it"),
+        (GOOD + "seed: 2\n", "c.yaml:9: not YAML (the key 'seed' stands twice); correct the line"),
+        (
+            swap("lr: 1.0e-4", "lr: 1.0e-4, lr: 2.0"),
+            "c.yaml:3: not YAML (the key 'lr' stands twice); correct the line",
+        ),
+        ("[1, 2]\n", "c.yaml: must hold '<key>: <value>' lines, got [1, 2]; correct the file"),
+        ("", "c.yaml: must hold '<key>: <value>' lines, got None; correct the file"),
+        ("a: !!python/object/apply:os.getcwd []\n", None),
+        ("a: [1\n", None),
+        ("a: \x07\n", None),
+        ("? [1]\n: 2\n", "c.yaml:1: not YAML (found unhashable key); correct the line"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named(tmp_path: Path, text: str, message: str | None) -> None:
+    told = refusal(tmp_path, text)
+    if message is None:
+        assert told.startswith("c.yaml:")
+        assert "\n" not in told.strip() or "not YAML" in told
+    else:
+        assert told == message
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed", "--set seed: expected <key>=<value>, such as optim.lr=5.0e-5"),
+        ("=1", "--set =1: expected <key>=<value>, such as optim.lr=5.0e-5"),
+        ("seed.x=1", "--set seed.x=1: seed has no keys of its own; correct the key"),
+        ("optim.lr=[", "--set optim.lr=[: the value is not YAML; quote it"),
+        ("optim.lrr=1", "c.yaml: unknown key optim.lrr; did you mean optim.lr?"),
+        ("optimm.lr=1", "c.yaml: unknown key optimm; did you mean optim?"),
+        (
+            "optim.lr=5e-5",
+            "c.yaml: optim.lr must be a number, got '5e-5' (YAML wants 1.0e-4, not 1e-4); correct it",
+        ),
+    ],
+)
+def test_a_wrong_override_is_named(tmp_path: Path, override: str, message: str) -> None:
+    assert refusal(tmp_path, GOOD, override) == message
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        config.load(Settings, tmp_path / "no.yaml")
+    assert str(error.value) == f"{tmp_path}/no.yaml: no such file; name an existing settings file"
+    with pytest.raises(ConfigError, match="cannot be read"):
+        config.load(Settings, tmp_path)
+    (tmp_path / "c.yaml").write_bytes(b"a: \xff\n")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        config.load(Settings, tmp_path / "c.yaml")

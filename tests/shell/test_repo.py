@@ -1,0 +1,187 @@
+"""What holds for the whole repository: scripts, links, paths, layers, start-up."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+
+# A module may import its own layer and those below. cli (log lines, progress, exit codes) knows errors alone.
+LAYERS: dict[str, set[str]] = {"errors": set(), "config": {"errors"}, "cli": {"errors"}}
+LAYERS["data"] = {"errors", "config", "cli"}
+for _name in ("corpora", "feats", "scoring"):
+    LAYERS[_name] = LAYERS["data"] | {"data"}
+LAYERS["models"] = LAYERS["analysis"] = LAYERS["data"] | {"data", "corpora", "feats", "scoring"}
+LAYERS["learn"] = LAYERS["models"] | {"models", "analysis"}
+VERB_LAYER = set(LAYERS)
+
+# The homes of the outside libraries: top module -> the files that may import it.
+HOMES = {
+    "kaldiio": r"data/tables\.py",
+    "lhotse": r"corpora/.*|feats/fbank\.py|data/manifests\.py",
+    "scipy": r"scoring/significance\.py|feats/audio\.py",
+    "torch": r"(models|learn)/.*|feats/fbank\.py",
+    "matplotlib": r"analysis/.*plots?\.py",
+    "k2": r"analysis/.*align\.py",
+}
+LIGHT = ("score", "fuse", "tabulate", "compare", "make_folds", "pool_folds", "compute_cmvn", "merge_fbank")
+
+
+def tracked() -> list[Path]:
+    """Git's files, and those it would take; outside git all but hidden folders."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    result = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    if result.returncode == 0:
+        return [REPO / line for line in result.stdout.splitlines() if os.path.lexists(REPO / line)]
+    return [path for path in REPO.rglob("*") if not any(p.startswith(".") for p in path.parts)]
+
+
+FILES = tracked()
+REGULAR = [path for path in FILES if path.is_file() and not path.is_symlink()]
+SHELL = [path for path in REGULAR if path.suffix == ".sh"]
+SOURCED = [path for path in SHELL if not path.read_text().startswith("#!")]
+SCRIPTS = [path for path in SHELL if path not in SOURCED]
+MODULES = sorted((REPO / "ser").rglob("*.py"))
+
+
+def name(path: Path) -> str:
+    return path.relative_to(REPO).as_posix()
+
+
+# ---------------------------------------------------------------------------------------------------
+# Shell
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=name)
+def test_script_says_how_it_is_used(script: Path) -> None:
+    first, second, *rest = script.read_text().splitlines()
+    assert first == "#!/usr/bin/env bash"
+    assert second.startswith("# Usage: ")
+    assert script.name in second
+    assert "set -euo pipefail" in rest
+    assert os.access(script, os.X_OK)
+
+
+@pytest.mark.parametrize("script", SOURCED, ids=name)
+def test_sourced_file_says_so(script: Path) -> None:
+    assert script.read_text().startswith("# shellcheck shell=bash\n")
+    assert not os.access(script, os.X_OK)
+    assert not re.search(r"^ *set -", script.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=name)
+def test_help(script: Path, tmp_path: Path) -> None:
+    """--help works for whoever calls a script in the way its place asks for, and leaves nothing behind."""
+    folder = script.parent if script.parent.parent.name == "egs" else REPO
+    result = subprocess.run(
+        ["bash", os.path.relpath(script, folder), "--help"],
+        cwd=folder,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.lower().startswith("usage: ")
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=name)
+def test_unknown_option_is_exit_2(script: Path) -> None:
+    if "parse_options.sh" not in script.read_text():
+        pytest.skip("takes no options")
+    folder = script.parent if script.parent.parent.name == "egs" else REPO
+    command = ["bash", os.path.relpath(script, folder), "--no-such-option", "1"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "error: unknown option '--no-such-option'" in result.stderr
+
+
+# ---------------------------------------------------------------------------------------------------
+# Files
+
+
+@pytest.mark.parametrize("link", [path for path in FILES if path.is_symlink()], ids=name)
+def test_links_resolve_inside_the_repository(link: Path) -> None:
+    assert not os.readlink(link).startswith("/")
+    assert link.resolve().is_relative_to(REPO)
+    assert link.exists()
+
+
+def test_no_path_of_a_machine() -> None:
+    places = [str(REPO), str(Path.home()), sys.prefix]
+    places = [place for place in places if len(Path(place).parts) > 2 and not place.startswith("/usr")]
+    pattern = re.compile(
+        r"(?<![\w./:-])(" + "|".join([*map(re.escape, places), r"/home/\w+", r"/Users/\w+", r"/root"]) + ")/"
+    )
+    found = []
+    for path in REGULAR:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # audio, archives
+        found += [f"{name(path)}: {match[0]}" for match in pattern.finditer(text)]
+    assert found == []
+
+
+def test_files_stay_readable() -> None:
+    lengths = {name(path): len(path.read_text().splitlines()) for path in [*MODULES, *SCRIPTS]}
+    assert {path: lines for path, lines in lengths.items() if lines > 450} == {}
+
+
+# ---------------------------------------------------------------------------------------------------
+# The package
+
+
+def imports(path: Path) -> set[str]:
+    """The modules a file imports, wherever in it: ``torch``, ``ser.data``, ``ser.data.tables``."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name(path)}:{node.lineno}: relative import"
+            found |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def layer(path: Path) -> str:
+    return path.relative_to(REPO / "ser").parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name)
+def test_imports_go_down_only(module: Path) -> None:
+    own = layer(module)
+    allowed = LAYERS.get(own, VERB_LAYER) | {own}
+    used = {
+        parts[1]
+        for parts in (target.split(".") for target in imports(module))
+        if parts[0] == "ser" and parts[1:]
+    }
+    modules = {layer(path) for path in MODULES}
+    assert used & modules - allowed == set()
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name)
+def test_outside_libraries_have_one_home(module: Path) -> None:
+    where = module.relative_to(REPO / "ser").as_posix()
+    tops = {target.partition(".")[0] for target in imports(module)}
+    strangers = {top for top in tops & set(HOMES) if not re.fullmatch(HOMES[top], where)}
+    assert strangers == set()
+
+
+@pytest.mark.parametrize("verb", [verb for verb in LIGHT if (REPO / "ser" / f"{verb}.py").exists()])
+def test_light_verbs_start_without_torch_and_lhotse(verb: str) -> None:
+    code = f"import sys, ser.{verb} as v; v.get_parser(); print({{'torch', 'lhotse'}} & set(sys.modules))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=False
+    )
+    assert (result.stderr, result.stdout) == ("", "set()\n")

@@ -1,0 +1,33 @@
+# shellcheck shell=bash
+# utils/log.sh -- log lines, fatal errors, stages. Sourced; changes no shell option.
+
+# log MESSAGE... -- one dated line on stderr that names the script.
+log() {
+  printf '%(%Y-%m-%dT%H:%M:%S)T %s: %s\n' -1 "${0##*/}" "$*" >&2
+}
+
+# die MESSAGE... -- say what is wrong and what to do, exit 1.
+die() {
+  log "error: $*"
+  exit 1
+}
+
+# usage_die MESSAGE... -- the command line is wrong: say how, exit 2.
+usage_die() {
+  log "error: $* (try --help)"
+  exit 2
+}
+
+# in_stage N TITLE -- true, and logged, when stage <= N <= stop_stage (options of the calling script).
+in_stage() {
+  ((${stage:?} <= $1 && $1 <= ${stop_stage:?})) || return 1
+  log "stage $1: $2"
+}
+
+# absolute PATH -- print PATH as an absolute path; it need not exist.
+absolute() {
+  case $1 in
+    /*) printf '%s\n' "$1" ;;
+    *) printf '%s/%s\n' "$PWD" "$1" ;;
+  esac
+}

@@ -1,0 +1,76 @@
+"""What an audio file is, from its header, and whether it is whole."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+import soundfile
+
+from ser.errors import DataError
+
+SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
+_COPY = "copy it again from the release"
+_STREAMED = 0x7FFFF000  # lengths from here on stand for "unknown" in a header that was written into a pipe
+
+
+class AudioMeta(NamedTuple):
+    """The shape of a recording."""
+
+    sampling_rate_hz: int
+    num_channels: int
+    num_samples: int  # per channel
+
+
+def audio_meta(path: Path) -> AudioMeta:
+    """Read the header of a recording and make sure that all of its samples are there.
+
+    Raises:
+        DataError: a dead link, no file, not readable, 0 bytes, no audio, no samples, or cut short.
+    """
+    try:
+        size = path.stat().st_size
+        with open(path, "rb") as stream:
+            missing = size - _promised_bytes(stream.read(1 << 16), size)
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            raise DataError(
+                f"{path}: is a link to {os.readlink(path)}, which is not there; repair it"
+            ) from error
+        raise DataError(f"{path}: no such file; {_COPY}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
+    if size == 0:
+        raise DataError(f"{path}: is empty (0 bytes); {_COPY}")
+    try:
+        with soundfile.SoundFile(path) as sound:
+            meta = AudioMeta(sound.samplerate, sound.channels, sound.frames)
+            if meta.num_samples > 0 and missing >= 0:
+                sound.seek(meta.num_samples - 1)  # a FLAC that is cut short fails here
+                if len(sound.read(1)) < 1:
+                    missing = -1
+    except soundfile.LibsndfileError as error:
+        raise DataError(f"{path}: is no audio file, or is damaged; {_COPY}") from error
+    if missing < 0:
+        raise DataError(f"{path}: is cut short, its header says that it is longer; {_COPY}")
+    if meta.num_samples < 1:
+        raise DataError(f"{path}: holds no samples; {_COPY}")
+    return meta
+
+
+def _promised_bytes(head: bytes, size: int) -> int:
+    """How long a WAV file must be for its samples, in bytes; ``size`` when its header does not say.
+
+    libsndfile takes a WAV that is cut short for a shorter one, so this has to be looked at here.
+    """
+    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        return size
+    place = 12
+    while place + 8 <= len(head):
+        name, length = struct.unpack_from("<4sI", head, place)
+        if name == b"data":
+            return size if length >= _STREAMED else place + 8 + length
+        place += 8 + length + length % 2
+    return size

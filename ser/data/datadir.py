@@ -1,0 +1,296 @@
+"""Data folders: Kaldi's tables of a set of utterances, made from manifests, and views on them.
+
+``data/all`` has an entry for every utterance; a view (``data/folds/03/train``) has the same tables, filtered.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shlex
+import shutil
+import socket
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ser import config as settings_io
+from ser.data import tables
+from ser.data.corpus import CorpusConfig, Keep
+from ser.data.files import is_made, whole_file, write_made
+from ser.data.labels import EMOTIONS, write_emotions
+from ser.data.manifests import RECORDINGS, SUPERVISIONS, Segment, Utterance, read_manifests
+from ser.errors import DataError, all_of
+
+log = logging.getLogger("ser")
+
+COPIED = (EMOTIONS, "frame_shift", "fbank.yaml")
+PARTIAL = ("text",)  # tables that may know only some of the utterances
+_UTTERANCE_TABLE = re.compile(r"utt2[a-z0-9_]+|wav\.scp|feats\.scp|cmvn_utt\.scp|text")
+_GENDERS = {"f": "f", "female": "f", "m": "m", "male": "m"}
+
+
+# ------------------------------------------------------------------------------------------ whole folders
+
+
+def up_to_date(out: Path, settings: Mapping[str, Any], inputs: Mapping[str, Path]) -> bool:
+    """Whether ``out`` is finished and was made with these settings from these inputs; logs it.
+
+    Raises:
+        StaleError: it is finished, but was made with others.
+        DataError: it holds files that no finished run left.
+    """
+    remedy = f"choose another folder, or remove it: rm -r {shlex.quote(str(out))}"
+    if is_made(out, settings, inputs, remedy=remedy):
+        log.info("%s: up to date", out)
+        return True
+    if out.is_dir() and any(out.iterdir()):
+        raise DataError(f"{out}: holds files, but no made.json of a finished run; {remedy}")
+    return False
+
+
+@contextmanager
+def whole_dir(target: Path) -> Iterator[Path]:
+    """Fill a folder beside ``target``, then rename it: a reader sees no folder or the whole one.
+
+    Yields:
+        The folder to fill.
+
+    Raises:
+        DataError: ``target`` cannot be made, or appeared meanwhile.
+    """
+    stem = f".{target.name}.{socket.gethostname()}"
+    part = target.with_name(f"{stem}.{os.getpid()}.part")
+    try:
+        _remove_leftovers(target.parent, stem)
+        part.mkdir(parents=True)
+        yield part
+        part.rename(target)
+    except OSError as error:
+        raise DataError(
+            f"{target}: cannot be made ({error.strerror or error}); choose another folder"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _remove_leftovers(parent: Path, stem: str) -> None:
+    """Remove what processes of this machine that were killed left beside the target."""
+    for path in parent.glob(f"{stem}.*.part"):
+        pid = path.name.split(".")[-2]
+        if pid == str(os.getpid()) or not Path("/proc", pid).exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+# ---------------------------------------------------------------------------------------------- data/all
+
+
+def make_data_dir(manifests: Path, out: Path, config: CorpusConfig) -> None:
+    """Make the tables of all utterances that have a class.
+
+    Args:
+        manifests: folder with ``recordings.jsonl.gz`` and ``supervisions.jsonl.gz``.
+        out: the folder to make, as a whole; a finished one is left alone if it is the same.
+        config: the classes, labels, audio and ``keep`` of the corpus.
+
+    Raises:
+        StaleError: ``out`` was made from other manifests or settings.
+        DataError: the manifests cannot be used, no utterance of some class is left, or recordings are
+            not as ``config.audio`` wants them.
+    """
+    wanted = settings_io.to_dict(config)
+    settings = {key: wanted[key] for key in ("name", "classes", "labels", "audio", "keep")}
+    inputs = {name: manifests / name for name in (RECORDINGS, SUPERVISIONS) if (manifests / name).is_file()}
+    if len(inputs) == 2 and up_to_date(out, settings, inputs):
+        return
+    utterances = select(read_manifests(manifests), config, manifests / SUPERVISIONS)
+    check_audio(utterances, config)
+    with whole_dir(out) as part:
+        _write(part, utterances, config)
+        write_made(part, settings, inputs)
+    speakers = len({item.speaker for item in utterances})
+    log.info("%s: %d utterances of %d speakers", out, len(utterances), speakers)
+
+
+def select(utterances: Sequence[Utterance], config: CorpusConfig, source: Path) -> list[Utterance]:
+    """The utterances whose label has a class and that ``keep`` allows; says how many are left out.
+
+    Raises:
+        DataError: some class has none.
+    """
+    labelled = [item for item in utterances if item.attributes["emotion"] in config.labels]
+    kept = [item for item in labelled if _allowed(item, config.keep, source)]
+    dropped = Counter(
+        i.attributes["emotion"] for i in utterances if i.attributes["emotion"] not in config.labels
+    )
+    names = ", ".join(f"{label} {number}" for label, number in sorted(dropped.items()))
+    log.info(
+        "%s: kept %d of %d utterances; left out %d by label%s, %d by keep",
+        source, len(kept), len(utterances), len(utterances) - len(labelled),
+        f" ({names})" if names else "", len(labelled) - len(kept),
+    )  # fmt: skip
+    counts = Counter(config.labels[item.attributes["emotion"]] for item in kept)
+    empty = [name for name in config.classes if not counts[name]]
+    if empty:
+        found = ", ".join(sorted({item.attributes["emotion"] for item in utterances}))
+        raise DataError(
+            f"{source}: no utterance of class {', '.join(empty)} (labels in the corpus: {found}); "
+            "correct classes, labels or keep in conf/corpus.yaml"
+        )
+    return kept
+
+
+def _allowed(item: Utterance, keep: Keep, source: Path) -> bool:
+    for attribute in keep:
+        if attribute not in item.attributes:
+            raise DataError(
+                f"{source}: {item.id} has no {attribute}, which keep asks for (it has "
+                f"{', '.join(sorted(item.attributes))}); correct keep in conf/corpus.yaml"
+            )
+    return all(item.attributes[attribute] in values for attribute, values in keep.items())
+
+
+def check_audio(utterances: Iterable[Utterance], config: CorpusConfig) -> None:
+    """Make sure that the recordings are what ``config.audio`` says, or may be converted.
+
+    Raises:
+        DataError: another sampling rate where that is refused, or a channel that is missing or not chosen.
+    """
+    audio = config.audio
+    problems: list[str] = []
+    for item in utterances:
+        if item.sampling_rate_hz != audio.sampling_rate_hz and audio.resample == "refuse":
+            problems.append(
+                f"{item.path}: has {item.sampling_rate_hz} Hz, audio.sampling_rate_hz says "
+                f"{audio.sampling_rate_hz}; set audio.resample to convert"
+            )
+        if audio.channel is None and item.num_channels > 1:
+            problems.append(f"{item.path}: has {item.num_channels} channels; choose one with audio.channel")
+        elif audio.channel is not None and audio.channel >= item.num_channels:
+            problems.append(
+                f"{item.path}: has {item.num_channels} channels, none is number {audio.channel} from 0"
+            )
+    if problems:
+        raise all_of(problems)
+
+
+def _write(out: Path, utterances: Sequence[Utterance], config: CorpusConfig) -> None:
+    """Write every table of ``data/all``."""
+
+    def table(name: str, value: Callable[[Utterance], str]) -> None:
+        tables.write_table(out / name, {item.id: value(item) for item in utterances})
+
+    table("wav.scp", lambda item: item.path)
+    table("utt2spk", lambda item: item.speaker)
+    table("utt2emo", lambda item: config.labels[item.attributes["emotion"]])
+    table("utt2dur", lambda item: seconds(item.duration_s))
+    write_spk2utt(out / "spk2utt", {item.id: item.speaker for item in utterances})
+    write_emotions(out / EMOTIONS, config.classes)
+    for attribute in ("session", "style"):
+        having = {item.id: item.attributes[attribute] for item in utterances if attribute in item.attributes}
+        if having:
+            tables.same_keys(having, f"the utterances with a {attribute}", [i.id for i in utterances], "all")
+            tables.write_table(out / f"utt2{attribute}", having)
+    texts = {item.id: item.text for item in utterances if item.text}
+    genders = {
+        item.speaker: _GENDERS.get(item.attributes.get("gender", "").lower(), "") for item in utterances
+    }
+    if texts:
+        tables.write_table(out / "text", texts)
+    if all(genders.values()):
+        tables.write_table(out / "spk2gender", genders)
+    for kind in sorted({kind for item in utterances for kind in item.alignment}):
+        _write_ctm(out / f"{kind}.ctm", {item.id: item.alignment.get(kind, []) for item in utterances})
+
+
+def _write_ctm(path: Path, alignments: Mapping[str, Sequence[Segment]]) -> None:
+    """Write ``<utterance> 1 <start s> <duration s> <symbol>`` lines, sorted by utterance and time."""
+    with whole_file(path) as stream:
+        for name in sorted(alignments):
+            rows = sorted(alignments[name], key=lambda row: row[1])
+            stream.writelines(
+                f"{name} 1 {seconds(start)} {seconds(length)} {symbol}\n" for symbol, start, length in rows
+            )
+
+
+def seconds(value: float) -> str:
+    """A time in seconds to the microsecond, without trailing zeros.
+
+    >>> seconds(1.89825), seconds(0.1 + 0.2), seconds(2)
+    ('1.89825', '0.3', '2.0')
+    """
+    return repr(round(float(value), 6))
+
+
+def write_spk2utt(path: Path, utt2spk: Mapping[str, str]) -> None:
+    """Write ``<speaker> <utterance> <utterance> ...`` lines."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(utt2spk):
+        groups[utt2spk[name]].append(name)
+    tables.write_table(path, {speaker: " ".join(names) for speaker, names in groups.items()})
+
+
+# ------------------------------------------------------------------------------------------------- views
+
+
+def utterance_tables(folder: Path) -> list[str]:
+    """The names of the tables in ``folder`` that are keyed by utterance."""
+    return sorted(path.name for path in folder.iterdir() if _UTTERANCE_TABLE.fullmatch(path.name))
+
+
+def make_view(source: Path, target: Path, utterances: Iterable[str]) -> None:
+    """Make ``target`` the part of ``source`` with just these utterances."""
+    make_views(source, {target: sorted(utterances)})
+
+
+def make_views(source: Path, views: Mapping[Path, Sequence[str]]) -> None:
+    """Make several views of one data folder; each table is read once and held alone.
+
+    Args:
+        source: a data folder.
+        views: folder to fill -> its utterances, sorted.
+
+    Raises:
+        DataError: a table of ``source`` cannot be read, or does not know an utterance or a speaker.
+    """
+    utt2spk = tables.read_table(source / "utt2spk", made_by="stage 0")
+    unknown = sorted({name for names in views.values() for name in names} - utt2spk.keys())
+    if unknown:
+        raise DataError(f"{source / 'utt2spk'}: has no {', '.join(unknown[:3])}; name utterances of {source}")
+    speakers: dict[Path, set[str]] = {}
+    for target, names in views.items():
+        write_spk2utt(target / "spk2utt", {name: utt2spk[name] for name in names})
+        speakers[target] = {utt2spk[name] for name in names}
+    for table in utterance_tables(source):
+        entries = tables.read_table(source / table)
+        if table not in PARTIAL:
+            tables.same_keys(entries, source / table, utt2spk, source / "utt2spk")
+        lines = {key: f"{key} {value}\n" for key, value in entries.items()}
+        del entries
+        for target, names in views.items():
+            _write_lines(target / table, [lines[name] for name in names if name in lines])
+    _write_genders(source, utt2spk, speakers)
+    for target in views:
+        for name in COPIED:
+            if (source / name).exists():
+                shutil.copyfile(source / name, target / name)
+
+
+def _write_genders(source: Path, utt2spk: Mapping[str, str], views: Mapping[Path, set[str]]) -> None:
+    """Write ``spk2gender`` of views, each given with its speakers, if ``source`` has it."""
+    path = source / "spk2gender"
+    if not path.exists():
+        return
+    genders = tables.read_table(path)
+    tables.same_keys(genders, path, set(utt2spk.values()), f"the speakers of {source / 'utt2spk'}")
+    for target, known in views.items():
+        tables.write_table(target / path.name, {speaker: genders[speaker] for speaker in known})
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    if lines:
+        with whole_file(path) as stream:
+            stream.writelines(lines)

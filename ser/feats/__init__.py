@@ -1,0 +1,1 @@
+"""Features: filterbank energies from recordings, their normalisation, and chunks of them."""

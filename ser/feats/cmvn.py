@@ -1,0 +1,96 @@
+"""Cepstral mean and variance normalisation, as Kaldi keeps it: sums that can be added.
+
+Statistics are (2, F + 1) float64: row 0 the sums over frames, then the number of frames; row 1 the sums of
+squares, then 0.  The statistics of several utterances together are the sum of theirs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ser.data import tables
+from ser.data.files import is_made, write_made
+from ser.errors import DataError
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Progress = Callable[[Iterable[str], str], Iterable[str]]
+log = logging.getLogger("ser")
+
+
+VARIANCE_FLOOR = 1e-5  # of log energies; a filter that never changes becomes 0, not noise
+STEM = "cmvn_utt"
+
+
+def stats(features: npt.NDArray[Any]) -> Doubles:
+    """The statistics (2, F + 1) of features (T, F)."""
+    x = features.astype(np.float64)
+    sums = np.zeros((2, x.shape[1] + 1))
+    sums[0, :-1] = x.sum(axis=0)
+    sums[0, -1] = len(x)
+    sums[1, :-1] = np.square(x).sum(axis=0)
+    return sums
+
+
+def mean_and_std(sums: npt.NDArray[Any]) -> tuple[Doubles, Doubles]:
+    """Mean and standard deviation, (F,) each, of statistics (2, F + 1); the variance is floored.
+
+    Raises:
+        DataError: they count no frames, or are no statistics.
+    """
+    if sums.ndim != 2 or sums.shape[0] != 2 or not sums[0, -1] >= 1:
+        raise DataError(
+            f"CMVN statistics of shape {sums.shape} that count no frames cannot be used; "
+            "run steps/compute_cmvn.sh and steps/make_folds.sh again"
+        )
+    count = sums[0, -1]
+    mean = sums[0, :-1] / count
+    variance = sums[1, :-1] / count - np.square(mean)
+    return mean, np.sqrt(np.maximum(variance, VARIANCE_FLOOR))
+
+
+def normalise(features: npt.NDArray[Any], sums: npt.NDArray[Any]) -> Floats:
+    """Features (T, F) minus the mean, over the standard deviation that ``sums`` (2, F + 1) give; float32."""
+    mean, std = mean_and_std(sums)
+    if len(mean) != features.shape[1]:
+        raise DataError(
+            f"CMVN statistics of {len(mean)} values a frame do not fit features of {features.shape[1]}; "
+            "run steps/compute_cmvn.sh and steps/make_folds.sh again"
+        )
+    return ((features - mean) / std).astype(np.float32)
+
+
+def compute(data_dir: Path, progress: Progress) -> None:
+    """Write the statistics of every utterance, ``cmvn_utt.scp`` and ``cmvn/cmvn_utt.ark``.
+
+    Nothing is done if they were made from the same features.
+
+    Args:
+        data_dir: a data folder with ``feats.scp``.
+        progress: goes through the ids that it is given, and shows that.
+
+    Raises:
+        DataError: the features are missing or damaged.
+    """
+    inputs = {
+        name: data_dir / name
+        for name in ("feats.scp", "utt2num_frames", "fbank.yaml")
+        if (data_dir / name).exists()
+    }
+    folder, scp = data_dir / "cmvn", data_dir / f"{STEM}.scp"
+    reader = tables.ArkReader(data_dir / "feats.scp", made_by="stage 1")
+    if is_made(folder, {}, inputs) and scp.is_file():
+        log.info("%s: up to date", scp)
+        return
+    with tables.ArkWriter(folder / STEM) as writer:
+        for key in progress(reader.places, "cmvn"):
+            writer.write(key, stats(reader.read(key)))
+    tables.write_table(scp, tables.read_table(folder / f"{STEM}.scp"))
+    write_made(folder, {}, inputs)
+    log.info("%s: statistics of %d utterances", scp, len(reader.places))

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Usage: steps/make_folds.sh [options] <corpus.yaml> <data-dir> <folds-dir> [--set key=value ...]
+#
+# Divide <data-dir> into train, dev and test parts as a protocol of <corpus.yaml> says; no speaker is in two
+# parts of a fold. Writes <folds-dir>/<fold>/{train,dev,test}, <folds-dir>/pooled (all that is tested on) and
+# <folds-dir>/folds.tsv, all or nothing. The log is in <data-dir>/log. What is up to date is left alone.
+# Example: steps/make_folds.sh --protocol loso conf/corpus.yaml data/all data/folds
+
+set -euo pipefail
+
+protocol=  # one of the protocols of <corpus.yaml>; empty: its own choice
+cmd=run.pl # how to run the job: run.pl, or e.g. "queue.pl --mem 4G"
+
+. ./path.sh
+. utils/log.sh
+. utils/parse_options.sh
+
+(($# >= 3)) || usage_die "expected <corpus.yaml> <data-dir> <folds-dir>, got $# arguments"
+corpus=$1
+data=$2
+folds=$3
+shift 3
+[[ -s $data/cmvn_utt.scp ]] || die "$data/cmvn_utt.scp: no such file, or empty; run steps/compute_cmvn.sh $data"
+
+options=(--config "$corpus")
+[[ -z $protocol ]] || options+=(--protocol "$protocol")
+read -ra runner <<<"$cmd"
+exec "${runner[@]}" "$data/log/make_folds.log" python3 -m ser.make_folds "$data" "$folds" "${options[@]}" "$@"

@@ -1,0 +1,390 @@
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from ser.data.corpus import AudioConfig, CorpusConfig, Protocol
+from ser.data.datadir import make_data_dir, make_view, whole_dir
+from ser.data.manifests import count_checks, read_manifests
+from ser.data.validate import Summary, validate
+from ser.errors import DataError, StaleError
+
+CONFIG = CorpusConfig(
+    name="toy",
+    classes=("ang", "sad"),
+    labels={"A": "ang", "S": "sad"},
+    audio=AudioConfig(16000, None, "refuse"),
+    keep={},
+    protocol="loso",
+    protocols={"loso": Protocol("speaker", "each", None, {})},
+    checks={"emotion": {"A": 2, "X": 2}, "class": {"sad": 1}, "total": {"utterances": 4, "speakers": 2}},
+)
+# id, speaker, gender, label, style
+TOY = [
+    ("b-1", "b", "Female", "A", "scripted"),
+    ("a-2", "a", "m", "S", "improvised"),
+    ("a-1", "a", "m", "A", "improvised"),
+    ("b-2", "b", "f", "X", "scripted"),
+]
+
+
+def replaced(config: CorpusConfig, **changes: Any) -> CorpusConfig:
+    return CorpusConfig(**{**config.__dict__, **changes})
+
+
+def items(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Manifest entries of the toy corpus; the audio files exist, but are empty."""
+    recordings, supervisions = [], []
+    for name, speaker, gender, label, style in TOY:
+        audio = folder / f"{name}.wav"
+        audio.touch()
+        recordings.append(
+            {
+                "id": name,
+                "sources": [{"type": "file", "channels": [0], "source": str(audio)}],
+                "sampling_rate": 16000,
+                "num_samples": 24000,
+                "duration": 1.5,
+                "channel_ids": [0],
+            }
+        )
+        supervisions.append(
+            {
+                "id": name,
+                "recording_id": name,
+                "start": 0,
+                "duration": 1.5,
+                "channel": 0,
+                "text": f" words  of\u2028{name} ",
+                "speaker": speaker,
+                "gender": gender,
+                "custom": {"emotion": label, "style": style, "session": speaker},
+                "alignment": {"phone": [["p", 0.25, 0.5, None], ["SIL", 0.0, 0.25, None]]},
+            }
+        )
+    return recordings, supervisions
+
+
+def write(folder: Path, recordings: list[dict[str, Any]], supervisions: list[dict[str, Any]]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, entries in (("recordings", recordings), ("supervisions", supervisions)):
+        text = "".join(json.dumps(entry) + "\n" for entry in entries)
+        (folder / f"{name}.jsonl.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+    return folder
+
+
+@pytest.fixture
+def manifests(tmp_path: Path) -> Path:
+    return write(tmp_path / "manifests", *items(tmp_path))
+
+
+def test_every_table_is_written_sorted(manifests: Path, tmp_path: Path) -> None:
+    out = tmp_path / "data" / "all"
+    make_data_dir(manifests, out, CONFIG)
+    tables = {path.name: path.read_text() for path in out.iterdir() if path.name != "made.json"}
+    assert tables == {
+        "wav.scp": f"a-1 {tmp_path}/a-1.wav\na-2 {tmp_path}/a-2.wav\nb-1 {tmp_path}/b-1.wav\n",
+        "utt2spk": "a-1 a\na-2 a\nb-1 b\n",
+        "spk2utt": "a a-1 a-2\nb b-1\n",
+        "utt2emo": "a-1 ang\na-2 sad\nb-1 ang\n",
+        "utt2dur": "a-1 1.5\na-2 1.5\nb-1 1.5\n",
+        "text": "a-1 words of a-1\na-2 words of a-2\nb-1 words of b-1\n",
+        "spk2gender": "a m\nb f\n",
+        "utt2session": "a-1 a\na-2 a\nb-1 b\n",
+        "utt2style": "a-1 improvised\na-2 improvised\nb-1 scripted\n",
+        "phone.ctm": "".join(f"{u} 1 0.0 0.25 SIL\n{u} 1 0.25 0.5 p\n" for u in ("a-1", "a-2", "b-1")),
+        "emotions.txt": "ang 0\nsad 1\n",
+    }
+    assert validate(out, need=["wav.scp"]) == Summary(3, 2)
+
+
+def test_what_is_left_out_is_counted(
+    manifests: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ser")
+    config = replaced(CONFIG, keep={"style": ("improvised",)})
+    make_data_dir(manifests, tmp_path / "all", config)
+    assert (
+        f"{manifests}/supervisions.jsonl.gz: kept 2 of 4 utterances; left out 1 by label (X 1), 1 by keep"
+        in caplog.messages
+    )
+
+
+def test_the_same_again_is_left_alone_and_a_difference_refused(manifests: Path, tmp_path: Path) -> None:
+    out = tmp_path / "all"
+    make_data_dir(manifests, out, CONFIG)
+    before = (out / "wav.scp").stat().st_mtime_ns
+    make_data_dir(manifests, out, CONFIG)
+    assert (out / "wav.scp").stat().st_mtime_ns == before
+    with pytest.raises(StaleError) as error:
+        make_data_dir(manifests, out, replaced(CONFIG, classes=("sad", "ang")))
+    assert str(error.value) == (
+        f"{out}: was made differently: classes: ['ang', 'sad'] -> ['sad', 'ang']; "
+        f"choose another folder, or remove it: rm -r {out}"
+    )
+
+
+def test_protocols_do_not_touch_the_data(manifests: Path, tmp_path: Path) -> None:
+    make_data_dir(manifests, tmp_path / "all", CONFIG)
+    other = replaced(CONFIG, protocols={"loso": Protocol("session", "each", None, {})}, checks=None)
+    make_data_dir(manifests, tmp_path / "all", other)
+
+
+def test_a_folder_of_the_users_own_is_not_overwritten(manifests: Path, tmp_path: Path) -> None:
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "notes").touch()
+    with pytest.raises(
+        DataError, match="all: holds files, but no made.json of a finished run; choose another"
+    ):
+        make_data_dir(manifests, tmp_path / "all", CONFIG)
+    assert [path.name for path in (tmp_path / "all").iterdir()] == ["notes"]
+
+
+def test_a_class_without_utterances_is_an_error(manifests: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        make_data_dir(manifests, tmp_path / "all", replaced(CONFIG, labels={"A": "ang", "T": "sad"}))
+    assert str(error.value) == (
+        f"{manifests}/supervisions.jsonl.gz: no utterance of class sad (labels in the corpus: A, S, X); "
+        "correct classes, labels or keep in conf/corpus.yaml"
+    )
+    assert not (tmp_path / "all").exists()
+
+
+def test_an_unknown_attribute_of_keep_names_the_known(manifests: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match="a-1 has no stile, which keep asks for \\(it has emotion, gender, session"
+    ):
+        make_data_dir(manifests, tmp_path / "all", replaced(CONFIG, keep={"stile": ("improvised",)}))
+
+
+@pytest.mark.parametrize(
+    ("audio", "message"),
+    [
+        (
+            AudioConfig(8000, None, "refuse"),
+            "has 16000 Hz, audio.sampling_rate_hz says 8000; set audio.resample to convert",
+        ),
+        (AudioConfig(16000, 1, "refuse"), "has 1 channels, none is number 1 from 0"),
+    ],
+)
+def test_audio_of_another_form_is_refused(
+    manifests: Path, tmp_path: Path, audio: AudioConfig, message: str
+) -> None:
+    with pytest.raises(DataError) as error:
+        make_data_dir(manifests, tmp_path / "all", replaced(CONFIG, audio=audio))
+    assert str(error.value).splitlines()[0] == f"{tmp_path}/a-1.wav: {message}"
+    assert len(str(error.value).splitlines()) == 3
+
+
+def test_several_channels_need_a_choice(tmp_path: Path) -> None:
+    recordings, supervisions = items(tmp_path)
+    recordings[0]["sources"][0]["channels"] = [0, 1]
+    folder = write(tmp_path / "manifests", recordings, supervisions)
+    with pytest.raises(DataError) as error:
+        make_data_dir(folder, tmp_path / "all", CONFIG)
+    assert str(error.value) == f"{tmp_path}/b-1.wav: has 2 channels; choose one with audio.channel"
+    make_data_dir(folder, tmp_path / "one", replaced(CONFIG, audio=AudioConfig(16000, 0, "refuse")))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": "a 1"}, "the id 'a 1' has characters other than"),
+        ({"start": 0.5}, "a-1 cannot be used: it is not all of its recording; prepare the corpus again"),
+        (
+            {"recording_id": "a-2"},
+            "a-1 has no recording of its own; cut the corpus into one file per utterance",
+        ),
+        ({"speaker": None}, "a-1 cannot be used: it has no speaker; prepare the corpus again"),
+        ({"custom": {}}, "a-1 cannot be used: it has no emotion; prepare the corpus again"),
+        ({"id": "a-2", "recording_id": "a-2"}, "a-2 stands here twice; keep one of them"),
+    ],
+)
+def test_manifests_that_cannot_be_used_are_refused(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    recordings, supervisions = items(tmp_path)
+    supervisions[2].update(change)
+    folder = write(tmp_path / "manifests", recordings, supervisions)
+    with pytest.raises(DataError) as error:
+        read_manifests(folder)
+    assert str(error.value).startswith(f"{folder}/supervisions.jsonl.gz:3: {message}")
+
+
+def test_damaged_manifests_are_named(manifests: Path) -> None:
+    path = manifests / "recordings.jsonl.gz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    with pytest.raises(DataError, match="recordings.jsonl.gz: cut short or not gzip"):
+        read_manifests(manifests)
+    path.write_bytes(gzip.compress(b'{"id": "a"}\n{oops\n'))
+    with pytest.raises(DataError, match="recordings.jsonl.gz:2: no manifest entry"):
+        read_manifests(manifests)
+    path.unlink()
+    with pytest.raises(DataError, match="recordings.jsonl.gz: no such file; run stage 0"):
+        read_manifests(manifests)
+
+
+def test_expected_numbers_are_compared(manifests: Path) -> None:
+    assert count_checks(read_manifests(manifests), CONFIG) == [
+        (True, "ok: emotion A: 2"),
+        (False, "differs: emotion X: 1, expected 2"),
+        (True, "ok: class sad: 1"),
+        (True, "ok: total utterances: 4"),
+        (True, "ok: total speakers: 2"),
+    ]
+
+
+def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def fail() -> None:
+        with whole_dir(tmp_path / "out") as part:
+            (part / "file").touch()
+            raise DataError("no")
+
+    with pytest.raises(DataError, match="^no$"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
+    gone = tmp_path / f".out.{socket.gethostname()}.999999999.part"
+    gone.mkdir()
+    with whole_dir(tmp_path / "out"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+# --------------------------------------------------------------------------------------------- validating
+
+
+@pytest.fixture
+def data(manifests: Path, tmp_path: Path) -> Path:
+    make_data_dir(manifests, tmp_path / "data", CONFIG)
+    return tmp_path / "data"
+
+
+def faults(folder: Path) -> list[str]:
+    with pytest.raises(DataError) as error:
+        validate(folder, need=["wav.scp"])
+    return str(error.value).splitlines()
+
+
+def test_all_faults_of_all_tables_are_listed_at_once(data: Path, tmp_path: Path) -> None:
+    (data / "utt2emo").write_text("a-1 ang\na-2 joy\nb-1 ang\n")
+    (data / "utt2dur").write_text("a-1 1.5\na-2 -1\nb-1 1.5\n")
+    (data / "utt2style").write_text("a-1 x\nb-1 x\n")
+    (data / "text").write_text("b-1 x\na-1 x\n")
+    (data / "utt2num_frames").write_text("a-1 10\na-2 0\nb-1 10\n")
+    (data / "spk2utt").write_text("a a-1 a-2 b-1\n")
+    (data / "feats.scp").write_text("a-1 gone.ark:5\na-2 gone.ark:50[0:3]\nb-1 gone.ark:9\n")
+    (tmp_path / "a-2.wav").unlink()
+    found = faults(data)
+    assert f"{data}/utt2emo:2: expected '<utterance> <ang|sad>', got 'a-2 joy'; run stage 0 again" in found
+    assert any(
+        line.startswith(f"{data}/utt2dur:2: expected '<key> <seconds above 0>', got 'a-2 -1'")
+        for line in found
+    )
+    assert any(
+        line.startswith(f"{data}/utt2num_frames:2: expected '<key> <frames above 0>', got 'a-2 0'")
+        for line in found
+    )
+    assert (
+        f"{data}/utt2style: its keys are not those of {data}/utt2spk: 1 only in {data}/utt2spk (a-2); "
+        "run the stage that makes the older of the two again"
+    ) in found
+    assert any(line.startswith(f"{data}/text:2: 'a-1' comes after 'b-1'") for line in found)
+    assert f"{data}/spk2utt: is not utt2spk turned round; run utils/fix_data_dir.sh {data}" in found
+    assert f"{data}/feats.scp:2: a-2: gone.ark: no such file; run the stage that makes it again" in found
+    assert (
+        f"{data}/wav.scp:2: a-2: {tmp_path}/a-2.wav: no such file; run the stage that makes it again" in found
+    )
+    assert len(found) == 10
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "b-1 1 1.0 0.5",
+            "expected '<utterance> 1 <start s> <duration s> <symbol>', got 'b-1 1 1.0 0.5'; run",
+        ),
+        (
+            "b-1 1 1.0 0.0 p",
+            "expected '<utterance> 1 <start s> <duration s> <symbol>', got 'b-1 1 1.0 0.0 p'",
+        ),
+        ("b-1 1 0.1 0.5 p", "b-1 at 0.1 s is not in order; run stage 0 again"),
+        ("b-1 1 1.2 0.5 p", "b-1 ends at 1.700 s, utt2dur says 1.5; run stage 0 again"),
+        ("c-1 1 0.0 0.5 p", "c-1 ends at 0.500 s, utt2dur says nothing; run stage 0 again"),
+    ],
+)
+def test_a_wrong_line_of_an_alignment_is_named(data: Path, line: str, message: str) -> None:
+    with open(data / "phone.ctm", "a") as stream:
+        stream.write(f"{line}\n")
+    assert [fault[: len(str(data)) + len(message) + 14] for fault in faults(data)] == [
+        f"{data}/phone.ctm:7: {message}"
+    ]
+
+
+def test_missing_tables_and_folders_are_named(data: Path) -> None:
+    (data / "utt2emo").unlink()
+    (data / "wav.scp").unlink()
+    assert faults(data) == [
+        f"{data}/utt2emo: no such file; run stage 0",
+        f"{data}/wav.scp: no such file; run the stage that makes it",
+    ]
+    with pytest.raises(DataError, match="nowhere: no such folder; run stage 0"):
+        validate(Path("nowhere"))
+
+
+def test_the_verb_prints_one_line_or_every_fault(
+    data: Path, run_verb: Callable[..., CompletedProcess[str]]
+) -> None:
+    good = run_verb("validate_data_dir", "--no-feats", data)
+    assert (good.returncode, good.stdout) == (0, f"{data}: valid, 3 utterances, 2 speakers\n")
+    bad = run_verb("validate_data_dir", data)
+    assert (bad.returncode, bad.stdout) == (1, "")
+    assert bad.stderr == f"ser: error: {data}/feats.scp: no such file; run the stage that makes it\n"
+
+
+def test_a_view_of_unknown_utterances_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"^{data}/utt2spk: has no x-1; name utterances of {data}$"):
+        make_view(data, tmp_path / "view", ["a-1", "x-1"])
+    (data / "spk2gender").write_text("a m\n")
+    with pytest.raises(DataError, match="spk2gender: its keys are not those of the speakers of"):
+        make_view(data, tmp_path / "view", ["a-1"])
+
+
+def test_a_view_is_a_valid_data_folder(data: Path, tmp_path: Path) -> None:
+    (data / "frame_shift").write_text("0.01\n")
+    (data / "utt2lang").write_text("a-1 de\na-2 de\nb-1 de\n")
+    (data / "text").write_text("b-1 only this one\n")
+    view = tmp_path / "view"
+    make_view(data, view, ["a-2", "a-1"])
+    assert validate(view, need=["wav.scp"]) == Summary(2, 1)
+    assert (view / "utt2lang").read_text() == "a-1 de\na-2 de\n"
+    assert (view / "spk2gender").read_text() == "a m\n"
+    assert (view / "frame_shift").read_text() == "0.01\n"
+    assert (view / "emotions.txt").read_text() == "ang 0\nsad 1\n"
+    assert not (view / "text").exists()
+    assert not (view / "made.json").exists()
+
+
+@pytest.mark.parametrize(
+    "verb", ["make_data_dir", "validate_data_dir", "make_folds", "compute_cmvn", "prepare"]
+)
+def test_the_verbs_start_without_torch_and_lhotse(repo: Path, verb: str) -> None:
+    code = f"import sys, ser.{verb}; print([m for m in ('torch', 'lhotse', 'scipy') if m in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=repo, capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "[]\n"

@@ -1,0 +1,362 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ser.config import to_dict
+from ser.data import tables
+from ser.data.corpus import AudioConfig, CorpusConfig, DevConfig, Keep, Protocol
+from ser.data.datadir import write_spk2utt
+from ser.data.folds import Fold, check_speakers, make_folds, pick_dev_speakers
+from ser.data.labels import write_emotions
+from ser.data.validate import Summary, validate
+from ser.errors import ConfigError, DataError, StaleError
+
+CLASSES = ("ang", "sad")
+SPEAKERS = {"S1_F": "1", "S1_M": "1", "S2_F": "2", "S2_M": "2", "S3_F": "3", "S3_M": "3"}  # -> session
+LOSO = Protocol("speaker", "each", None, {})
+
+
+def config(keep: Keep | None = None, **protocols: Protocol) -> CorpusConfig:
+    first = next(iter(protocols))
+    audio = AudioConfig(16000, None, "refuse")
+    return CorpusConfig("toy", CLASSES, {"A": "ang", "S": "sad"}, audio, keep or {}, first, protocols, None)
+
+
+def stats(number: int) -> np.ndarray:
+    sums = np.arange(8.0).reshape(2, 4) + 10 * number
+    sums[0, 3], sums[1, 3] = number + 1, 0
+    return sums
+
+
+def make_data(folder: Path, speakers: dict[str, str]) -> Path:
+    """Two utterances of each class for every speaker; the first of each class is improvised."""
+    utts = {f"{s}-{c}{i}": (s, c, i) for s in speakers for c in CLASSES for i in (1, 2)}
+    folder.mkdir()
+    (folder / "audio").touch()
+    tables.write_table(folder / "utt2spk", {u: s for u, (s, _, _) in utts.items()})
+    tables.write_table(folder / "utt2emo", {u: c for u, (_, c, _) in utts.items()})
+    tables.write_table(folder / "utt2session", {u: speakers[s] for u, (s, _, _) in utts.items()})
+    tables.write_table(
+        folder / "utt2style", {u: "improvised" if i == 1 else "scripted" for u, (_, _, i) in utts.items()}
+    )
+    tables.write_table(folder / "spk2gender", {s: s[-1].lower() for s in speakers})
+    tables.write_table(folder / "wav.scp", dict.fromkeys(utts, folder / "audio"))
+    tables.write_table(folder / "utt2num_frames", dict.fromkeys(utts, 5))
+    write_spk2utt(folder / "spk2utt", {u: s for u, (s, _, _) in utts.items()})
+    write_emotions(folder / "emotions.txt", CLASSES)
+    (folder / "frame_shift").write_text("0.01\n")
+    (folder / "fbank.yaml").write_text("num_mel_bins: 3\n")
+    with tables.ArkWriter(folder / "feats") as feats, tables.ArkWriter(folder / "cmvn_utt") as cmvn:
+        for number, utt in enumerate(sorted(utts)):
+            feats.write(utt, np.full((5, 3), number, dtype=np.float32))
+            cmvn.write(utt, stats(number))
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return make_data(tmp_path / "all", SPEAKERS)
+
+
+def speakers_of(out: Path) -> dict[str, list[str]]:
+    """<fold>/<part> -> its speakers."""
+    return {
+        str(path.parent.relative_to(out)): sorted(tables.read_table(path))
+        for path in sorted(out.rglob("spk2utt"))
+    }
+
+
+def test_leave_one_speaker_out(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "folds"
+    make_folds(data, out, config(loso=LOSO))
+    assert speakers_of(out) == {
+        "pooled": sorted(SPEAKERS),
+        **{f"{s}/test": [s] for s in SPEAKERS},
+        **{f"{s}/train": sorted(SPEAKERS.keys() - {s}) for s in SPEAKERS},
+    }
+    lines = (out / "folds.tsv").read_text().splitlines()
+    assert lines == ["fold\ttune_fold\ttune_set", *(f"{s}\t-\t-" for s in sorted(SPEAKERS))]
+    for part in [*out.glob("*/train"), *out.glob("*/test"), out / "pooled"]:
+        validate(part)
+    assert validate(out / "S1_F" / "train") == Summary(20, 5)
+
+
+def test_a_held_out_dev_part(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "folds"
+    protocol = Protocol("session", "each", DevConfig(2, False), {})
+    make_folds(data, out, config(session=protocol))
+    assert speakers_of(out) == {
+        "1/dev": ["S2_F", "S2_M"],
+        "1/test": ["S1_F", "S1_M"],
+        "1/train": ["S3_F", "S3_M"],
+        "2/dev": ["S3_F", "S3_M"],
+        "2/test": ["S2_F", "S2_M"],
+        "2/train": ["S1_F", "S1_M"],
+        "3/dev": ["S1_F", "S1_M"],
+        "3/test": ["S3_F", "S3_M"],
+        "3/train": ["S2_F", "S2_M"],
+        "pooled": sorted(SPEAKERS),
+    }
+    assert (out / "folds.tsv").read_text() == "fold\ttune_fold\ttune_set\n1\t1\tdev\n2\t2\tdev\n3\t3\tdev\n"
+
+
+def test_refit_tunes_in_an_extra_fold(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "folds"
+    make_folds(data, out, config(paper=Protocol("session", ("3",), DevConfig(2, True), {})))
+    assert speakers_of(out) == {
+        "paper/test": ["S3_F", "S3_M"],
+        "paper/train": ["S1_F", "S1_M", "S2_F", "S2_M"],
+        "paper-dev/test": ["S1_F", "S1_M"],
+        "paper-dev/train": ["S2_F", "S2_M"],
+        "pooled": ["S3_F", "S3_M"],
+    }
+    assert (out / "folds.tsv").read_text() == (
+        "fold\ttune_fold\ttune_set\npaper\tpaper-dev\ttest\npaper-dev\t-\t-\n"
+    )
+
+
+def test_keep_is_for_one_protocol(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "folds"
+    make_folds(data, out, config(impro=Protocol("session", ("1",), None, {"style": ("improvised",)})))
+    kept = list(tables.read_table(out / "impro" / "train" / "utt2spk"))
+    assert kept == [f"{s}-{c}1" for s in ("S2_F", "S2_M", "S3_F", "S3_M") for c in CLASSES]
+    other = Protocol("speaker", "each", None, {"gender": ("f",), "class": ("ang", "sad")})
+    make_folds(data, tmp_path / "women", config(women=other))
+    assert speakers_of(tmp_path / "women")["pooled"] == ["S1_F", "S2_F", "S3_F"]
+
+
+def test_cmvn_sums_are_of_the_views_own_utterances(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "folds"
+    make_folds(data, out, config(impro=Protocol("session", ("1",), None, {"style": ("improvised",)})))
+    train = out / "impro" / "train"
+    number = {utt: i for i, utt in enumerate(tables.read_table(data / "utt2spk"))}
+    own = {
+        speaker: sum(stats(number[f"{speaker}-{c}1"]) for c in CLASSES) for speaker in speakers_of(train)["."]
+    }
+    reader = tables.ArkReader(train / "cmvn.scp")
+    assert list(reader.places) == ["S2_F", "S2_M", "S3_F", "S3_M"]
+    assert all(place.startswith(f"{train}/cmvn.ark:") for place in reader.places.values())
+    for speaker, sums in own.items():
+        np.testing.assert_array_equal(reader.read(speaker), sums)
+    np.testing.assert_array_equal(
+        tables.ArkReader(train / "cmvn_global.scp").read("global"), sum(own.values())
+    )
+    assert not (out / "impro" / "test" / "cmvn_global.scp").exists()
+
+
+def test_the_same_again_is_left_alone_and_a_difference_refused(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "folds"
+    both = config(loso=LOSO, paper=Protocol("session", ("1",), None, {}))
+    make_folds(data, out, both)
+    before = (out / "folds.tsv").stat().st_mtime_ns
+    make_folds(data, out, both)
+    assert (out / "folds.tsv").stat().st_mtime_ns == before
+    with pytest.raises(StaleError) as error:
+        make_folds(data, out, both, "paper")
+    assert str(error.value) == (
+        f"{out}: was made differently: group: speaker -> session; protocol: loso -> paper; "
+        f"test: each -> ['1']; choose another folder, or remove it: rm -r {out}"
+    )
+    (data / "utt2emo").write_text((data / "utt2emo").read_text().replace("S1_F-ang1 ang", "S1_F-ang1 sad"))
+    with pytest.raises(StaleError, match="was made differently: inputs.utt2emo: "):
+        make_folds(data, out, both)
+
+
+def test_the_same_folds_are_made_twice(data: Path, tmp_path: Path) -> None:
+    chosen = config(loso=Protocol("speaker", "each", DevConfig(2, True), {}))
+    for name in ("one", "two"):
+        make_folds(data, tmp_path / name, chosen)
+    files = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()]
+    for file in files:
+        if not file.name.startswith("cmvn"):  # their scp names where they are
+            assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    assert len(files) > 100
+
+
+def test_a_speaker_of_two_sessions_is_named(data: Path, tmp_path: Path) -> None:
+    table = tables.read_table(data / "utt2session")
+    table["S1_F-ang1"] = "2"
+    tables.write_table(data / "utt2session", table)
+    with pytest.raises(DataError) as error:
+        make_folds(data, tmp_path / "folds", config(session=Protocol("session", ("2",), None, {})))
+    assert str(error.value) == (
+        "fold session: speaker S1_F would be in train and in test; "
+        "group by speaker, or correct utt2spk and utt2session"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all"]
+
+
+def test_the_check_reads_the_files(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "folds"
+    make_folds(data, out, config(paper=Protocol("session", ("3",), DevConfig(2, False), {})))
+    fold = Fold("paper", {"train": [], "dev": [], "test": []})
+    check_speakers(out, [fold])
+    with open(out / "paper" / "dev" / "utt2spk", "a") as stream:
+        stream.write("x S2_F\n")
+    with pytest.raises(DataError, match="^fold paper: speaker S2_F would be in train and in dev;"):
+        check_speakers(out, [fold])
+
+
+def test_a_class_that_cannot_be_trained_is_an_error(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    utt2emo = {u: "sad" if u.startswith("S1_F-sad") else "ang" for u in tables.read_table(data / "utt2emo")}
+    tables.write_table(data / "utt2emo", utt2emo)
+    with pytest.raises(DataError) as error:
+        make_folds(data, tmp_path / "folds", config(paper=Protocol("session", ("1",), None, {})))
+    assert str(error.value) == (
+        f"{data}/utt2emo: fold paper has no sad to train on; "
+        "leave the class out of conf/corpus.yaml, or choose another protocol"
+    )
+    make_folds(data, tmp_path / "folds", config(paper=Protocol("session", ("2",), None, {})))
+    assert "fold paper: test has no sad" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("protocol", "message"),
+    [
+        (
+            Protocol("session", ("1", "Ses4"), None, {}),
+            "protocols.p.test: {data} has no session Ses4; known are",
+        ),
+        (
+            Protocol("speaker", ("S1_X",), None, {}),
+            "protocols.p.test: {data} has no speaker S1_X; did you mean S1_",
+        ),
+        (
+            Protocol("speaker", "each", None, {"style": ("improvized",)}),
+            "keep.style: no utterance of {data} has improvized; known are improvised, scripted",
+        ),
+    ],
+)
+def test_names_that_do_not_exist_are_refused(
+    data: Path, tmp_path: Path, protocol: Protocol, message: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        make_folds(data, tmp_path / "folds", config(p=protocol))
+    assert str(error.value).startswith(message.format(data=data))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "message"),
+    [
+        (
+            Protocol("session", ("1", "2", "3"), None, {}),
+            "{data}: fold p tests on every session, nothing is left to train on",
+        ),
+        (
+            Protocol("session", ("1",), DevConfig(4, True), {}),
+            "{data}: fold p has 4 training speakers, 4 cannot be taken for tuning; "
+            "lower dev.speakers of the protocol",
+        ),
+        (
+            Protocol("session", "each", None, {"session": ("1",)}),
+            "{data}: has only the session 1, nothing would be left to train on",
+        ),
+    ],
+)
+def test_too_few_speakers_are_refused(data: Path, tmp_path: Path, protocol: Protocol, message: str) -> None:
+    with pytest.raises(DataError) as error:
+        make_folds(data, tmp_path / "folds", config(p=protocol))
+    assert str(error.value) == message.format(data=data)
+
+
+def test_a_corpus_without_sessions_says_so(data: Path, tmp_path: Path) -> None:
+    (data / "utt2session").unlink()
+    with pytest.raises(DataError) as error:
+        make_folds(data, tmp_path / "folds", config(p=Protocol("session", "each", None, {})))
+    assert str(error.value) == (
+        f"{data}/utt2session: no such file, the corpus has no sessions; take a protocol with group: speaker"
+    )
+
+
+@pytest.mark.parametrize("clash", ["pooled", "a-dev"])
+def test_two_folds_of_one_name_are_refused(tmp_path: Path, clash: str) -> None:
+    data = make_data(tmp_path / "all", {"a": "1", "b": "1", clash: "1"})
+    (data / "spk2gender").unlink()
+    with pytest.raises(DataError, match=f"two folds would be named {clash}; rename the speaker"):
+        make_folds(data, tmp_path / "folds", config(p=Protocol("speaker", "each", DevConfig(1, True), {})))
+
+
+def test_without_cmvn_the_stage_is_named(
+    data: Path, tmp_path: Path, run_verb: Callable[..., CompletedProcess[str]], repo: Path
+) -> None:
+    (data / "cmvn_utt.scp").unlink()
+    conf = repo / "egs" / "emodb" / "conf" / "corpus.yaml"
+    result = run_verb("make_folds", data, tmp_path / "folds", "--config", conf)
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"ser: error: {data}/cmvn_utt.scp: no such file; run stage 2 (steps/compute_cmvn.sh)\n"
+    )
+
+
+def test_the_steps_make_folds_from_features(data: Path, tmp_path: Path, repo: Path) -> None:
+    text = yaml.safe_dump(to_dict(config(loso=LOSO, paper=Protocol("session", ("3",), None, {}))))
+    (tmp_path / "corpus.yaml").write_text(text)
+    out = tmp_path / "folds"
+    with tables.ArkWriter(data / "feats") as writer:
+        for number, utt in enumerate(tables.read_table(data / "utt2spk")):
+            writer.write(utt, np.full((5, 3), number, dtype=np.float32))
+    for command in (
+        ["steps/compute_cmvn.sh", data],
+        ["steps/make_folds.sh", "--protocol", "", tmp_path / "corpus.yaml", data, tmp_path / "default"],
+        ["steps/make_folds.sh", "--protocol", "paper", tmp_path / "corpus.yaml", data, out],
+    ):
+        result = subprocess.run(
+            list(map(str, command)),
+            cwd=repo / "egs" / "emodb",
+            env={**os.environ, "SER_PYTHON": sys.executable},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (result.returncode, result.stdout) == (0, ""), result.stderr
+    assert (tmp_path / "default" / "S1_F").is_dir()
+    total = tables.ArkReader(out / "paper" / "train" / "cmvn_global.scp").read("global")
+    assert total.tolist() == [
+        [5.0 * sum(range(16))] * 3 + [80.0],
+        [5.0 * sum(i * i for i in range(16))] * 3 + [0],
+    ]
+
+
+# --------------------------------------------------------------------------------------------- dev speakers
+
+
+def test_dev_speakers_follow_the_tested_and_go_round() -> None:
+    everyone = list("abcdef")
+    assert pick_dev_speakers("acdef", "b", {}, 2) == ["c", "d"]
+    assert pick_dev_speakers("abcde", "f", {}, 2) == ["a", "b"]
+    assert pick_dev_speakers("abcdf", "e", {}, 3) == ["f", "a", "b"]
+    genders = dict(zip(everyone, "fffmmf", strict=True))
+    assert pick_dev_speakers("bcdef", "a", genders, 2) == ["b", "d"]
+    assert pick_dev_speakers("bcdef", "a", genders, 3) == ["b", "d", "c"]
+
+
+@given(
+    speakers=st.dictionaries(st.text("abcde", min_size=1, max_size=3), st.sampled_from("fm"), min_size=4),
+    choice=st.randoms(use_true_random=False),
+)
+def test_dev_speakers_are_balanced_and_never_tested(
+    speakers: dict[str, str], choice: np.random.RandomState
+) -> None:
+    tested = set(list(speakers)[: choice.randint(1, len(speakers) - 2)])
+    rest = speakers.keys() - tested
+    number = choice.randint(1, len(rest) - 1)
+    chosen = pick_dev_speakers(rest, tested, speakers, number)
+    assert chosen == pick_dev_speakers(sorted(rest, reverse=True), tested, speakers, number)
+    assert len(set(chosen)) == number
+    assert set(chosen) <= rest
+    women = sum(speakers[s] == "f" for s in chosen)
+    spare = {gender: sum(speakers[s] == gender for s in rest - set(chosen)) for gender in "fm"}
+    assert abs(2 * women - number) <= 1 or not spare["f" if 2 * women < number else "m"]

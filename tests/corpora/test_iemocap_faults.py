@@ -1,0 +1,435 @@
+"""IEMOCAP, refusals: each fault is one line with its place, all faults in one go, and nothing is written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ser.corpora.iemocap import prepare_iemocap
+from ser.corpora.iemocap.wavheader import count_samples
+from ser.errors import DataError, UsageError
+from tests.corpora.iemocap_release import tiny_release, wav_header, write_release
+
+DIALOG = "Ses01F_impro01"
+COPY = "; copy it from the release again"
+FORM = "'[<start> - <end>]<TAB><turn><TAB><label><TAB>[<V>, <A>, <D>]'"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A release of one session and one dialog: turns F000 to F003 and M000 to M003."""
+    release = tiny_release()
+    release.dialogs = {DIALOG: release.dialogs[DIALOG]}
+    return write_release(tmp_path, release)
+
+
+def labels(root: Path) -> Path:
+    return root / "Session1" / "dialog" / "EmoEvaluation" / f"{DIALOG}.txt"
+
+
+def words(root: Path) -> Path:
+    return root / "Session1" / "dialog" / "transcriptions" / f"{DIALOG}.txt"
+
+
+def wav(root: Path, turn: str = "F001") -> Path:
+    return root / "Session1" / "sentences" / "wav" / DIALOG / f"{DIALOG}_{turn}.wav"
+
+
+def seg(root: Path, suffix: str = "phseg") -> Path:
+    return root / "Session1" / "sentences" / "ForcedAlignment" / DIALOG / f"{DIALOG}_F001.{suffix}"
+
+
+def edit(path: Path, change: Callable[[list[bytes]], object]) -> None:
+    """Change the lines (from 0, with their ends) of a file."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    change(lines)
+    path.write_bytes(b"".join(lines))
+
+
+def swap(path: Path, old: str, new: str) -> None:
+    raw = path.read_bytes()
+    assert old.encode() in raw
+    path.write_bytes(raw.replace(old.encode(), new.encode(), 1))
+
+
+def refused(root: Path, *lines: str) -> None:
+    with pytest.raises(DataError) as caught:
+        prepare_iemocap(root)
+    assert str(caught.value).splitlines() == list(lines)
+
+
+# ------------------------------------------------------------------------------------------ EmoEvaluation
+
+
+def test_a_file_cut_within_a_line(root: Path) -> None:
+    edit(labels(root), lambda lines: lines.__setitem__(slice(65, None), [lines[65][:9]]))
+    line = labels(root).read_text("latin-1").splitlines()[65]
+    refused(
+        root,
+        f"{labels(root)}:66: ends within the line, the file was cut short{COPY}",
+        f"{labels(root)}:66: expected {FORM}, got {line!r}{COPY}",
+        f"{words(root)}:8: {DIALOG}_M003 has no label in {labels(root)}{COPY}",
+        f"{wav(root, 'M003')}: {DIALOG}_M003 has no label in {labels(root)}{COPY}",
+    )
+
+
+def test_a_file_cut_behind_a_line(root: Path) -> None:
+    edit(labels(root), lambda lines: lines.__delitem__(slice(66, None)))
+    refused(root, f"{labels(root)}:66: {DIALOG}_M003 has no ratings, the file may be cut short{COPY}")
+
+
+def test_a_file_cut_between_turns(root: Path) -> None:
+    edit(labels(root), lambda lines: lines.__delitem__(slice(65, None)))
+    refused(
+        root,
+        f"{words(root)}:8: {DIALOG}_M003 has no label in {labels(root)}{COPY}",
+        f"{wav(root, 'M003')}: {DIALOG}_M003 has no label in {labels(root)}{COPY}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ("\tneu\t", "\tneutral\t", "the label 'neutral' of {turn} is none of {known}"),
+        ("\tneu\t", "\tne\t", "the label 'ne' of {turn} is none of {known}"),
+        ("\tneu\t", "\t\t", "the label '' of {turn} is none of {known}"),
+        ("[2.5000, 2.5000, 2.5000]", "[2.5000]", "expected [<V>, <A>, <D>] of {turn}, got [2.5000]"),
+        ("[2.5000, ", "[high, ", "expected [<V>, <A>, <D>] of {turn}, got [high, 2.5000, 2.5000]"),
+    ],
+)  # fmt: skip
+def test_a_summary_line_that_cannot_be_used(root: Path, old: str, new: str, wanted: str) -> None:
+    swap(labels(root), old, new)
+    known = "neu hap exc ang sad fru sur fea dis oth xxx"
+    refused(root, f"{labels(root)}:3: {wanted.format(turn=DIALOG + '_F000', known=known)}{COPY}")
+
+
+def test_a_time_range_backwards(root: Path) -> None:
+    line = labels(root).read_text("latin-1").splitlines()[2]
+    start, end = line[1 : line.index("]")].split(" - ")
+    swap(labels(root), f"[{start} - {end}]", f"[{end} - {start}]")
+    refused(root, f"{labels(root)}:3: the time range of {DIALOG}_F000 runs backwards, {end} - {start}{COPY}")
+
+
+def test_a_time_range_backwards_in_the_transcription(root: Path) -> None:
+    line = words(root).read_text().splitlines()[0]
+    start, end = line[line.index("[") + 1 : line.index("]")].split("-")
+    swap(words(root), f"[{start}-{end}]", f"[{end}-{start}]")
+    refused(root, f"{words(root)}:1: the time range of {DIALOG}_F000 runs backwards, {end}-{start}{COPY}")
+
+
+def test_a_turn_twice(root: Path) -> None:
+    edit(labels(root), lambda lines: lines.extend(lines[2:11]))
+    edit(words(root), lambda lines: lines.append(lines[0]))
+    refused(
+        root,
+        f"{labels(root)}:75: {DIALOG}_F000 stands here again, first in line 3; keep one of them",
+        f"{words(root)}:9: {DIALOG}_F000 stands here again, first in line 1; keep one of them",
+    )
+
+
+def test_a_turn_of_another_dialog(root: Path) -> None:
+    swap(labels(root), f"{DIALOG}_F000", "Ses01F_impro02_F000")
+    refused(
+        root,
+        f"{labels(root)}:3: 'Ses01F_impro02_F000' is no turn of {DIALOG}{COPY}",
+        f"{words(root)}:1: {DIALOG}_F000 has no label in {labels(root)}{COPY}",
+        f"{wav(root, 'F000')}: {DIALOG}_F000 has no label in {labels(root)}{COPY}",
+    )
+
+
+def test_a_turn_that_is_only_in_the_transcription(root: Path) -> None:
+    edit(words(root), lambda lines: lines.append(f"{DIALOG}_F009 [001.0000-002.0000]: Hm.\n".encode()))
+    refused(root, f"{words(root)}:9: {DIALOG}_F009 has no label in {labels(root)}{COPY}")
+
+
+def test_a_turn_that_is_only_in_emoevaluation(root: Path) -> None:
+    edit(words(root), lambda lines: lines.__delitem__(0))
+    refused(root, f"{labels(root)}:3: {DIALOG}_F000 has no words in {words(root)}{COPY}")
+
+
+def test_other_times_in_the_transcription(root: Path) -> None:
+    line = words(root).read_text().splitlines()[0]
+    start, end = line[line.index("[") + 1 : line.index("]")].split("-")
+    swap(words(root), end, "099.0000")
+    refused(
+        root,
+        f"{words(root)}:1: {DIALOG}_F000 is at {float(start):.4f}-99.0000 s, but at "
+        f"{float(start):.4f}-{float(end):.4f} s in {labels(root)}:3{COPY}",
+    )
+
+
+def test_a_damaged_transcription_line(root: Path) -> None:
+    swap(words(root), f"{DIALOG}_F000 [", f"{DIALOG}_F000 ")
+    line = words(root).read_text().splitlines()[0]
+    refused(root, f"{words(root)}:1: expected '<turn> [<start>-<end>]: <text>', got {line!r}{COPY}")
+
+
+def test_text_before_the_first_turn(root: Path) -> None:
+    edit(labels(root), lambda lines: lines.insert(1, b"hello\n"))
+    refused(root, f"{labels(root)}:2: expected a turn before 'hello'{COPY}")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\r\n"])
+def test_empty_files(root: Path, content: bytes) -> None:
+    labels(root).write_bytes(content)
+    words(root).write_bytes(content)
+    refused(root, f"{labels(root)}: is empty{COPY}", f"{words(root)}: is empty{COPY}")
+
+
+def test_a_file_with_nothing_but_its_heading(root: Path) -> None:
+    edit(labels(root), lambda lines: lines.__delitem__(slice(1, None)))
+    refused(root, f"{labels(root)}: holds no turn{COPY}")
+
+
+def test_nul_bytes(root: Path) -> None:
+    edit(labels(root), lambda lines: lines.__setitem__(4, b"\0\0\0\n"))
+    refused(root, f"{labels(root)}:5: holds a NUL byte, the file is damaged{COPY}")
+
+
+# --------------------------------------------------------------------------------------------- recordings
+
+
+def test_a_missing_recording(root: Path) -> None:
+    wav(root).unlink()
+    refused(root, f"{labels(root)}:12: {DIALOG}_F001 has no recording, {wav(root)} is missing{COPY}")
+
+
+def test_a_recording_without_label(root: Path) -> None:
+    wav(root, "F009").write_bytes(wav_header(0))
+    wav(root, "FXX0").write_bytes(b"")
+    (wav(root).parent / "Ses01F_impro02_F000.wav").write_bytes(b"")
+    refused(
+        root,
+        f"{wav(root, 'F009')}: {DIALOG}_F009 has no label in {labels(root)}{COPY}",
+        f"{wav(root).parent}/Ses01F_impro02_F000.wav: Ses01F_impro02_F000 is no turn of {DIALOG}, "
+        f"see {labels(root)}{COPY}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (wav_header(9, rate_hz=44100) + bytes(18), "has 44100 Hz, 1 channel(s), 16 bit, format 1, {real}"),
+        (wav_header(9, channels=2) + bytes(36), "has 16000 Hz, 2 channel(s), 16 bit, format 1, {real}"),
+        (wav_header(9, bits=24) + bytes(27), "has 16000 Hz, 1 channel(s), 24 bit, format 1, {real}"),
+        (wav_header(9) + bytes(8), "is cut short, 10 of 18 bytes of samples are gone"),
+        (wav_header(0), "has no samples"),
+        (b"", "is no WAV file"),
+        (b"RIFF", "is no WAV file"),
+        (b"fLaC" + bytes(99), "is no WAV file"),
+        (wav_header(9)[:36] + b"LIST" + bytes(40), "is no WAV file"),
+    ],
+)
+def test_a_recording_that_is_not_as_in_the_release(root: Path, content: bytes, wanted: str) -> None:
+    wav(root).write_bytes(content)
+    real = "where the release has 16000 Hz, 1 channel, 16 bit, format 1"
+    refused(root, f"{wav(root)}: {wanted.format(real=real)}{COPY}")
+
+
+def test_other_chunks_before_the_samples(tmp_path: Path) -> None:
+    head = wav_header(5)
+    path = tmp_path / "a.wav"
+    path.write_bytes(head[:36] + b"LIST\3\0\0\0abc\0" + head[36:] + bytes(10))
+    assert count_samples(path) == 5
+
+
+# --------------------------------------------------------------------------------------------- alignments
+
+
+@pytest.mark.parametrize("suffix", ["phseg", "wdseg"])
+def test_frames_that_overlap(root: Path, suffix: str) -> None:
+    last = int(seg(root, suffix).read_text().splitlines()[1].split()[1])
+    symbol = " SIL" if suffix == "phseg" else " WELL"
+    edit(
+        seg(root, suffix),
+        lambda lines: lines.insert(2, f"\t{last:5d} {last:5d}     -3000{symbol}\n".encode()),
+    )
+    what = f"frames {last} to {last} overlap the row before, which ends with {last}"
+    refused(root, f"{seg(root, suffix)}:3: {what}{COPY}")
+
+
+def test_frames_backwards(root: Path) -> None:
+    edit(seg(root), lambda lines: lines.__setitem__(slice(1, -1), [b"\t    9     3     -3000 SIL\n"]))
+    refused(root, f"{seg(root)}:2: frames 9 to 3 run backwards{COPY}")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "row", "form"),
+    [
+        (
+            "phseg",
+            "\t 0 9 -3000 AY SIL",
+            "<first frame> <last frame> <score> <phone> [<left> <right> <place>]",
+        ),
+        ("wdseg", "\t 0 9 -3000 WELL OH", "<first frame> <last frame> <score> <word>"),
+        ("wdseg", "\t -1 9 -3000 WELL", "<first frame> <last frame> <score> <word>"),
+        ("syseg", "\t 0 9.5 AY_D", "<first frame> <last frame> <syllable>"),
+    ],
+)
+def test_a_row_of_another_form(root: Path, suffix: str, row: str, form: str) -> None:
+    edit(
+        seg(root, suffix),
+        lambda lines: lines.__setitem__(slice(1, 2 if suffix == "syseg" else -1), [f"{row}\n".encode()]),
+    )
+    refused(root, f"{seg(root, suffix)}:2: expected '{form}', got {row!r}{COPY}")
+
+
+def test_an_alignment_cut_short(root: Path) -> None:
+    edit(seg(root), lambda lines: lines.__delitem__(slice(3, None)))
+    refused(root, f"{seg(root)}:4: ends without 'Total score:', it was cut short{COPY}")
+
+
+# ---------------------------------------------------------------------------------------- folders and links
+
+
+def test_a_session_6(root: Path) -> None:
+    (root / "Session6").mkdir()
+    refused(root, f"{root}/Session6: is no part of IEMOCAP, which has Session1 to Session5; remove it")
+
+
+def test_a_dialog_of_another_session(root: Path) -> None:
+    odd = labels(root).with_name("Ses02F_impro01.txt")
+    odd.write_text("")
+    folder = wav(root).parent.with_name("Ses06F_impro01")
+    folder.mkdir()
+    refused(
+        root,
+        f"{odd}: is no dialog of session 1; move it to where it belongs",
+        f"{folder}: is no dialog of session 1; move it to where it belongs",
+    )
+
+
+def test_a_dialog_without_transcription_or_recordings(root: Path) -> None:
+    labels(root).with_name("Ses01F_impro02.txt").write_text("")
+    refused(
+        root,
+        f"{words(root).parent}/Ses01F_impro02.txt: is missing{COPY}",
+        f"{wav(root).parent.parent}/Ses01F_impro02: is missing{COPY}",
+    )
+
+
+def test_a_session_without_its_folders(root: Path) -> None:
+    (root / "Session2" / "dialog" / "transcriptions").mkdir(parents=True)
+    session = root / "Session2"
+    refused(
+        root,
+        f"{session}/dialog/EmoEvaluation: is missing{COPY}",
+        f"{session}/sentences/wav: is missing{COPY}",
+        f"{session}/dialog/transcriptions: holds no dialog of session 2{COPY}",
+    )
+
+
+@pytest.mark.parametrize("place", [labels, words, wav, seg])
+def test_dead_links(root: Path, place: Callable[[Path], Path]) -> None:
+    path = place(root)
+    path.unlink()
+    path.symlink_to("/nowhere/to/be/found")
+    refused(root, f"{path}: is a dead symbolic link to /nowhere/to/be/found{COPY}")
+
+
+def test_a_dead_link_to_a_session(root: Path) -> None:
+    (root / "Session2").symlink_to("/nowhere")
+    refused(
+        root,
+        *(
+            f"{root}/Session2/{place}: is missing{COPY}"
+            for place in ("dialog/EmoEvaluation", "dialog/transcriptions", "sentences/wav")
+        ),
+    )
+
+
+def test_an_unreadable_folder_and_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root reads anything, so the refusal of the system is made here."""
+    listdir = os.listdir
+
+    def refuse(path: Path) -> list[str]:
+        if Path(path) == wav(root).parent:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    refused(
+        root,
+        f"{wav(root).parent}: cannot be read (Permission denied); give yourself permission to read it",
+    )
+
+
+def test_a_folder_in_the_place_of_a_file(root: Path) -> None:
+    words(root).unlink()
+    words(root).mkdir()
+    refused(root, f"{words(root)}: cannot be read (Is a directory){COPY}")
+
+
+def test_where_there_is_no_release(root: Path, tmp_path: Path) -> None:
+    refused(
+        tmp_path / "none", f"{tmp_path}/none: no such folder; name the one that holds Session1 to Session5"
+    )
+    archive = tmp_path / "x.tar.gz"
+    archive.write_bytes(b"")
+    refused(archive, f"{archive}: is a file; unpack it, and name the folder that holds Session1 to Session5")
+    for inside in (root / "Session1", wav(root).parent):
+        refused(inside, f"{inside}: is a part of a release; name the whole one, {root}")
+
+
+def test_a_folder_without_or_with_several_releases(tmp_path: Path) -> None:
+    (tmp_path / "high" / "a").mkdir(parents=True)
+    refused(
+        tmp_path / "high",
+        f"{tmp_path}/high: holds no Session1 to Session5; name the folder of IEMOCAP that does",
+    )
+    for name in "ab":
+        (tmp_path / "high" / name / "Session1").mkdir(parents=True)
+    high = tmp_path / "high"
+    refused(high, f"{high}: holds 2 releases; name one of {high}/a, {high}/b")
+
+
+def test_no_jobs(root: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        prepare_iemocap(root, num_jobs=0)
+    assert str(caught.value) == "the number of jobs must be 1 or more, got 0"
+
+
+# ------------------------------------------------------------------------------------------- all together
+
+
+def test_all_faults_in_one_go_exit_1_and_no_manifest(root: Path, tmp_path: Path) -> None:
+    swap(labels(root), "\tneu\t", "\tneutral\t")
+    wav(root).unlink()
+    wav(root, "M000").write_bytes(wav_header(9, rate_hz=8000) + bytes(18))
+    (root / "Session6").mkdir()
+    for number in range(30):  # more than a message usually shows
+        edit(
+            words(root), lambda lines, n=number: lines.append(f"{DIALOG}_F{n + 100} [1.0-2.0]: x\n".encode())
+        )
+    conf = Path(__file__).parents[2] / "egs" / "iemocap" / "conf" / "corpus.yaml"
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "ser.prepare",
+            "iemocap",
+            out,
+            "--corpus-dir",
+            root,
+            "--config",
+            conf,
+            "--nj",
+            "1",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    faults = [line for line in done.stderr.splitlines() if "Session" in line and "has no Session" not in line]
+    assert len(faults) == 34
+    assert faults[0].endswith("Session6: is no part of IEMOCAP, which has Session1 to Session5; remove it")
+    assert "Traceback" not in done.stderr
+    assert not out.exists()

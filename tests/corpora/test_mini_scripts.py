@@ -1,0 +1,55 @@
+"""local/make_mini_corpus.sh and local/prepare_mini.sh: from nothing to a Kaldi data directory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from ser.corpora.mini.design import plan
+from ser.data.corpus import load_corpus
+
+RECIPE = Path(__file__).parents[2] / "egs" / "mini"
+CLASSES = {"ang": "ang", "hap": "hap", "exc": "hap", "neu": "neu", "sad": "sad"}
+
+
+def script(*command: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "SER_PYTHON": str(Path(sys.executable).with_name("python3"))}
+    return subprocess.run(command, cwd=RECIPE, env=env, capture_output=True, text=True, check=False)
+
+
+def test_preparing_makes_the_corpus_and_its_data_directory(tmp_path: Path) -> None:
+    arguments = (str(tmp_path / "manifests"), str(tmp_path / "all"))
+    done = script("local/prepare_mini.sh", "--scale", "0.1", "--engine", "formant", *arguments)
+    assert done.returncode == 0, done.stderr
+    turns = {turn.name: turn for dialog in plan(seed=0, scale=0.1) for turn in dialog.turns}
+    expected = {name: CLASSES[turn.label] for name, turn in turns.items() if turn.label in CLASSES}
+    read = {
+        table: dict(line.split(" ", 1) for line in (tmp_path / "all" / table).read_text().splitlines())
+        for table in ("utt2emo", "utt2spk", "utt2session", "text", "spk2gender")
+    }
+    assert read["utt2emo"] == expected
+    assert read["utt2spk"] == {name: f"{name[:5]}_{name[-4]}" for name in expected}
+    assert read["utt2session"] == {name: name[4] for name in expected}
+    assert read["text"] == {name: turns[name].text for name in expected}
+    assert read["spk2gender"] == {f"Ses0{n}_{sex}": sex.lower() for n in range(1, 6) for sex in "FM"}
+    again = script("local/prepare_mini.sh", "--scale", "0.1", "--engine", "formant", *arguments)
+    assert again.returncode == 0, again.stderr
+    assert "made 80 turns" in done.stderr
+    assert "made 80 turns" not in again.stderr
+
+
+def test_making_needs_one_folder() -> None:
+    done = script("local/make_mini_corpus.sh")
+    assert done.returncode == 2
+    assert done.stderr.endswith("error: expected <out-dir>, got 0 arguments (try --help)\n")
+
+
+def test_the_settings() -> None:
+    config = load_corpus(RECIPE / "conf/corpus.yaml")
+    assert config.classes == ("ang", "hap", "neu", "sad")
+    assert config.labels == CLASSES
+    assert config.protocol == "paper_dev"
+    assert list(config.protocols) == ["paper", "paper_dev", "session"]
+    assert [config.protocols[name].test for name in config.protocols] == [("5",), ("5",), "each"]

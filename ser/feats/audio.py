@@ -1,0 +1,123 @@
+"""Recordings as samples: one channel at one rate, or a message that says what is wrong with the file."""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from ser.data.corpus import AudioConfig
+from ser.errors import DataError
+
+Floats = npt.NDArray[np.float32]
+
+_COPY = "copy it again from the release"
+_UNKNOWN_LENGTH = 0x7FFFF000  # what programs that write into a pipe put for a length, and above
+
+
+def load_samples(path: Path, audio: AudioConfig) -> Floats:
+    """Read one channel of a recording, in any format that libsndfile knows (WAV, FLAC, MP3, OGG, ...).
+
+    Args:
+        path: the recording.
+        audio: its rate, its channel, and whether other rates are converted.
+
+    Returns:
+        Samples in [-1, 1] at ``audio.sampling_rate_hz``, (N,).
+
+    Raises:
+        DataError: missing, empty, cut short, no audio, of another rate or number of channels than
+            ``audio`` allows, or with values that are no numbers.
+    """
+    _check_file(path)
+    try:
+        with soundfile.SoundFile(path) as sound:
+            rate, promised = sound.samplerate, sound.frames
+            _check_layout(path, rate, sound.channels, audio)
+            frames = sound.read(dtype="float32", always_2d=True)  # (N, channels)
+    except soundfile.LibsndfileError as error:
+        raise DataError(
+            f"{path}: is no audio that can be read ({error.error_string.rstrip('. ')}); {_COPY}"
+        ) from error
+    if len(frames) == 0:
+        raise DataError(f"{path}: has no samples; {_COPY}")
+    if len(frames) < promised:
+        raise DataError(f"{path}: is cut short, {len(frames)} of {promised} samples are there; {_COPY}")
+    samples: Floats = np.ascontiguousarray(frames[:, audio.channel or 0])
+    if not np.isfinite(samples).all():
+        count = np.count_nonzero(~np.isfinite(samples))
+        raise DataError(f"{path}: {count} of {len(samples)} samples are NaN or infinite; {_COPY}")
+    return samples if rate == audio.sampling_rate_hz else _resampled(samples, rate, audio.sampling_rate_hz)
+
+
+def _check_file(path: Path) -> None:
+    if str(path).endswith("|"):
+        raise DataError(f"{path}: is a command; wav.scp must name files, so write its output to one")
+    if path.is_symlink() and not path.exists():
+        raise DataError(f"{path}: is a link to {os.readlink(path)}, which does not exist; repair the link")
+    if not path.exists():
+        raise DataError(
+            f"{path}: no such file; is the corpus where stage 0 found it? If not, run stage 0 again"
+        )
+    if not path.is_file():
+        raise DataError(f"{path}: is no file; name a recording")
+    if not os.access(path, os.R_OK):
+        raise DataError(f"{path}: may not be read (no permission); change it with chmod")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: is empty (0 bytes); {_COPY}")
+    missing = _missing_bytes(path)
+    if missing:
+        raise DataError(f"{path}: is cut short, {missing} bytes of its samples are not there; {_COPY}")
+
+
+def _missing_bytes(path: Path) -> int:
+    """How many bytes of samples the header of a WAV file promises beyond the end of the file; else 0.
+
+    libsndfile reads a WAV file that was cut short without complaint.
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as stream:
+        head = stream.read(12)
+        if head[:4] not in (b"RIFF", b"RIFX") or head[8:12] != b"WAVE":
+            return 0
+        layout = "<4sI" if head[:4] == b"RIFF" else ">4sI"
+        while len(chunk := stream.read(8)) == 8:
+            name, length = struct.unpack(layout, chunk)
+            if name == b"data":
+                return 0 if length >= _UNKNOWN_LENGTH else max(0, stream.tell() + length - size)
+            stream.seek(length + length % 2, os.SEEK_CUR)
+    return 0
+
+
+def _check_layout(path: Path, rate: int, channels: int, audio: AudioConfig) -> None:
+    if audio.channel is None and channels > 1:
+        raise DataError(
+            f"{path}: has {channels} channels; set audio.channel in conf/corpus.yaml to the one to use, "
+            f"0 to {channels - 1}"
+        )
+    if (audio.channel or 0) >= channels:
+        there = "1 channel" if channels == 1 else f"{channels} channels"
+        allowed = "0" if channels == 1 else f"0 to {channels - 1}"
+        raise DataError(
+            f"{path}: has {there}, so there is no channel {audio.channel}; "
+            f"set audio.channel in conf/corpus.yaml to {allowed}"
+        )
+    if rate != audio.sampling_rate_hz and audio.resample == "refuse":
+        raise DataError(
+            f"{path}: is sampled at {rate} Hz, audio.sampling_rate_hz says {audio.sampling_rate_hz}; "
+            "set audio.resample in conf/corpus.yaml to convert, or name the right rate"
+        )
+
+
+def _resampled(samples: Floats, rate_hz: int, wanted_hz: int) -> Floats:
+    """Polyphase resampling; ceil(N * wanted / rate) samples come out."""
+    from scipy.signal import resample_poly
+
+    common = math.gcd(rate_hz, wanted_hz)
+    converted: Floats = resample_poly(samples, wanted_hz // common, rate_hz // common).astype(np.float32)
+    return converted

@@ -1,0 +1,113 @@
+"""How fast stage 1 is on one core: frames a second, beside kaldi-native-fbank and lhotse by themselves.
+
+Usage: OMP_NUM_THREADS=1 python3 tests/bench/fbank.py [<folder of wav files>]
+
+Without a folder it makes ten minutes of noise. All three read the same files and make the same 23
+filters; only stage 1 also checks the files, takes their digests and writes the archive. Imports are
+not counted, the best of several rounds is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import kaldi_native_fbank
+import lhotse
+import numpy as np
+import soundfile
+
+from ser import config
+from ser.data import tables
+from ser.data.corpus import AudioConfig
+from ser.feats import extract
+from ser.feats.fbank import FbankConfig
+
+FBANK = Path(__file__).parents[2] / "conf" / "fbank.yaml"
+
+
+def noise(folder: Path) -> None:
+    """Two hundred recordings of 0.6 to 5.4 seconds."""
+    rng = np.random.default_rng(0)
+    for i in range(200):
+        samples = 0.1 * rng.standard_normal(rng.integers(9600, 86400))
+        soundfile.write(folder / f"{i:03}.wav", samples, 16000)
+
+
+def by_stage_1(wavs: Sequence[Path], folder: Path) -> int:
+    """The recipe's own: read, check, compute, write, merge."""
+    shutil.rmtree(folder, ignore_errors=True)
+    tables.write_table(folder / "wav.scp", {f"u{i:05}": path for i, path in enumerate(wavs)})
+    settings = extract.FeatureSettings(
+        config.load(FbankConfig, FBANK), AudioConfig(16000, 0, "refuse"), "none"
+    )
+    extract.make_part(folder, settings, 1, 1, lambda items, _what: items)
+    extract.merge_parts(folder, 1)
+    return sum(map(int, tables.read_table(folder / "utt2num_frames").values()))
+
+
+def by_lhotse(wavs: Sequence[Path]) -> int:
+    """Lhotse's extractor alone."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        extractor = lhotse.Fbank(
+            lhotse.FbankConfig(
+                num_filters=23, snip_edges=True, window_type="hamming", preemph_coeff=0.0,
+                remove_dc_offset=False, low_freq=0.0, high_freq=8000.0,
+            )
+        )  # fmt: skip
+    return sum(len(extractor.extract(soundfile.read(path, dtype="float32")[0], 16000)) for path in wavs)
+
+
+def by_kaldi(wavs: Sequence[Path]) -> int:
+    """Kaldi's own code, as kaldi-native-fbank."""
+    options = kaldi_native_fbank.FbankOptions()
+    frame, mel = options.frame_opts, options.mel_opts
+    frame.dither, frame.window_type, frame.preemph_coeff, frame.remove_dc_offset = 0.0, "hamming", 0.0, False
+    mel.num_bins, mel.low_freq, mel.high_freq = 23, 0.0, 8000.0
+    total = 0
+    for path in wavs:
+        computer = kaldi_native_fbank.OnlineFbank(options)
+        computer.accept_waveform(16000, soundfile.read(path, dtype="float32")[0] * 32768)
+        computer.input_finished()
+        total += len(np.stack([computer.get_frame(i) for i in range(computer.num_frames_ready)]))
+    return total
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("wavs", nargs="?", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if args.wavs is None:
+            noise(folder)
+        wavs = sorted((args.wavs or folder).rglob("*.wav"))
+        ways: dict[str, Callable[[], int]] = {
+            "stage 1": lambda: by_stage_1(wavs, folder / "data"),
+            "lhotse": lambda: by_lhotse(wavs),
+            "kaldi-native-fbank": lambda: by_kaldi(wavs),
+        }
+        speeds = dict.fromkeys(ways, 0.0)
+        for _ in range(args.rounds):
+            for way, go in ways.items():
+                begin = time.process_time()
+                frames = go()
+                speeds[way] = max(speeds[way], frames / (time.process_time() - begin))
+    print(f"{len(wavs)} recordings, {frames} frames")
+    for way, speed in speeds.items():
+        ratio = speeds["stage 1"] / speed
+        print(f"{way:20} {speed:9.0f} frames/s {speed / 100:6.0f} x real time; stage 1 is {ratio:.2f} of it")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Metrics, significance, fusion, tables of results; starts without torch."""

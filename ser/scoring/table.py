@@ -1,0 +1,126 @@
+"""The table of results: one row per system, mean and standard deviation over its seeds."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ser.data import tables
+from ser.data.files import whole_file
+from ser.errors import DataError, all_of
+
+COLUMNS = ("acc", "uar", "ua_eq6", "wa_eq6")
+WIDTH = 78
+LEGEND = """\
+per cent, mean and standard deviation over the seeds
+acc     share of right utterances (the field's WA)
+uar     mean of the classes' recalls (the field's UA)
+ua_eq6  the paper's UA, eq. 6: accuracy of each class against the rest, mean
+wa_eq6  the paper's WA, eq. 6, likewise; not comparable with acc and uar
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The results of one system: a ``result.txt`` for each seed."""
+
+    system: str
+    results: dict[str, dict[str, str]]  # seed -> result.txt
+
+    def numbers(self, key: str) -> list[float]:
+        """The values of ``key`` over the seeds; empty when one seed has none."""
+        try:
+            return [float(result[key]) for result in self.results.values()]
+        except (KeyError, ValueError):
+            return []
+
+    def common(self, key: str) -> str:
+        """The different values of ``key`` in the order of the seeds, joined with ``/``."""
+        return "/".join(dict.fromkeys(result.get(key, "-") for result in self.results.values()))
+
+
+def read_rows(folders: Sequence[Path], decode: str) -> list[Row]:
+    """Read ``<folder>/<system>/seed<k>/<decode>/score/result.txt`` of all systems and seeds.
+
+    Args:
+        folders: such as ``exp/pooled``; with more than one, a system is named with its folder.
+        decode: such as ``decode_test``.
+
+    Returns:
+        In the order of the folders, then of the names (``csa_30`` before ``csa_100``).
+
+    Raises:
+        DataError: a folder without systems, or a seed that has not been scored.
+    """
+    rows, problems = [], []
+    for folder in folders:
+        seeds = sorted(folder.glob("*/seed*/"), key=lambda path: _natural(str(path)))
+        if not seeds:
+            problems.append(f"{folder}: has no <system>/seed<k>; train, decode and score first")
+        results: dict[str, dict[str, dict[str, str]]] = {}
+        for seed in seeds:
+            path = seed / decode / "score" / "result.txt"
+            try:
+                table = tables.read_table(path, made_by="steps/score.sh")
+            except DataError as error:
+                problems.append(str(error))
+                continue
+            system = seed.parent.name if len(folders) == 1 else str(seed.parent)
+            results.setdefault(system, {})[seed.name.removeprefix("seed")] = table
+        rows += [Row(system, by_seed) for system, by_seed in results.items()]
+    if problems:
+        raise all_of(problems)
+    return rows
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """A sort key that takes digits as numbers."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
+def table_text(rows: Sequence[Row], title: str) -> str:
+    """The table for people, at most 78 columns."""
+    head = f"{'seeds':>5} {'scored/total':>13}" + "".join(f"{name:>11}" for name in COLUMNS)
+    room = WIDTH - len(head) - 1
+    lines = [title, ""] if title else []
+    lines.append(f"{'system':<{room}} {head}")
+    for row in rows:
+        counts = f"{row.common('n_scored')}/{row.common('n_total')}"
+        cells = f"{len(row.results):>5} {counts:>13}" + "".join(_cell(row.numbers(key)) for key in COLUMNS)
+        if len(row.system) > room:
+            lines.append(row.system)
+        lines.append(f"{row.system if len(row.system) <= room else '':<{room}} {cells}".rstrip())
+    lines += ["", LEGEND.rstrip()]
+    if len({(row.common("n_scored"), row.common("n_total")) for row in rows}) > 1:
+        lines.append("n differs between rows: they are not about the same utterances")
+    if by_chunk := [row.system for row in rows if row.common("level") != "utt"]:
+        lines.append(f"rows whose level is chunk count chunks, not utterances: {', '.join(by_chunk)}")
+    for row in rows:
+        notes = sorted({key for result in row.results.values() for key in result if key.startswith("note_")})
+        lines += [f"{row.system}: {key.removeprefix('note_')} {row.common(key)}" for key in notes]
+    return "\n".join(lines)
+
+
+def _cell(numbers: Sequence[float]) -> str:
+    if not numbers:
+        return f"{'-':>11}"
+    deviation = f" ±{100 * statistics.stdev(numbers):4.1f}" if len(numbers) > 1 else " " * 6
+    return f"{100 * statistics.fmean(numbers):5.1f}{deviation}"
+
+
+def write_tsv(path: Path, rows: Sequence[Row]) -> None:
+    """Everything in full: a line per system and seed, then its ``mean`` and ``sd`` (two seeds or more)."""
+    keys = sorted({key for row in rows for result in row.results.values() for key in result})
+    lines = [["system", "seed", *keys]]
+    for row in rows:
+        for seed, result in row.results.items():
+            lines.append([row.system, seed, *(result.get(key, "-") for key in keys)])
+        numbers = [row.numbers(key) for key in keys]
+        lines.append([row.system, "mean", *(f"{statistics.fmean(x):.6f}" if x else "-" for x in numbers)])
+        if len(row.results) > 1:
+            lines.append([row.system, "sd", *(f"{statistics.stdev(x):.6f}" if x else "-" for x in numbers)])
+    with whole_file(path) as stream:
+        stream.writelines("\t".join(line) + "\n" for line in lines)

@@ -1,0 +1,191 @@
+"""Fusing folders."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ser.data import tables
+from ser.errors import DataError, UsageError
+from ser.scoring.combine import TuneOn, fuse_folders, fusion_text
+from ser.scoring.fusion import GRID, fuse_posteriors
+from ser.scoring.system import read_system
+
+from .conftest import EMOTIONS, Maker
+
+A, B = (0.6, 0.2, 0.1, 0.1), (0.1, 0.7, 0.1, 0.1)
+
+
+def exactly(message: str) -> str:
+    return f"^{re.escape(message)}$"
+
+
+def test_fixed_weight(tmp_path: Path, make_system: Maker) -> None:
+    one = make_system("A", {"u1": A, "u2": A}, notes={"norm": "speaker"})
+    two = make_system("B", {"u1": B}, not_scored={"u2": "too short"})
+    record = fuse_folders(tmp_path / "f", [one, two], mode="power", weights=[0.4])
+    fused = read_system(tmp_path / "f")
+    expected = fuse_posteriors([np.array([A]), np.array([B])], [1, 0.4], "power")[0]
+    assert (fused.posteriors["u1"] == expected).all()
+    assert tuple(fused.posteriors["u2"]) == A
+    assert fused.notes == {"norm": "speaker"}
+    assert record == tables.read_table(tmp_path / "f" / "fusion.txt")
+    assert record == {
+        "mode": "power",
+        "n_fused": "2",
+        "n_not_scored": "0",
+        "n_partial": "1",
+        "system_1": str(one),
+        "system_2": str(two),
+        "weights": "1 0.4",
+    }
+    assert fusion_text(Path("exp/f"), record) == (
+        "exp/f\n  power fusion, weights 1 0.4 as given\n"
+        "  2 utterances, 1 of them not from all systems; 0 not scored"
+    )
+    assert sorted(path.name for path in (tmp_path / "f").iterdir()) == [
+        "emotions.txt",
+        "fusion.txt",
+        "hyp",
+        "made.json",
+        "notes",
+        "post",
+    ]
+
+
+def test_fused_again_only_when_something_changed(tmp_path: Path, make_system: Maker) -> None:
+    folders = [make_system("A", {"u": A}), make_system("B", {"u": B})]
+    post = tmp_path / "f" / "post"
+    fuse_folders(tmp_path / "f", folders, mode="power", weights=[0.4])
+    first = post.stat().st_mtime_ns
+    fuse_folders(tmp_path / "f", folders, mode="power", weights=[0.4])
+    assert post.stat().st_mtime_ns == first
+    assert fuse_folders(tmp_path / "f", folders, mode="product")["weights"] == "1 1"
+    make_system("B", {"u": A})
+    fuse_folders(tmp_path / "f", folders, mode="power", weights=[0.0])
+    assert tuple(read_system(tmp_path / "f").posteriors["u"]) == A
+
+
+def noisy(labels: dict[str, str], strength: float, seed: int) -> dict[str, Sequence[float]]:
+    random = np.random.default_rng(seed)
+    posteriors: dict[str, Sequence[float]] = {}
+    for utt, label in labels.items():
+        row = np.exp(strength * (strength * np.eye(4)[EMOTIONS.index(label)] + random.normal(size=4)))
+        posteriors[utt] = tuple(row / row.sum())
+    return posteriors
+
+
+@pytest.fixture
+def tuning(make_data: Maker, make_system: Maker) -> tuple[list[Path], TuneOn]:
+    """Two systems, decoded on test data and on tuning data."""
+    dev = {f"d{i % 5}-{i:03d}": EMOTIONS[i * 7 % 4] for i in range(200)}
+    test = {f"t{i % 5}-{i:03d}": EMOTIONS[i * 7 % 4] for i in range(40)}
+    folders = [make_system(f"test{seed}", noisy(test, 1.5, seed)) for seed in (0, 1)]
+    dev_folders = tuple(make_system(f"dev{seed}", noisy(dev, 1.5, seed + 2)) for seed in (0, 1))
+    return folders, TuneOn(make_data("dev", dev), dev_folders, make_data("data", test), "nll")
+
+
+def test_tuned_weight(tmp_path: Path, tuning: tuple[list[Path], TuneOn]) -> None:
+    folders, on = tuning
+    record = fuse_folders(tmp_path / "f", folders, mode="power", on=on)
+    weight = float(record["weights"].split()[1])
+    assert 0.5 <= weight <= 2.5
+    curve = [record[f"dev_curve_2_{step:02d}"].split() for step in range(len(GRID))]
+    assert [float(line[1]) for line in curve] == list(GRID)
+    best = min(curve, key=lambda line: float(line[5]))
+    assert float(best[1]) == weight
+    assert {key: record[key] for key in ("criterion", "dev_data", "dev_n_utts", "dev_system_2")} == {
+        "criterion": "nll",
+        "dev_data": str(on.dev_data),
+        "dev_n_utts": "200",
+        "dev_system_2": str(on.dev_decode[1]),
+    }
+    given = fuse_folders(tmp_path / "g", folders, mode="power", weights=[weight])
+    assert (tmp_path / "f" / "post").read_bytes() == (tmp_path / "g" / "post").read_bytes()
+    assert given["weights"] == record["weights"]
+    assert f"weights 1 {weight:g} tuned on {on.dev_data} (nll)" in fusion_text(tmp_path, record)
+
+
+def test_tuning_does_not_read_the_labels_of_the_test_data(
+    tmp_path: Path, tuning: tuple[list[Path], TuneOn]
+) -> None:
+    folders, on = tuning
+    fuse_folders(tmp_path / "f", folders, mode="power", on=on)
+    before = (tmp_path / "f" / "post").read_bytes()
+    utts = tables.read_table(on.data / "utt2emo")
+    tables.write_table(on.data / "utt2emo", dict.fromkeys(utts, "ang"))
+    fuse_folders(tmp_path / "f", folders, mode="power", on=on)
+    assert (tmp_path / "f" / "post").read_bytes() == before
+
+
+def test_tuning_on_a_test_speaker(
+    tmp_path: Path, tuning: tuple[list[Path], TuneOn], make_data: Maker, make_system: Maker
+) -> None:
+    folders, on = tuning
+    shared = {"t0-900": "ang", "t1-901": "hap"}
+    decodes = tuple(make_system(f"s{seed}", noisy(shared, 1.0, seed)) for seed in (0, 1))
+    dev = make_data("shared", shared)
+    message = (
+        f"{dev}: shares 2 speakers with {on.data} (t0, t1); tune the weights on other speakers than those "
+        "that are scored"
+    )
+    with pytest.raises(DataError, match=exactly(message)):
+        fuse_folders(tmp_path / "f", folders, mode="power", on=TuneOn(dev, decodes, on.data, "nll"))
+    message = (
+        f"{on.data}: shares 40 utterances with {on.data} (t0-000, t0-005, t0-010); tune the weights on other "
+        "speakers than those that are scored"
+    )
+    with pytest.raises(DataError, match=exactly(message)):
+        fuse_folders(
+            tmp_path / "f", folders, mode="power", on=TuneOn(on.data, tuple(folders), on.data, "nll")
+        )
+
+
+@pytest.mark.parametrize(
+    ("mode", "weights", "message"),
+    [
+        ("power", [], "2 systems need 1 weights, got 0; give one for each system after the first"),
+        ("power", [0.4, 0.2], "2 systems need 1 weights, got 2; give one for each system after the first"),
+        ("power", [-0.4], "--weights: a weight is a number of at least 0"),
+        ("linear", [float("nan")], "--weights: a weight is a number of at least 0"),
+        ("product", [0.4], "--mode product takes no weights; leave them out, or take --mode power"),
+    ],
+)
+def test_wrong_weights(
+    mode: str, weights: list[float], message: str, tmp_path: Path, make_system: Maker
+) -> None:
+    folders = [make_system("A", {"u": A}), make_system("B", {"u": B})]
+    with pytest.raises(UsageError, match=exactly(message)):
+        fuse_folders(tmp_path / "f", folders, mode=mode, weights=weights)
+
+
+def test_wrong_folders(tmp_path: Path, tuning: tuple[list[Path], TuneOn], make_system: Maker) -> None:
+    folders, on = tuning
+    with pytest.raises(UsageError, match=exactly("give two decode folders or more to fuse")):
+        fuse_folders(tmp_path / "f", folders[:1], mode="power", weights=[])
+    message = "2 systems need as many --dev-decode, got 1; give the same systems in the same order"
+    one = TuneOn(on.dev_data, on.dev_decode[:1], on.data, "nll")
+    with pytest.raises(UsageError, match=exactly(message)):
+        fuse_folders(tmp_path / "f", folders, mode="power", on=one)
+    message = "weights are given or tuned, not both; leave out --weights or --dev-data"
+    with pytest.raises(UsageError, match=exactly(message)):
+        fuse_folders(tmp_path / "f", folders, mode="power", weights=[0.4], on=on)
+    chunks = make_system("C", {"u-0": A}, chunk2utt={"u-0": "u"})
+    message = f"{chunks}: has posteriors of chunks; fuse the folder with those of utterances"
+    with pytest.raises(DataError, match=exactly(message)):
+        fuse_folders(tmp_path / "f", [chunks, chunks], mode="power", weights=[0.4])
+
+
+def test_another_order_of_classes(tmp_path: Path, make_system: Maker) -> None:
+    one = make_system("A", {"u": A})
+    two = make_system("B", {"u": B}, emotions=("hap", "ang", "neu", "sad"))
+    message = (
+        f"{two}/emotions.txt: its classes are hap ang neu sad, those of {one}/emotions.txt are "
+        "ang hap neu sad; make both from the same conf/corpus.yaml"
+    )
+    with pytest.raises(DataError, match=exactly(message)):
+        fuse_folders(tmp_path / "f", [one, two], mode="power", weights=[0.4])

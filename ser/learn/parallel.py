@@ -1,0 +1,79 @@
+"""Devices and processes: where a network runs, and how several processes make one step together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from ser.errors import UsageError
+from ser.learn.loaders import Share
+
+UseGpu = Literal["auto", "yes", "no"]
+
+
+def choose_device(use_gpu: str) -> torch.device:
+    """The device for ``--use-gpu auto|yes|no``; under torchrun each process takes its own GPU.
+
+    Raises:
+        UsageError: a GPU is wanted and there is none.
+    """
+    found = torch.cuda.is_available()
+    if use_gpu == "yes" and not found:
+        raise UsageError("--use-gpu yes: torch finds no GPU here; say no or auto, or use a machine with one")
+    if use_gpu == "no" or not found:
+        return torch.device("cpu")
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[Share]:
+    """Join the processes that torchrun started; WORLD_SIZE in the environment says how many they are.
+
+    Yields:
+        This process's share of every batch.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Share()
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Share(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def sum_gradients(model: nn.Module, share: Share) -> None:
+    """Add up the gradients of all processes, in place."""
+    if share.world == 1:
+        return
+    gradients = [
+        p.grad if p.grad is not None else torch.zeros_like(p) for p in model.parameters() if p.requires_grad
+    ]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    parts = torch.split(flat, [gradient.numel() for gradient in gradients])
+    for parameter, part in zip((p for p in model.parameters() if p.requires_grad), parts, strict=True):
+        parameter.grad = part.view_as(parameter)
+
+
+def sum_over_processes(values: Tensor, share: Share) -> Tensor:
+    """Add up a small tensor over all processes."""
+    if share.world > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def wait_for_all(share: Share) -> None:
+    """Let no process go on before all are here."""
+    if share.world > 1:
+        dist.barrier()

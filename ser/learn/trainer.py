@@ -1,0 +1,305 @@
+"""Training: one loop for both systems, stopped and resumed anywhere without a trace.
+
+Everything random in a step is a function of (seed, epoch, batch): the order of the batches, the masks, and
+dropout, whose generator is seeded anew before every step.  So a training state is the model, the
+optimiser, the plateau scheduler, and the position, and a killed run that goes on ends bit-identical.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from ser import config
+from ser.cli import log
+from ser.data.files import differences, whole_file
+from ser.errors import CheckpointError, DataError
+from ser.learn import checkpoint
+from ser.learn.inference import decode
+from ser.learn.loaders import Batch, Loader, Share
+from ser.learn.parallel import sum_gradients, sum_over_processes
+from ser.learn.part import Part
+from ser.learn.settings import Settings
+
+SAVE_EVERY_S = 300.0  # the training state is written at least this often, also within an epoch
+COLUMNS = ("epoch", "lr", "train_loss", "train_acc", "dev_loss", "dev_uar")
+
+
+@dataclass
+class Position:
+    """Where a training is, and what it has seen of the current epoch."""
+
+    epoch: int = 0  # the epoch at work, from 0
+    batch: int = 0  # the next batch of it
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # loss, right, items
+    best: float = -math.inf  # of the selection metric, higher is better
+    kept: int = 0  # the epoch of model.pt, from 1
+    history: list[dict[str, float]] = field(default_factory=list)  # a row an epoch
+
+
+class Trainer:
+    """Trains one network into one model folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        seed: int,
+        network: nn.Module,
+        loader: Loader,
+        dev: Part | None,
+        emotions: Sequence[str],
+        *,
+        identity: dict[str, Any],
+        device: torch.device,
+        share: Share,
+    ) -> None:
+        """Prepare a training.
+
+        Args:
+            folder: the model folder.
+            settings: of the system.
+            seed: decides everything random.
+            network: freshly initialised, on ``device``.
+            loader: batches of the training part.
+            dev: for the learning rate and the selection, where the settings ask for it.
+            emotions: class order.
+            identity: what must be the same for a stopped training to go on (settings, data).
+            device: CPU or GPU.
+            share: this process's part of each batch.
+        """
+        self.folder, self.settings, self.seed = folder, settings, seed
+        self.network, self.loader, self.dev = network, loader, dev
+        self.emotions, self.identity = tuple(emotions), identity
+        self.device, self.share = device, share
+        optim = settings.optim
+        self.optimizer = torch.optim.AdamW(network.parameters(), lr=optim.lr, weight_decay=optim.weight_decay)
+        self.plateau = ReduceLROnPlateau(
+            self.optimizer, "min", patience=optim.plateau.patience, factor=optim.plateau.factor
+        )
+        counts = loader.label_counts(len(self.emotions))
+        self.class_weights = self._class_weights(counts)
+        amp = settings.training.amp if device.type == "cuda" else "none"
+        self.amp_dtype = {"none": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[amp]
+        self.scaler = torch.amp.GradScaler(device.type, enabled=amp == "float16")
+        self.at = Position()
+        self.sums = torch.zeros(3, dtype=torch.float64, device=device)  # at.sums of this process, at work
+
+    def _class_weights(self, counts: np.ndarray[Any, np.dtype[np.int64]]) -> Tensor:
+        if not counts.all():
+            missing = [name for name, count in zip(self.emotions, counts, strict=True) if not count]
+            raise DataError(
+                f"{self.loader.part.folder}: no training item of {', '.join(missing)}; give the fold other "
+                "speakers, shorten the context, or leave the class out of conf/corpus.yaml"
+            )
+        if self.settings.training.class_weights == "none":
+            return torch.ones(len(counts), device=self.device)
+        weights = counts.sum() / (len(counts) * counts)
+        return torch.from_numpy(weights.astype(np.float32)).to(self.device)
+
+    # ---------------------------------------------------------------------------------------- the loop
+
+    def run(self, on_epoch: Callable[[dict[str, float], int], None]) -> None:
+        """Train to the last epoch, from the state in the folder if there is one.
+
+        Args:
+            on_epoch: called after each epoch with its row of the history and its frames per second.
+        """
+        self._resume()
+        training = self.settings.training
+        while self.at.epoch < training.epochs:
+            frames_per_s = self._epoch()
+            row = self._finish_epoch()
+            if self.share.rank == 0:
+                on_epoch(row, frames_per_s)
+        if training.select == "last" and self.share.rank == 0:
+            self._save_model(training.epochs)
+        self._write_history()
+
+    def _epoch(self) -> int:
+        """Go through the rest of the current epoch; returns frames per second of this process."""
+        self.network.train()
+        at, started, saved, frames = self.at, time.monotonic(), time.monotonic(), 0
+        self.sums.copy_(torch.tensor(at.sums, dtype=torch.float64))
+        num_batches = self.loader.num_batches(at.epoch)
+        for batch in self.loader.batches(at.epoch, at.batch):
+            self._step(batch, (at.epoch + at.batch / num_batches) / self.settings.training.epochs)
+            at.batch += 1
+            frames += batch.num_frames
+            if time.monotonic() - saved > SAVE_EVERY_S:
+                at.sums = self._read_sums(self.sums)
+                self._save_state()
+                saved = time.monotonic()
+        return int(frames / max(time.monotonic() - started, 1e-9))
+
+    def _step(self, batch: Batch, progress: float) -> None:
+        optim = self.settings.optim
+        if optim.schedule == "cosine":
+            self._set_lr(optim.lr * cosine_factor(progress, optim.cosine.warmup))
+        torch.manual_seed(_step_seed(self.seed, self.at.epoch, self.at.batch, self.share.rank))
+        self.optimizer.zero_grad(set_to_none=True)
+        inputs = [x.to(self.device, non_blocking=True) for x in batch.inputs]
+        labels = batch.labels.to(self.device, non_blocking=True)
+        if len(labels):
+            with torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None):
+                logits = self.network(*inputs)[0]
+            losses = F.cross_entropy(logits.float(), labels, weight=self.class_weights, reduction="none")
+            total = self.class_weights[torch.from_numpy(batch.all_labels).to(self.device)].sum()
+            torch.autograd.backward(self.scaler.scale(losses.sum() / total))
+            self._count(losses, logits, labels)
+        sum_gradients(self.network, self.share)
+        if optim.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def _count(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
+        self.sums[0] += (losses.detach() / self.class_weights[labels]).double().sum()
+        self.sums[1] += (logits.detach().argmax(dim=1) == labels).sum()
+        self.sums[2] += len(labels)
+
+    def _read_sums(self, sums: Tensor) -> list[float]:
+        loss, right, items = sums.tolist()
+        if not math.isfinite(loss):
+            raise DataError(
+                f"{self.folder}: the loss is {loss} in epoch {self.at.epoch + 1}; lower optim.lr, set "
+                "optim.clip_norm, or choose features.norm"
+            )
+        return [loss, right, items]
+
+    def _finish_epoch(self) -> dict[str, float]:
+        at = self.at
+        loss, right, items = self._read_sums(sum_over_processes(self.sums, self.share))
+        row = {"epoch": float(at.epoch + 1), "lr": self.optimizer.param_groups[0]["lr"]}
+        row |= {"train_loss": loss / items, "train_acc": right / items}
+        if self.dev is not None:
+            row |= evaluate(self.network, self.settings, self.dev, len(self.emotions), self.device)
+        optim, training = self.settings.optim, self.settings.training
+        if optim.schedule == "plateau":
+            self.plateau.step(row[optim.plateau.metric])
+        at.history.append(row)
+        at.epoch, at.batch, at.sums = at.epoch + 1, 0, [0.0, 0.0, 0.0]
+        if training.select != "last":
+            score = row["dev_uar"] if training.select == "best_dev_uar" else -row["dev_loss"]
+            if score > at.best:
+                at.best, at.kept = score, at.epoch
+                if self.share.rank == 0:
+                    self._save_model(at.epoch)
+        self._save_state()
+        return row
+
+    def _set_lr(self, lr: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    # ---------------------------------------------------------------------------------------- on disk
+
+    def _save_state(self) -> None:
+        if self.share.world > 1 and self.at.batch:
+            return  # within an epoch every process has counts of its own
+        if self.share.rank:
+            return
+        checkpoint.save(
+            self.folder / checkpoint.CHECKPOINT,
+            {
+                "identity": self.identity,
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "plateau": self.plateau.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "position": vars(self.at),
+            },
+        )
+        self._write_history()
+
+    def _resume(self) -> None:
+        path = self.folder / checkpoint.CHECKPOINT
+        if not path.exists():
+            return
+        remedy = f"remove {path} to begin anew"
+        state = checkpoint.load(path, remedy)
+        if changed := differences(state["identity"], self.identity):
+            raise CheckpointError(
+                f"{path}: this training was begun differently: {'; '.join(changed[:5])}; give the old "
+                f"settings to go on, choose another folder, or {remedy}"
+            )
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.plateau.load_state_dict(state["plateau"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.at = Position(**state["position"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"{path}: is the state of another model; {remedy}") from error
+        log.info("%s: goes on in epoch %d, batch %d", self.folder, self.at.epoch + 1, self.at.batch)
+
+    def _save_model(self, epoch: int) -> None:
+        self.at.kept = epoch
+        checkpoint.save(
+            self.folder / checkpoint.MODEL,
+            {
+                "system": self.settings.system,
+                "arguments": self.identity["arguments"],
+                "state": self.network.state_dict(),
+                "settings": config.to_dict(self.settings),
+                "emotions": list(self.emotions),
+                "fbank": self.identity["fbank"],
+                "global_stats": torch.tensor(self.identity["global_stats"], dtype=torch.float64),
+                "epoch": epoch,
+                "seed": self.seed,
+                "versions": checkpoint.versions(),
+            },
+        )
+
+    def _write_history(self) -> None:
+        if self.share.rank:
+            return
+        columns = [name for name in COLUMNS if self.dev is not None or not name.startswith("dev_")]
+        with whole_file(self.folder / "history.tsv") as stream:
+            stream.write("\t".join(columns) + "\n")
+            for row in self.at.history:
+                stream.write("\t".join(f"{row[name]:.8g}" for name in columns) + "\n")
+
+
+def cosine_factor(progress: float, warmup: float) -> float:
+    """What the highest rate is multiplied by at ``progress`` (0..1) of the training.
+
+    >>> [round(cosine_factor(p, 0.5), 3) for p in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    if progress < warmup:
+        return progress / warmup
+    return 0.5 * (1.0 + math.cos(math.pi * (progress - warmup) / (1.0 - warmup)))
+
+
+def _step_seed(*position: int) -> int:
+    return int(np.random.SeedSequence(position).generate_state(1, np.uint64)[0] >> 1)
+
+
+def evaluate(
+    network: nn.Module, settings: Settings, part: Part, num_classes: int, device: torch.device
+) -> dict[str, float]:
+    """Mean negative log-posterior and mean recall over the scored utterances of a dev part."""
+    loss, hits, seen = 0.0, np.zeros(num_classes), np.zeros(num_classes)
+    for decoded in decode(network, settings, part, device):
+        if decoded.posterior is None:
+            continue
+        label = int(part.labels[decoded.index])
+        loss -= math.log(max(float(decoded.posterior[label]), 1e-10))
+        seen[label] += 1
+        hits[label] += int(decoded.posterior.argmax()) == label
+    if not seen.any():
+        raise DataError(f"{part.folder}: every utterance is shorter than chunking.context; shorten that")
+    present = seen > 0
+    return {"dev_loss": loss / float(seen.sum()), "dev_uar": float((hits[present] / seen[present]).mean())}

@@ -1,0 +1,122 @@
+"""Small data parts, as stage 2 leaves them, of random features that a network can learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ser.data import tables
+from ser.data.labels import write_emotions
+from ser.feats import cmvn
+
+EMOTIONS = ("ang", "hap", "neu", "sad")
+NUM_FILTERS = 6
+
+MakePart = Callable[..., Path]
+
+
+def write_part(folder: Path, speakers: list[str], per_speaker: int = 8, seed: int = 0) -> Path:
+    """A data folder whose class shifts one filter."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    utt2spk, utt2emo, frames, stats = {}, {}, {}, {}
+    with tables.ArkWriter(folder / "feats") as archive:
+        for speaker in speakers:
+            for number in range(per_speaker):
+                key, label = f"{speaker}-{number:02d}", number % len(EMOTIONS)
+                features = rng.normal(size=(int(rng.integers(12, 60)), NUM_FILTERS)).astype(np.float32)
+                features[:, label] += 1.5
+                archive.write(key, features)
+                utt2spk[key], utt2emo[key], frames[key] = speaker, EMOTIONS[label], len(features)
+                stats[speaker] = stats.get(speaker, 0) + cmvn.stats(features)
+    tables.write_table(folder / "utt2spk", utt2spk)
+    tables.write_table(folder / "utt2emo", utt2emo)
+    tables.write_table(folder / "utt2num_frames", frames)
+    with tables.ArkWriter(folder / "cmvn") as archive:
+        for speaker in sorted(stats):
+            archive.write(speaker, stats[speaker])
+    with tables.ArkWriter(folder / "cmvn_global") as archive:
+        archive.write("global", sum(stats.values()))
+    write_emotions(folder / "emotions.txt", EMOTIONS)
+    (folder / "fbank.yaml").write_text(f"num_mel_bins: {NUM_FILTERS}\n")
+    return folder
+
+
+@pytest.fixture
+def make_part(tmp_path: Path) -> MakePart:
+    """Makes a data folder below the test's own."""
+
+    def make(name: str, speakers: str = "ab", **options: int) -> Path:
+        return write_part(tmp_path / name, list(speakers), **options)
+
+    return make
+
+
+BLSTMATT = """\
+system: blstmatt
+features: {norm: speaker}
+model: {hidden: 8, layers: 2, attention_dim: 4, frame_stack: 2, dropout: 0.2}
+masking: {time_masks: 1, time_mask_frames: 5, freq_masks: 1, freq_mask_bins: 2}
+optim:
+  lr: 1.0e-2
+  weight_decay: 0.0
+  clip_norm: 1.0
+  schedule: plateau
+  plateau: {metric: dev_loss, patience: 0, factor: 0.5}
+  cosine: {warmup: 0.2}
+training: {epochs: 4, batch_size: 4, class_weights: balanced, select: best_dev_uar, amp: none}
+"""
+
+CSA = """\
+system: csa
+features: {norm: global}
+chunking: {context: 20, overlap: 10, shift: null, tail: drop, short_utt: drop}
+model:
+  conv_dim: 2
+  channels: [4, 8, 8]
+  kernels: [3, 2, 3]
+  pool: [2, 1, 1]
+  attn_reduction: 4
+  gamma_mode: scalar
+  gamma_init: 0.0
+  softmax_axis: attended
+  head_pool: mean
+  dropout: 0.2
+masking: {time_masks: 1, time_mask_frames: 5, freq_masks: 1, freq_mask_bins: 2}
+optim:
+  lr: 1.0e-2
+  weight_decay: 0.01
+  clip_norm: null
+  schedule: cosine
+  plateau: {metric: train_loss, patience: 4, factor: 0.8}
+  cosine: {warmup: 0.2}
+training: {epochs: 4, batch_size: 8, class_weights: none, select: last, amp: none}
+decode: {csa_pool: mean}
+"""
+
+
+@pytest.fixture(params=["blstmatt", "csa"])
+def system_yaml(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Settings of each system, with everything random switched on."""
+    path = tmp_path / f"{request.param}.yaml"
+    path.write_text(BLSTMATT if request.param == "blstmatt" else CSA)
+    return path
+
+
+@pytest.fixture
+def blstmatt_yaml(tmp_path: Path) -> Path:
+    """Settings of a small BLSTMATT."""
+    path = tmp_path / "small_blstmatt.yaml"
+    path.write_text(BLSTMATT)
+    return path
+
+
+@pytest.fixture
+def csa_yaml(tmp_path: Path) -> Path:
+    """Settings of a small CSA."""
+    path = tmp_path / "small_csa.yaml"
+    path.write_text(CSA)
+    return path

@@ -1,0 +1,184 @@
+"""Decoding: posteriors, attention and chunks, from the model folder and the data folder alone."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ser.data import tables
+from ser.errors import CheckpointError, DataError
+from ser.learn import checkpoint, inference, settings, training
+from ser.learn.decoding import decode_folder
+from ser.learn.inference import pool_chunks
+from ser.learn.part import Part
+from ser.learn.training import Task
+from tests.learn.conftest import EMOTIONS, MakePart
+
+
+def trained(make_part: MakePart, tmp_path: Path, yaml: Path) -> Path:
+    task = Task(make_part("train"), make_part("dev", "cd", seed=1), tmp_path / "model", 7)
+    training.train(task, settings.load(yaml, ["training.epochs=1"]), use_gpu="no", tensorboard=False)
+    return task.folder
+
+
+def test_blstmatt_writes_attention_of_every_utterance(
+    make_part: MakePart, tmp_path: Path, blstmatt_yaml: Path
+) -> None:
+    model, test = trained(make_part, tmp_path, blstmatt_yaml), make_part("test", "ef", seed=2)
+    out = tmp_path / "decode_test"
+    decode_folder(model, test, out, use_gpu="no")
+    posts = tables.read_vectors(out / "post", 4)
+    frames = tables.read_table(test / "utt2num_frames")
+    attention = tables.ArkReader(out / "attn.scp")
+    assert list(posts) == list(frames) == list(attention.places)
+    for key, posterior in posts.items():
+        assert sum(posterior) == pytest.approx(1, abs=1e-12)
+        weights = attention.read(key, int(frames[key]))
+        assert weights.sum() == pytest.approx(1, abs=1e-5)
+        assert (weights >= 0).all()
+    assert (out / "emotions.txt").read_text() == (model / "emotions.txt").read_text()
+    hyp = tables.read_table(out / "hyp")
+    assert hyp == {key: EMOTIONS[int(np.argmax(posterior))] for key, posterior in posts.items()}
+    assert tables.read_table(out / "notes") == {"normalisation": "speaker"}
+    assert not (out / "not_scored").exists()
+
+
+def test_csa_writes_chunks_and_says_what_it_dropped(
+    make_part: MakePart, tmp_path: Path, csa_yaml: Path
+) -> None:
+    model, test = trained(make_part, tmp_path, csa_yaml), make_part("test", "ef", seed=2)
+    out = tmp_path / "decode_test"
+    decode_folder(model, test, out, use_gpu="no")
+    posts = tables.read_vectors(out / "post", 4)
+    frames = {key: int(n) for key, n in tables.read_table(test / "utt2num_frames").items()}
+    dropped = tables.read_table(out / "not_scored")
+    assert dropped == {key: f"{n} frames, context 20" for key, n in frames.items() if n < 20}
+    assert dropped
+    assert posts.keys() | dropped.keys() == frames.keys()
+    chunks = tables.read_vectors(out / "chunks" / "post", 4)
+    chunk2utt = tables.read_table(out / "chunks" / "chunk2utt")
+    assert chunks.keys() == chunk2utt.keys()
+    for key, posterior in posts.items():
+        own = [chunks[chunk] for chunk, utt in chunk2utt.items() if utt == key]
+        assert len(own) == (frames[key] - 20) // 10 + 1
+        np.testing.assert_allclose(np.mean(own, axis=0), posterior, atol=1e-12)
+
+
+def test_batches_do_not_matter(
+    make_part: MakePart, tmp_path: Path, system_yaml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One utterance at a time gives the same posteriors as many."""
+    model, test = trained(make_part, tmp_path, system_yaml), make_part("test", "ef", seed=2)
+    decode_folder(model, test, tmp_path / "many", use_gpu="no")
+    monkeypatch.setattr(inference, "BATCH_FRAMES", 1)
+    decode_folder(model, test, tmp_path / "single", use_gpu="no")
+    many, single = (tables.read_vectors(tmp_path / name / "post") for name in ("many", "single"))
+    assert many.keys() == single.keys()
+    for key in many:
+        np.testing.assert_allclose(many[key], single[key], atol=1e-6)
+
+
+def test_up_to_date_is_left_alone_and_a_new_model_is_decoded(
+    make_part: MakePart, tmp_path: Path, csa_yaml: Path
+) -> None:
+    model, test, out = trained(make_part, tmp_path, csa_yaml), make_part("test", "ef"), tmp_path / "out"
+    decode_folder(model, test, out, use_gpu="no")
+    before = (out / "post").stat().st_mtime_ns
+    decode_folder(model, test, out, use_gpu="no")
+    assert (out / "post").stat().st_mtime_ns == before
+    content = checkpoint.load(model / "model.pt", "")
+    content["state"]["classifier.bias"] += 1
+    checkpoint.save(model / "model.pt", content)
+    decode_folder(model, test, out, use_gpu="no")
+    assert (out / "post").stat().st_mtime_ns != before
+
+
+def test_pooling_rules() -> None:
+    chunks = np.array([[0.6, 0.4], [0.6, 0.4], [0.01, 0.99]])
+    np.testing.assert_allclose(pool_chunks(chunks, "mean"), [1.21 / 3, 1.79 / 3])
+    product = np.prod(chunks, axis=0) ** (1 / 3)
+    np.testing.assert_allclose(pool_chunks(chunks, "logmean"), product / product.sum())
+    np.testing.assert_allclose(pool_chunks(chunks, "vote"), [2 / 3, 1 / 3])
+
+
+def test_features_of_other_settings_are_refused(make_part: MakePart, tmp_path: Path, csa_yaml: Path) -> None:
+    model, test = trained(make_part, tmp_path, csa_yaml), make_part("test", "ef")
+    (test / "fbank.yaml").write_text("num_mel_bins: 6\npreemphasis: 0.97\n")
+    with pytest.raises(DataError) as error:
+        decode_folder(model, test, tmp_path / "out", use_gpu="no")
+    assert str(error.value) == (
+        f"{test}: its features were made with other settings than the model's: preemphasis: (not set) -> "
+        "0.97; decode data made with the same conf/fbank.yaml"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_model(make_part: MakePart, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError) as error:
+        decode_folder(tmp_path / "none", make_part("test"), tmp_path / "out")
+    path = tmp_path / "none" / "model.pt"
+    assert str(error.value) == f"{path}: no such file; train the model first (stage 3 or 4)"
+
+
+class Evil:
+    """What a pickle can do."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (Path("evil"),))
+
+
+@pytest.mark.parametrize("how", ["pickle", "torch"])
+def test_a_pickle_that_would_run_code_is_not_run(
+    make_part: MakePart, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = tmp_path / "model"
+    model.mkdir()
+    path = model / "model.pt"
+    if how == "torch":
+        torch.save({"format": 1, "state": Evil()}, path)
+    else:
+        path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(CheckpointError) as error:
+        decode_folder(model, make_part("test"), tmp_path / "out")
+    reason = {
+        "torch": "holds something else than tensors and plain values, which may run code",
+        "pickle": "is cut short, damaged, or no model at all",
+    }[how]
+    assert str(error.value) == f"{path}: {reason}; train it again (stage 3 or 4)"
+    assert not (tmp_path / "evil").exists()
+
+
+def test_damaged_models(make_part: MakePart, tmp_path: Path, csa_yaml: Path) -> None:
+    model, test = trained(make_part, tmp_path, csa_yaml), make_part("test")
+    path, remedy = model / "model.pt", "train it again (stage 3 or 4)"
+    content = checkpoint.load(path, "")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError) as error:
+        decode_folder(model, test, tmp_path / "out")
+    assert str(error.value) == f"{path}: is cut short, damaged, or no model at all; {remedy}"
+    torch.save({"epoch": 3}, path)
+    with pytest.raises(CheckpointError) as error:
+        decode_folder(model, test, tmp_path / "out")
+    assert str(error.value) == f"{path}: was not written by this version of the recipe; {remedy}"
+    content["arguments"]["conv_dim"] = 1
+    checkpoint.save(path, content)
+    with pytest.raises(
+        CheckpointError, match=rf"^{path}: is not a model of this version \(Error.* loading state"
+    ):
+        decode_folder(model, test, tmp_path / "out")
+
+
+def test_class_order_of_another_data_folder(make_part: MakePart) -> None:
+    folder = make_part("train")
+    with pytest.raises(DataError) as error:
+        Part(folder, "none", emotions=("neu", "ang", "hap", "sad"))
+    assert str(error.value) == (
+        f"{folder / 'emotions.txt'}: its classes are ang hap neu sad, the model's are neu ang hap sad; use "
+        "data made from the same conf/corpus.yaml"
+    )

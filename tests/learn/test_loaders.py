@@ -1,0 +1,153 @@
+"""Batches: every item once, the same plan for any number of processes, masks where they belong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ser.feats import cmvn
+from ser.feats.chunking import ChunkingConfig, chunk_starts
+from ser.learn import loaders, part
+from ser.learn.loaders import ChunkLoader, Masker, SegmentLoader, Share, length_buckets
+from ser.learn.part import Part
+from ser.learn.settings import MaskingSettings
+from tests.learn.conftest import EMOTIONS, NUM_FILTERS, MakePart
+
+OFF = MaskingSettings(0, 0, 0, 0)
+CHUNKING = ChunkingConfig(context=20, overlap=10, shift=None, tail="drop", short_utt="drop")
+
+
+def masker(settings: MaskingSettings = OFF) -> Masker:
+    return Masker(settings, np.zeros(NUM_FILTERS, dtype=np.float32), seed=5)
+
+
+@pytest.fixture
+def train(make_part: MakePart) -> Part:
+    return Part(make_part("train", "abc"), "none", emotions=EMOTIONS)
+
+
+def test_buckets_hold_every_item_once_and_like_lengths() -> None:
+    lengths = np.random.default_rng(0).integers(50, 900, size=10_001).astype(np.int32)
+    batches = length_buckets(lengths, 16, np.random.default_rng(1))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(10_001))
+    assert len(batches) == -(-10_001 // 16)
+    padded = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
+    assert 1 - lengths.sum() / padded < 0.02  # the share of padding
+    random = np.random.default_rng(1).permutation(10_001)[: 625 * 16].reshape(625, 16)
+    assert 1 - lengths[random].mean() / lengths[random].max(axis=1).mean() > 0.4
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_shares_of_all_processes_are_the_batch(train: Part, world: int) -> None:
+    settings = MaskingSettings(1, 9, 1, 2)
+    whole = list(SegmentLoader(train, 5, masker(settings), 7, Share()).batches(3))
+    shares = [
+        list(SegmentLoader(train, 5, masker(settings), 7, Share(rank, world)).batches(3))
+        for rank in range(world)
+    ]
+    for number, batch in enumerate(whole):
+        for rank in range(world):
+            own = shares[rank][number]
+            rows = batch.inputs[0][rank::world, : own.inputs[0].shape[1]]
+            torch.testing.assert_close(own.inputs[0], rows)
+            assert own.labels.tolist() == batch.labels[rank::world].tolist()
+            assert own.all_labels.tolist() == batch.all_labels.tolist()
+
+
+@pytest.mark.parametrize("kind", ["segments", "chunks"])
+def test_starting_in_the_middle_gives_the_same_batches(
+    train: Part, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = MaskingSettings(1, 9, 0, 0)
+    loader: SegmentLoader | ChunkLoader
+    if kind == "segments":
+        loader = SegmentLoader(train, 5, masker(settings), 7, Share())
+    else:
+        monkeypatch.setattr(loaders, "POOL_FRAMES", 200)
+        monkeypatch.setattr(train, "_cache", None)
+        loader = ChunkLoader(train, CHUNKING, 4, masker(settings), 7, Share())
+    whole = list(loader.batches(2))
+    assert len(whole) == loader.num_batches(2)
+    for first in (1, 3, len(whole) - 1):
+        rest = list(loader.batches(2, first))
+        assert len(rest) == len(whole) - first
+        for one, two in zip(rest, whole[first:], strict=True):
+            assert torch.equal(one.inputs[0], two.inputs[0])
+
+
+@pytest.mark.parametrize("pool_frames", [150, 10_000])
+def test_chunks_are_all_there_once(train: Part, pool_frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the part is in memory or read pool by pool."""
+    monkeypatch.setattr(loaders, "POOL_FRAMES", pool_frames)
+    if pool_frames == 150:
+        monkeypatch.setattr(train, "_cache", None)
+    expected = [
+        (train.features(i)[s : s + 20].tobytes(), int(train.labels[i]))
+        for i in range(len(train))
+        for s in chunk_starts(int(train.num_frames[i]), CHUNKING)
+    ]
+    loader = ChunkLoader(train, CHUNKING, 4, masker(), 7, Share())
+    got = [
+        (chunk.numpy().tobytes(), int(label))
+        for batch in loader.batches(0)
+        for chunk, label in zip(batch.inputs[0], batch.labels, strict=True)
+    ]
+    assert sorted(got) == sorted(expected)
+    assert got != expected
+    counts = np.bincount([label for _, label in expected], minlength=4)
+    assert loader.label_counts(4).tolist() == counts.tolist()
+
+
+def test_chunk_beyond_the_end_repeats_the_last_frame(train: Part) -> None:
+    padded = ChunkingConfig(context=50, overlap=10, shift=None, tail="drop", short_utt="pad")
+    short = int(np.argmin(train.num_frames))
+    frames = int(train.num_frames[short])
+    pool = loaders.Pool(train, np.arange(len(train)))
+    chunk = pool.chunks(np.array([short]), np.array([0]), padded.context)[0]
+    assert (chunk[frames:] == train.features(short)[-1]).all()
+    assert (chunk[:frames] == train.features(short)).all()
+
+
+def test_masks() -> None:
+    """Stretches no longer than allowed, filled with the mean, elsewhere nothing."""
+    fill = np.arange(NUM_FILTERS, dtype=np.float32)
+    lengths = np.array([40, 11, 2])
+    widths = []
+    for batch in range(200):
+        x = np.full((3, 40, NUM_FILTERS), -1.0, dtype=np.float32)
+        Masker(MaskingSettings(1, 9, 0, 0), fill, 5).apply(x, lengths, Share(), 0, batch)
+        masked = (x != -1).all(axis=2)
+        assert (x[masked] == fill).all()
+        for row, length, longest in zip(masked, lengths, (9, 5, 1), strict=True):
+            where = np.flatnonzero(row)
+            widths.append(len(where))
+            assert len(where) <= longest
+            assert not len(where) or (where[-1] < length and where[-1] - where[0] == len(where) - 1)
+    assert max(widths) == 9
+    x = np.full((3, 40, NUM_FILTERS), -1.0, dtype=np.float32)
+    Masker(MaskingSettings(0, 0, 1, 2), fill, 5).apply(x, lengths, Share(), 0, 1)
+    assert ((x != -1).any(axis=1).sum(axis=1) <= 2).all()
+
+
+@pytest.mark.parametrize("norm", ["utterance", "speaker", "global"])
+def test_normalisation_is_applied(make_part: MakePart, norm: part.Norm) -> None:
+    """Mean 0 and variance 1 over what the statistics were taken from."""
+    folder = make_part("train", "ab")
+    stats = part.read_global_stats(folder)
+    data = Part(folder, norm, emotions=EMOTIONS, global_stats=stats)
+    groups: dict[str, list[part.Floats]] = {}
+    for i, key in enumerate(data.keys):
+        group = {"utterance": key, "speaker": data.speakers[key], "global": ""}[norm]
+        groups.setdefault(group, []).append(data.features(i))
+    assert len(groups) == {"utterance": 16, "speaker": 2, "global": 1}[norm]
+    for features in groups.values():
+        mean, std = cmvn.mean_and_std(cmvn.stats(np.concatenate(features)))
+        np.testing.assert_allclose(mean, 0, atol=1e-5)
+        np.testing.assert_allclose(std, 1, atol=1e-4)
+
+
+def test_labels_follow_the_key_not_the_line(make_part: MakePart) -> None:
+    data = Part(make_part("train", "ab"), "none", emotions=EMOTIONS)
+    expected = [int(key[-2:]) % 4 for key in data.keys]
+    assert data.labels.tolist() == expected

@@ -1,0 +1,256 @@
+"""Training: learns, stops and goes on without a trace, refuses what does not belong together."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from ser.errors import CheckpointError, ConfigError, DataError, StaleError
+from ser.learn import checkpoint, settings, trainer, training
+from ser.learn.training import Task
+from tests.learn.conftest import MakePart
+
+
+def train(task: Task, yaml: Path, *overrides: str) -> None:
+    torch.set_num_threads(1)
+    training.train(task, settings.load(yaml, overrides), use_gpu="no", tensorboard=False)
+
+
+def model_of(folder: Path) -> dict[str, torch.Tensor]:
+    state = checkpoint.load(folder / "model.pt", "")["state"]
+    assert isinstance(state, dict)
+    return state
+
+
+def assert_same_models(first: Path, second: Path) -> None:
+    one, two = model_of(first), model_of(second)
+    assert one.keys() == two.keys()
+    for name in one:
+        assert torch.equal(one[name], two[name]), name
+    assert (first / "history.tsv").read_text() == (second / "history.tsv").read_text()
+
+
+@pytest.fixture
+def task(make_part: MakePart, tmp_path: Path) -> Task:
+    return Task(make_part("train"), make_part("dev", "cd", seed=1), tmp_path / "model", 7)
+
+
+class Stop(Exception):  # noqa: N818  (not an error: stands for a kill)
+    """The process is killed here."""
+
+
+@pytest.mark.parametrize("stop_at", [(0, 1), (1, 0), (2, 2), (3, 1)])
+def test_killed_and_resumed_is_bit_identical(
+    task: Task, system_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: tuple[int, int]
+) -> None:
+    """Stopped before any step, with the state written at every step or only at the ends of epochs."""
+    whole = Task(task.train, task.dev, tmp_path / "whole", task.seed)
+    train(whole, system_yaml)
+    real_step = trainer.Trainer._step
+
+    def step_or_die(self: trainer.Trainer, *args: object) -> None:
+        if (self.at.epoch, self.at.batch) == stop_at:
+            raise Stop
+        real_step(self, *args)  # type: ignore[arg-type]
+
+    for save_every_s in (0.0, 300.0):
+        monkeypatch.setattr(trainer, "SAVE_EVERY_S", save_every_s)
+        folder = tmp_path / f"stopped{save_every_s}"
+        stopped = Task(task.train, task.dev, folder, task.seed)
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer.Trainer, "_step", step_or_die)
+            with pytest.raises(Stop):
+                train(stopped, system_yaml)
+        train(stopped, system_yaml)
+        assert_same_models(whole.folder, folder)
+        assert not (folder / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_signal_loses_nothing(task: Task, blstmatt_yaml: Path, tmp_path: Path, number: int) -> None:
+    """A real process is killed in its work; the same command ends as if nothing had been."""
+    whole = Task(task.train, task.dev, tmp_path / "whole", task.seed)
+    train(whole, blstmatt_yaml, "training.epochs=40")
+    command = [sys.executable, "-m", "ser.train", str(blstmatt_yaml), str(task.train), str(task.folder)]
+    command += [
+        "--dev",
+        str(task.dev),
+        "--seed",
+        "7",
+        "--set",
+        "training.epochs=40",
+        "--tensorboard",
+        "false",
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (task.folder / "checkpoint.pt").exists():
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.send_signal(number)
+    messages = process.communicate()[1]
+    codes = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}
+    assert process.returncode == codes[signal.Signals(number)]
+    assert "Traceback" not in messages
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "goes on in epoch" in again.stderr
+    assert_same_models(whole.folder, task.folder)
+    assert not list(task.folder.glob(".*.part"))
+
+
+def test_finished_is_left_alone(task: Task, system_yaml: Path) -> None:
+    train(task, system_yaml)
+    before = (task.folder / "model.pt").stat().st_mtime_ns
+    train(task, system_yaml)
+    assert (task.folder / "model.pt").stat().st_mtime_ns == before
+
+
+def test_other_settings_are_refused(task: Task, blstmatt_yaml: Path) -> None:
+    train(task, blstmatt_yaml)
+    with pytest.raises(StaleError) as error:
+        train(task, blstmatt_yaml, "optim.lr=2.0e-2", "training.epochs=5")
+    assert str(error.value) == (
+        f"{task.folder}: was made differently: system.optim.lr: 0.01 -> 0.02; system.training.epochs: 4 -> "
+        "5; choose another --exp-dir, or remove the folder to train it again"
+    )
+
+
+def test_other_data_is_refused(task: Task, blstmatt_yaml: Path, make_part: MakePart) -> None:
+    train(task, blstmatt_yaml)
+    other = Task(make_part("other", "ef"), task.dev, task.folder, task.seed)
+    with pytest.raises(StaleError, match="was made differently: inputs.feats.scp: "):
+        train(other, blstmatt_yaml)
+
+
+def test_resuming_with_other_settings_is_refused(
+    task: Task, blstmatt_yaml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "_write_history", stop)  # right after the state is on disk
+        with pytest.raises(Stop):
+            train(task, blstmatt_yaml)
+    with pytest.raises(CheckpointError) as error:
+        train(task, blstmatt_yaml, "optim.lr=2.0e-2", "model.dropout=0.0")
+    path = task.folder / "checkpoint.pt"
+    assert str(error.value) == (
+        f"{path}: this training was begun differently: arguments.dropout: 0.2 -> 0.0; "
+        "system.model.dropout: 0.2 -> 0.0; system.optim.lr: 0.01 -> 0.02; give the old settings to go on, "
+        f"choose another folder, or remove {path} to begin anew"
+    )
+
+
+def test_truncated_training_state(task: Task, blstmatt_yaml: Path) -> None:
+    task.folder.mkdir()
+    path = task.folder / "checkpoint.pt"
+    checkpoint.save(path, {"identity": {}})
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError) as error:
+        train(task, blstmatt_yaml)
+    assert (
+        str(error.value) == f"{path}: is cut short, damaged, or no model at all; remove {path} to begin anew"
+    )
+
+
+def test_learns_and_selects(task: Task, system_yaml: Path) -> None:
+    """The classes are 1.5 standard deviations apart in every frame: 20 epochs reach more than 0.9."""
+    # the classes differ by the place of a filter, to which a convolution over frequency is blind
+    csa = ["model.conv_dim=1", "chunking.context=12", "chunking.overlap=8", "training.class_weights=balanced"]
+    more = csa if system_yaml.name == "csa.yaml" else []
+    train(task, system_yaml, "training.epochs=20", "training.select=best_dev_uar", *more)
+    lines = (task.folder / "history.tsv").read_text().splitlines()
+    rows = [dict(zip(lines[0].split("\t"), line.split("\t"), strict=True)) for line in lines[1:]]
+    best = max(rows, key=lambda row: float(row["dev_uar"]))
+    assert float(best["dev_uar"]) > 0.9
+    assert checkpoint.load_model(task.folder).epoch == int(best["epoch"])
+
+
+def test_plateau_follows_the_dev_loss(task: Task, blstmatt_yaml: Path) -> None:
+    train(task, blstmatt_yaml, "training.epochs=15", "optim.lr=5.0e-2")
+    lines = [line.split("\t") for line in (task.folder / "history.tsv").read_text().splitlines()]
+    lr, loss = ([float(row[lines[0].index(name)]) for row in lines[1:]] for name in ("lr", "dev_loss"))
+    oracle = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.05)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(oracle, "min", patience=0, factor=0.5)
+    for rate, value in zip(lr, loss, strict=True):
+        assert rate == pytest.approx(oracle.param_groups[0]["lr"])
+        plateau.step(value)
+    assert min(lr) < 0.05
+
+
+def test_dev_part_needed_but_missing(task: Task, blstmatt_yaml: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        train(Task(task.train, None, task.folder, 7), blstmatt_yaml)
+    assert str(error.value) == (
+        f"{task.train}: the fold has no dev part, which optim.plateau.metric dev_loss and training.select "
+        "best_dev_* need; choose a --protocol with one, or train_loss and last"
+    )
+
+
+def test_missing_features(task: Task, csa_yaml: Path) -> None:
+    (task.train / "feats.scp").unlink()
+    with pytest.raises(DataError) as error:
+        train(task, csa_yaml)
+    assert str(error.value) == f"{task.train / 'feats.scp'}: no such file; run stages 1 and 2"
+
+
+def test_context_longer_than_every_utterance(task: Task, csa_yaml: Path) -> None:
+    with pytest.raises(DataError) as error:
+        train(task, csa_yaml, "chunking.context=100")
+    assert str(error.value) == (
+        f"{task.train}: no training item of ang, hap, neu, sad; give the fold other speakers, shorten the "
+        "context, or leave the class out of conf/corpus.yaml"
+    )
+
+
+def test_two_trainings_in_one_folder(task: Task, blstmatt_yaml: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from ser.data.files import locked\n"
+        "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(task.folder)], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(
+            DataError, match=rf"^{task.folder}: in use by process {other.pid} on .*; wait for it"
+        ):
+            train(task, blstmatt_yaml)
+        other.kill()
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(task: Task, blstmatt_yaml: Path, tmp_path: Path) -> None:
+    """gloo, the same global batch: the same model up to rounding (dropout draws differ, so it is off)."""
+    overrides = ["model.dropout=0.0", "training.epochs=3", "training.batch_size=5"]
+    alone = Task(task.train, task.dev, tmp_path / "alone", task.seed)
+    train(alone, blstmatt_yaml, *overrides)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "ser.train", str(blstmatt_yaml), str(task.train), str(task.folder)]
+    command += ["--dev", str(task.dev), "--seed", "7", "--use-gpu", "no", "--tensorboard", "false"]
+    command += [word for override in overrides for word in ("--set", override)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    one, two = model_of(alone.folder), model_of(task.folder)
+    # a shift of all scores changes nothing: this bias has no gradient but rounding, which Adam blows up
+    for name in one.keys() - {"attention.score.bias"}:
+        torch.testing.assert_close(one[name], two[name], atol=1e-5, rtol=1e-4)
+
+
+def test_model_folder_says_what_made_it(task: Task, system_yaml: Path) -> None:
+    train(task, system_yaml)
+    made = json.loads((task.folder / "made.json").read_text())
+    assert made["settings"]["seed"] == 7
+    loaded = settings.load(task.folder / "config.yaml")
+    assert loaded == settings.load(system_yaml)
+    assert checkpoint.load_model(task.folder).settings == loaded

@@ -1,0 +1,267 @@
+#!/usr/bin/env bash
+# Usage: run.sh [options]
+#
+# Speech emotion recognition after Jalal, Milner & Hain (Interspeech 2020): BLSTMATT, CSA and their fusion,
+# from a corpus's release to scores. Every stage can be repeated, stopped and run alone; what is up to date
+# is not made again. At the top of the checkout --corpus chooses the recipe; in egs/<corpus>/ it is that one.
+#
+# Stages:
+#   0  prepare the corpus: lhotse manifests, a Kaldi data directory, checks
+#   1  log-Mel filterbank features
+#   2  CMVN statistics, folds
+#   3  train BLSTMATT on every fold, for every seed
+#   4  train CSA, one system for each context length
+#   5  decode the test part (and the dev part where fusion is tuned on it)
+#   6  score each fold, and all folds together
+#   7  fuse BLSTMATT with CSA, score, and print the table of results
+#
+# Example: ./run.sh --corpus emodb --corpus-dir ~/corpora/emodb --seeds "1 2 3"
+
+set -euo pipefail
+
+corpus=                          # recipe to run: iemocap, emodb or mini
+corpus_dir=                      # folder of the corpus's release (or a variable of the corpus's name: IEMOCAP, EMODB)
+stage=0                          # first stage
+stop_stage=7                     # last stage
+nj=$(nproc)                      # jobs at once
+use_gpu=auto                     # auto, yes or no
+num_proc=1                       # processes (GPUs) that train one system together
+protocol=                        # folds: a protocol of conf/corpus.yaml, whose own choice is the default
+contexts=30                      # context lengths of CSA in frames, such as "20 30 60"
+seeds=777                        # random seeds, such as "1 2 3"; each is a training of its own
+fusion_weight=0.4                # weight of CSA in the fusion; the paper's is 0.4
+compress=none                    # feature archives: none, CM (a byte a value) or CM2 (two)
+strict=false                     # a corpus check that differs stops stage 0
+data_dir=data                    # where data goes
+exp_dir=exp                      # where models and results go
+corpus_conf=conf/corpus.yaml     # classes, labels, protocols
+fbank_conf=conf/fbank.yaml       # settings of the features
+blstmatt_conf=conf/blstmatt.yaml # settings of BLSTMATT
+csa_conf=conf/csa.yaml           # settings of CSA
+set=()                           # override a setting of both systems, KEY=VALUE; may be given again
+set_blstmatt=()                  # override a setting of BLSTMATT
+set_csa=()                       # override a setting of CSA
+
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=utils/log.sh
+. "$recipe/utils/log.sh"
+# shellcheck source=utils/parse_options.sh
+. "$recipe/utils/parse_options.sh"
+
+(($# == 0)) || usage_die "unexpected argument '$1'; everything is said with options"
+((nj >= 1 && num_proc >= 1)) || usage_die "--nj and --num-proc must be 1 or more"
+((stage <= stop_stage)) || usage_die "--stage $stage is behind --stop-stage $stop_stage"
+[[ $use_gpu == auto || $use_gpu == yes || $use_gpu == no ]] || usage_die "--use-gpu is auto, yes or no, not '$use_gpu'"
+for word in $contexts $seeds; do
+  [[ $word =~ ^[0-9]+$ ]] || usage_die "--contexts and --seeds are whole numbers, not '$word'"
+done
+[[ -n ${contexts// /} && -n ${seeds// /} ]] || usage_die "--contexts and --seeds need at least one number"
+own=$(basename "$recipe")
+[[ -z $corpus || $corpus == "$own" ]] || usage_die "--corpus $corpus: this is egs/$own; run it at the top"
+
+# Paths mean what they meant to the caller; defaults are the recipe's.
+[[ -z $corpus_dir ]] || corpus_dir=$(absolute "$corpus_dir")
+for option in data_dir exp_dir corpus_conf fbank_conf blstmatt_conf csa_conf; do
+  value=${!option}
+  [[ -e $recipe/$value || ! -e $value ]] || printf -v "$option" '%s' "$(absolute "$value")"
+done
+cd "$recipe"
+extras=()
+[[ $own != mini ]] || extras=(--extra mini)
+utils/install.sh "${extras[@]}"
+. ./path.sh
+. ./cmd.sh
+
+data=$data_dir/all
+folds=$data_dir/folds
+
+# step COMMAND...: run it in a process group of its own, to which a signal that ends this script is passed on.
+step_group=
+step() {
+  local status=0
+  set -m
+  "$@" &
+  step_group=$!
+  set +m
+  wait "$step_group" || status=$?
+  step_group=
+  return "$status"
+}
+
+# shellcheck disable=SC2317 # called by trap
+stopped() {
+  trap '' INT TERM HUP
+  [[ -z $step_group ]] || { kill -TERM -- "-$step_group" && wait "$step_group" || true; } 2>/dev/null
+  log "stopped by SIG$1; the same command goes on from here"
+  exit "$2"
+}
+trap 'stopped INT 130' INT
+trap 'stopped TERM 143' TERM
+trap 'stopped HUP 129' HUP
+
+# read_folds: folds.tsv, "<fold><TAB><tuning fold or -><TAB><tuning part or ->", into fold_lines; final_folds
+# are those of the results, the others (<fold>-dev) are there to tune on.
+read_folds() {
+  local line
+  [[ -s $folds/folds.tsv ]] || die "$folds/folds.tsv: no such file; run stage 2"
+  mapfile -t fold_lines < <(tail -n +2 "$folds/folds.tsv")
+  final_folds=()
+  for line in "${fold_lines[@]}"; do
+    [[ ${line%%$'\t'*} == *-dev ]] || final_folds+=("${line%%$'\t'*}")
+  done
+}
+
+# tasks NAME: a new, whole list $exp_dir/tasks/NAME.tsv from the lines on stdin.
+tasks() {
+  mkdir -p "$exp_dir/tasks"
+  cat >"$exp_dir/tasks/.$1.part"
+  mv "$exp_dir/tasks/.$1.part" "$exp_dir/tasks/$1.tsv"
+}
+
+# train SYSTEM SETTINGS [--set KEY=VALUE ...]: every fold and seed.
+train() {
+  local system=$1 settings=$2 line fold dev seed
+  shift 2
+  read_folds
+  for line in "${fold_lines[@]}"; do
+    fold=${line%%$'\t'*}
+    dev=$folds/$fold/dev
+    [[ -d $dev ]] || dev=-
+    for seed in $seeds; do
+      printf '%s\t%s\t%s\t%s\n' "$folds/$fold/train" "$dev" "$exp_dir/$fold/$system/seed$seed" "$seed"
+    done
+  done | tasks "$system"
+  step steps/train.sh --cmd "$cuda_cmd" --nj "$nj" --use-gpu "$use_gpu" --num-proc "$num_proc" "$@" \
+    "$settings" "$exp_dir/tasks/$system.tsv"
+}
+
+# tuning_parts: "<fold><TAB><part>" of the data on which the fusion of each fold is tuned.
+tuning_parts() {
+  local line fold tune_fold tune_part
+  for line in "${fold_lines[@]}"; do
+    IFS=$'\t' read -r fold tune_fold tune_part <<<"$line"
+    [[ $tune_fold == - ]] || printf '%s\t%s\n' "$tune_fold" "$tune_part"
+  done
+}
+
+# parts: "<fold><TAB><part>" of all that is decoded.
+parts() {
+  printf '%s\ttest\n' "${final_folds[@]}"
+  tuning_parts
+}
+
+# score_parts SYSTEM... <PARTS: the parts on stdin, each by itself.
+score_parts() {
+  local fold part system seed pairs=()
+  while IFS=$'\t' read -r fold part; do
+    for system in "$@"; do
+      for seed in $seeds; do
+        pairs+=("$folds/$fold/$part" "$exp_dir/$fold/$system/seed$seed/decode_$part")
+      done
+    done
+  done
+  step steps/score.sh "${pairs[@]}" >"$exp_dir/tasks/log/score.log"
+}
+
+# score_pooled SYSTEM...: the test parts of all folds together.
+score_pooled() {
+  local system seed out pairs=() decoded
+  for system in "$@"; do
+    for seed in $seeds; do
+      decoded=("${final_folds[@]/%//$system/seed$seed/decode_test}")
+      decoded=("${decoded[@]/#/$exp_dir/}")
+      out=$exp_dir/pooled/$system/seed$seed/decode_test
+      step steps/pool_folds.sh "$out" "${decoded[@]}" >/dev/null
+      pairs+=("$folds/pooled" "$out")
+      [[ -d ${decoded[0]}/chunks ]] || continue
+      step steps/pool_folds.sh "$out/chunks" "${decoded[@]/%//chunks}" >/dev/null
+      pairs+=("$folds/pooled" "$out/chunks")
+    done
+  done
+  step steps/score.sh "${pairs[@]}"
+}
+
+# fuse CSA: BLSTMATT and one CSA, with the given weight, and with one tuned on dev where the protocol has that.
+fuse() {
+  local csa=$1 line fold tune_fold tune_part seed one two
+  for line in "${fold_lines[@]}"; do
+    IFS=$'\t' read -r fold tune_fold tune_part <<<"$line"
+    [[ $fold != *-dev ]] || continue
+    for seed in $seeds; do
+      one=blstmatt/seed$seed
+      two=$csa/seed$seed
+      step steps/fuse.sh --weights "$fusion_weight" "$exp_dir/$fold/syscomb/seed$seed/decode_test" \
+        "$exp_dir/$fold/$one/decode_test" "$exp_dir/$fold/$two/decode_test"
+      [[ $tune_fold != - ]] || continue
+      step steps/fuse.sh --data "$folds/$fold/test" --dev-data "$folds/$tune_fold/$tune_part" \
+        --dev-decode "$exp_dir/$tune_fold/$one/decode_$tune_part" \
+        --dev-decode "$exp_dir/$tune_fold/$two/decode_$tune_part" \
+        "$exp_dir/$fold/syscomb_dev/seed$seed/decode_test" \
+        "$exp_dir/$fold/$one/decode_test" "$exp_dir/$fold/$two/decode_test"
+    done
+  done >"$exp_dir/tasks/log/fuse.log"
+}
+
+read -ra context_list <<<"$contexts"
+systems=(blstmatt "${context_list[@]/#/csa_}")
+
+if in_stage 0 "prepare the corpus"; then
+  step "local/prepare_$own.sh" --corpus-dir "$corpus_dir" --nj "$nj" --strict "$strict" --conf "$corpus_conf" \
+    "$data_dir/manifests" "$data"
+fi
+
+if in_stage 1 "filterbank features"; then
+  step steps/make_fbank.sh --cmd "$train_cmd" --nj "$nj" --compress "$compress" "$fbank_conf" "$corpus_conf" "$data"
+fi
+
+if in_stage 2 "CMVN statistics and folds"; then
+  step steps/compute_cmvn.sh "$data"
+  step steps/make_folds.sh --protocol "$protocol" "$corpus_conf" "$data" "$folds"
+fi
+
+if in_stage 3 "train BLSTMATT"; then
+  overrides=()
+  for override in "${set[@]}" "${set_blstmatt[@]}"; do overrides+=(--set "$override"); done
+  train blstmatt "$blstmatt_conf" "${overrides[@]}"
+fi
+
+if in_stage 4 "train CSA, contexts $contexts"; then
+  for context in "${context_list[@]}"; do
+    overrides=(--set "chunking.context=$context")
+    for override in "${set[@]}" "${set_csa[@]}"; do overrides+=(--set "$override"); done
+    train "csa_$context" "$csa_conf" "${overrides[@]}"
+  done
+fi
+
+if in_stage 5 "decode"; then
+  read_folds
+  while IFS=$'\t' read -r fold part; do
+    for system in "${systems[@]}"; do
+      for seed in $seeds; do
+        model=$exp_dir/$fold/$system/seed$seed
+        printf '%s\t%s\t%s\n' "$model" "$folds/$fold/$part" "$model/decode_$part"
+      done
+    done
+  done < <(parts) | tasks decode
+  step steps/decode.sh --cmd "$decode_cmd" --nj "$nj" --use-gpu "$use_gpu" "$exp_dir/tasks/decode.tsv"
+fi
+
+if in_stage 6 "score"; then
+  read_folds
+  parts | score_parts "${systems[@]}"
+  score_pooled "${systems[@]}"
+fi
+
+if in_stage 7 "fuse BLSTMATT with CSA"; then
+  read_folds
+  fused=csa_${context_list[0]}
+  [[ " $contexts " != *' 30 '* ]] || fused=csa_30 # the paper's choice
+  fuse "$fused"
+  fusions=(syscomb)
+  [[ -z $(tuning_parts) ]] || fusions+=(syscomb_dev)
+  printf '%s\ttest\n' "${final_folds[@]}" | score_parts "${fusions[@]}"
+  score_pooled "${fusions[@]}"
+  step steps/tabulate.sh --out "$exp_dir/results.tsv" "$exp_dir/pooled"
+fi
+
+log "done: stages $stage to $stop_stage; data in $recipe/$data_dir, models and results in $recipe/$exp_dir"

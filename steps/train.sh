@@ -24,6 +24,16 @@ settings=$1
 tasks=$2
 [[ -s $tasks ]] || die "$tasks: no such file, or empty; list the trainings, see --help"
 
+# On this machine a task has GPUs of its own, and no more tasks run at once than there are GPUs for.
+if [[ $use_gpu != no && $cmd == run.pl* ]]; then
+  gpus=$({ nvidia-smi -L 2>/dev/null || true; } | wc -l)
+  if ((gpus > 0)); then
+    ((num_proc <= gpus)) || usage_die "--num-proc $num_proc: this machine has $gpus GPUs"
+    cmd+=" --gpu $num_proc"
+    ((nj <= gpus / num_proc)) || nj=$((gpus / num_proc))
+  fi
+fi
+
 num_tasks=$(wc -l <"$tasks")
 name=$(basename "$tasks" .tsv)
 logs=$(dirname "$tasks")/log

@@ -10,7 +10,7 @@
 #
 #   --name value, --name=value   "-" and "_" are the same; the last one wins
 #   name=true or name=false      takes only these; a bare --name means true
-#   name=4                       a whole number as default takes only whole numbers
+#   name=4                       a whole number as default takes only whole numbers; name="4" takes any text
 #   name=() # meaning            a list: every --name value is added to it; the first replaces its default
 #   --                           ends the options; what follows stays in "$@"
 #
@@ -39,7 +39,7 @@ _po_read() {
       _po_kinds[$_po_name]=list
     elif [[ ${!_po_name} == true || ${!_po_name} == false ]]; then
       _po_kinds[$_po_name]=bool
-    elif [[ ${!_po_name} =~ ^-?[0-9]+$ ]]; then
+    elif [[ ${!_po_name} =~ ^-?[0-9]+$ && $_po_line != "$_po_name=\""* ]]; then
       _po_kinds[$_po_name]=int
     fi
     _po_means[$_po_name]=${_po_line#*[[:space:]]'# '}

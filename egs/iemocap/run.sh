@@ -24,11 +24,11 @@ corpus_dir=                      # folder of the corpus's release (or a variable
 stage=0                          # first stage
 stop_stage=7                     # last stage
 nj=$(nproc)                      # jobs at once
-use_gpu=auto                     # auto, yes or no
+use_gpu=auto                     # train on a GPU: auto, yes or no; decoding takes the CPU
 num_proc=1                       # processes (GPUs) that train one system together
 protocol=                        # folds: a protocol of conf/corpus.yaml, whose own choice is the default
-contexts=30                      # context lengths of CSA in frames, such as "20 30 60"
-seeds=777                        # random seeds, such as "1 2 3"; each is a training of its own
+contexts="30"                    # context lengths of CSA in frames, such as "20 30 60"
+seeds="777"                      # random seeds, such as "1 2 3"; each is a training of its own
 fusion_weight=0.4                # weight of CSA in the fusion; the paper's is 0.4
 compress=none                    # feature archives: none, CM (a byte a value) or CM2 (two)
 strict=false                     # a corpus check that differs stops stage 0
@@ -75,6 +75,19 @@ utils/install.sh "${extras[@]}"
 data=$data_dir/all
 folds=$data_dir/folds
 
+# lock FOLDER: hold it for this run; the lock goes with the last process of the run, however that ends.
+lock() {
+  local descriptor
+  mkdir -p "$1"
+  exec {descriptor}>>"$1/.lock"
+  flock -n "$descriptor" \
+    || die "$1: another run is at work here; wait for it, or choose other folders (--data-dir, --exp-dir)"
+}
+if command -v flock >/dev/null; then
+  lock "$data_dir"
+  lock "$exp_dir"
+fi
+
 # step COMMAND...: run it in a process group of its own, to which a signal that ends this script is passed on.
 step_group=
 step() {
@@ -88,7 +101,7 @@ step() {
   return "$status"
 }
 
-# shellcheck disable=SC2317 # called by trap
+# shellcheck disable=SC2329 # only the traps call it
 stopped() {
   trap '' INT TERM HUP
   [[ -z $step_group ]] || { kill -TERM -- "-$step_group" && wait "$step_group" || true; } 2>/dev/null
@@ -202,66 +215,71 @@ fuse() {
   done >"$exp_dir/tasks/log/fuse.log"
 }
 
-read -ra context_list <<<"$contexts"
-systems=(blstmatt "${context_list[@]/#/csa_}")
+# In a function, so that bash has read all of it before it begins: the script may be edited while it runs.
+main() {
+  read -ra context_list <<<"$contexts"
+  systems=(blstmatt "${context_list[@]/#/csa_}")
 
-if in_stage 0 "prepare the corpus"; then
-  step "local/prepare_$own.sh" --corpus-dir "$corpus_dir" --nj "$nj" --strict "$strict" --conf "$corpus_conf" \
-    "$data_dir/manifests" "$data"
-fi
+  if in_stage 0 "prepare the corpus"; then
+    step "local/prepare_$own.sh" --corpus-dir "$corpus_dir" --nj "$nj" --strict "$strict" --conf "$corpus_conf" \
+      "$data_dir/manifests" "$data"
+  fi
 
-if in_stage 1 "filterbank features"; then
-  step steps/make_fbank.sh --cmd "$train_cmd" --nj "$nj" --compress "$compress" "$fbank_conf" "$corpus_conf" "$data"
-fi
+  if in_stage 1 "filterbank features"; then
+    step steps/make_fbank.sh --cmd "$train_cmd" --nj "$nj" --compress "$compress" "$fbank_conf" "$corpus_conf" "$data"
+  fi
 
-if in_stage 2 "CMVN statistics and folds"; then
-  step steps/compute_cmvn.sh "$data"
-  step steps/make_folds.sh --protocol "$protocol" "$corpus_conf" "$data" "$folds"
-fi
+  if in_stage 2 "CMVN statistics and folds"; then
+    step steps/compute_cmvn.sh "$data"
+    step steps/make_folds.sh --protocol "$protocol" "$corpus_conf" "$data" "$folds"
+  fi
 
-if in_stage 3 "train BLSTMATT"; then
-  overrides=()
-  for override in "${set[@]}" "${set_blstmatt[@]}"; do overrides+=(--set "$override"); done
-  train blstmatt "$blstmatt_conf" "${overrides[@]}"
-fi
+  if in_stage 3 "train BLSTMATT"; then
+    overrides=()
+    for override in "${set[@]}" "${set_blstmatt[@]}"; do overrides+=(--set "$override"); done
+    train blstmatt "$blstmatt_conf" "${overrides[@]}"
+  fi
 
-if in_stage 4 "train CSA, contexts $contexts"; then
-  for context in "${context_list[@]}"; do
-    overrides=(--set "chunking.context=$context")
-    for override in "${set[@]}" "${set_csa[@]}"; do overrides+=(--set "$override"); done
-    train "csa_$context" "$csa_conf" "${overrides[@]}"
-  done
-fi
-
-if in_stage 5 "decode"; then
-  read_folds
-  while IFS=$'\t' read -r fold part; do
-    for system in "${systems[@]}"; do
-      for seed in $seeds; do
-        model=$exp_dir/$fold/$system/seed$seed
-        printf '%s\t%s\t%s\n' "$model" "$folds/$fold/$part" "$model/decode_$part"
-      done
+  if in_stage 4 "train CSA, contexts $contexts"; then
+    for context in "${context_list[@]}"; do
+      overrides=(--set "chunking.context=$context")
+      for override in "${set[@]}" "${set_csa[@]}"; do overrides+=(--set "$override"); done
+      train "csa_$context" "$csa_conf" "${overrides[@]}"
     done
-  done < <(parts) | tasks decode
-  step steps/decode.sh --cmd "$decode_cmd" --nj "$nj" --use-gpu "$use_gpu" "$exp_dir/tasks/decode.tsv"
-fi
+  fi
 
-if in_stage 6 "score"; then
-  read_folds
-  parts | score_parts "${systems[@]}"
-  score_pooled "${systems[@]}"
-fi
+  if in_stage 5 "decode"; then
+    read_folds
+    while IFS=$'\t' read -r fold part; do
+      for system in "${systems[@]}"; do
+        for seed in $seeds; do
+          model=$exp_dir/$fold/$system/seed$seed
+          printf '%s\t%s\t%s\n' "$model" "$folds/$fold/$part" "$model/decode_$part"
+        done
+      done
+    done < <(parts) | tasks decode
+    step steps/decode.sh --cmd "$decode_cmd" --nj "$nj" --use-gpu no "$exp_dir/tasks/decode.tsv"
+  fi
 
-if in_stage 7 "fuse BLSTMATT with CSA"; then
-  read_folds
-  fused=csa_${context_list[0]}
-  [[ " $contexts " != *' 30 '* ]] || fused=csa_30 # the paper's choice
-  fuse "$fused"
-  fusions=(syscomb)
-  [[ -z $(tuning_parts) ]] || fusions+=(syscomb_dev)
-  printf '%s\ttest\n' "${final_folds[@]}" | score_parts "${fusions[@]}"
-  score_pooled "${fusions[@]}"
-  step steps/tabulate.sh --out "$exp_dir/results.tsv" "$exp_dir/pooled"
-fi
+  if in_stage 6 "score"; then
+    read_folds
+    parts | score_parts "${systems[@]}"
+    score_pooled "${systems[@]}"
+  fi
 
-log "done: stages $stage to $stop_stage; data in $recipe/$data_dir, models and results in $recipe/$exp_dir"
+  if in_stage 7 "fuse BLSTMATT with CSA"; then
+    read_folds
+    fused=csa_${context_list[0]}
+    [[ " $contexts " != *' 30 '* ]] || fused=csa_30 # the paper's choice
+    fuse "$fused"
+    fusions=(syscomb)
+    [[ -z $(tuning_parts) ]] || fusions+=(syscomb_dev)
+    printf '%s\ttest\n' "${final_folds[@]}" | score_parts "${fusions[@]}"
+    score_pooled "${fusions[@]}"
+    step steps/tabulate.sh --out "$exp_dir/results.tsv" "$exp_dir/pooled"
+  fi
+
+  log "done: stages $stage to $stop_stage; data in $recipe/$data_dir, models and results in $recipe/$exp_dir"
+}
+main
+exit

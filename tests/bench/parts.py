@@ -26,9 +26,7 @@ def write_part(folder: Path, utterances: int) -> Path:
             archive.write(f"{i:07d}", rng.normal(size=(length, NUM_FILTERS)).astype(np.float32))
     places = list(tables.ArkReader(folder / "stored.scp").places.values())
     tables.write_table(folder / "feats.scp", {name: places[i % stored] for i, name in enumerate(names)})
-    tables.write_table(
-        folder / "utt2num_frames", {name: lengths[i % stored] for i, name in enumerate(names)}
-    )
+    tables.write_table(folder / "utt2num_frames", {name: lengths[i % stored] for i, name in enumerate(names)})
     tables.write_table(folder / "utt2spk", {name: name[:3] for name in names})
     tables.write_table(folder / "utt2emo", {name: EMOTIONS[i % 4] for i, name in enumerate(names)})
     statistics = cmvn.stats(rng.normal(size=(1000, NUM_FILTERS)))

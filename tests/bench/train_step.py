@@ -23,7 +23,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ser.learn import settings
-from ser.learn.loaders import Batch, Masker, SegmentLoader, Share
+from ser.learn.loaders import Batch, SegmentLoader, Share
 from ser.learn.parallel import choose_device
 from ser.learn.part import Part
 from ser.learn.trainer import Trainer
@@ -95,7 +95,9 @@ def compare(name: str, conf: Path, part: Part, overrides: list[str], seconds: fl
 def main() -> None:
     """Measure at the paper's size and at that of egs/emodb."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", type=Path, help="data folder with features; else random ones of EMO-DB's lengths")
+    parser.add_argument(
+        "--data", type=Path, help="data folder with features; else random ones of EMO-DB's lengths"
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="a measurement's length")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -104,7 +106,13 @@ def main() -> None:
         part = Part(data, "none", emotions=EMOTIONS)
         paper = ["training.batch_size=16"]
         compare("paper size, batch 16", ROOT / "conf/blstmatt.yaml", part, paper, args.seconds)
-        compare("EMO-DB size, batch 16", ROOT / "egs/emodb/conf/blstmatt.yaml", part, ["features.norm=none"], args.seconds)
+        compare(
+            "EMO-DB size, batch 16",
+            ROOT / "egs/emodb/conf/blstmatt.yaml",
+            part,
+            ["features.norm=none"],
+            args.seconds,
+        )
 
 
 if __name__ == "__main__":

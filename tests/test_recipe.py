@@ -1,0 +1,293 @@
+"""The recipe from the corpus to the table, as a user runs it, on a small embedded corpus."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ser.data import tables
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+QUICK = [
+    *("--set", "training.epochs=2", "--set-blstmatt", "model.hidden=8"),
+    *("--set-csa", "model.channels=[4,8,16]", "--nj", "2", "--use-gpu", "no", "--seeds", "1"),
+]
+ENVIRONMENT = os.environ | {"SER_PYTHON": sys.executable, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
+ENVIRONMENT.pop("IEMOCAP", None)
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded corpus, a tenth of its size."""
+    out = tmp_path_factory.mktemp("corpus") / "release"
+    command = [sys.executable, "-m", "ser.make_mini_corpus", "--scale", "0.1", str(out)]
+    subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT)
+    return out
+
+
+def command(repo: Path, folder: Path, release: Path, *args: str, corpus: str = "mini") -> list[str]:
+    """The front door's command line, with everything it writes below ``folder``."""
+    where = ["--data-dir", str(folder / "data"), "--exp-dir", str(folder / "exp")]
+    return [str(repo / "run.sh"), "--corpus", corpus, "--corpus-dir", str(release), *where, *QUICK, *args]
+
+
+def run(line: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(line, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def finished(repo: Path, release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which all stages have run."""
+    folder = tmp_path_factory.mktemp("finished")
+    done = run(command(repo, folder, release))
+    assert done.returncode == 0, done.stderr
+    assert "done: stages 0 to 7" in done.stderr
+    for system in ("blstmatt", "csa_30", "syscomb", "syscomb_dev"):
+        assert re.search(rf"^{system} +1 +\d+/\d+ +\d", done.stdout, re.MULTILINE), done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    return folder
+
+
+def contents(folder: Path, *names: str) -> dict[str, bytes]:
+    """Relative path -> bytes of the files of some names."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.name in names and path.is_file()
+    }
+
+
+RESULTS = ("post", "hyp", "result.txt", "results.tsv", "history.tsv", "fusion.txt", "utt2num_frames")
+
+
+def test_what_a_run_leaves(finished: Path) -> None:
+    data, exp = finished / "data", finished / "exp"
+    for part in ("all", "folds/paper_dev/train", "folds/paper_dev/test", "folds/paper_dev-dev/test"):
+        check = [sys.executable, "-m", "ser.validate_data_dir", str(data / part)]
+        done = subprocess.run(check, capture_output=True, text=True, env=ENVIRONMENT)
+        assert done.returncode == 0, done.stderr
+    speakers = [
+        set(tables.read_table(data / "folds" / part / "utt2spk").values())
+        for part in ("paper_dev/train", "paper_dev/test", "paper_dev-dev/train", "paper_dev-dev/test")
+    ]
+    assert speakers[1] == {"Ses05_F", "Ses05_M"}
+    assert not speakers[0] & speakers[1]
+    assert speakers[2] | speakers[3] == speakers[0]
+    assert not speakers[2] & speakers[3]
+    model = exp / "paper_dev" / "blstmatt" / "seed1"
+    left = {path.name for path in model.iterdir()}
+    assert left == {
+        *("model.pt", "history.tsv", "config.yaml", "emotions.txt", "tb", "made.json", ".lock"),
+        "decode_test",
+    }
+    assert list((model / "tb").glob("events.*"))
+    assert (exp / "results.tsv").exists()
+    assert not list(finished.rglob("*.part"))
+
+
+def test_again_makes_nothing_again(repo: Path, release: Path, finished: Path) -> None:
+    stamps = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.name in RESULTS}
+    models = {path: path.stat().st_mtime_ns for path in finished.rglob("model.pt")}
+    done = run(command(repo, finished, release))
+    assert done.returncode == 0, done.stderr
+    del stamps[finished / "exp" / "results.tsv"]
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    assert {path: path.stat().st_mtime_ns for path in models} == models
+
+
+def test_stages_alone_repeat_the_numbers(repo: Path, release: Path, finished: Path) -> None:
+    before = contents(finished / "exp", *RESULTS)
+    for path in finished.rglob("decode_*"):
+        shutil.rmtree(path, ignore_errors=True)
+    done = run(command(repo, finished, release, "--stage", "5"))
+    assert done.returncode == 0, done.stderr
+    assert contents(finished / "exp", *RESULTS) == before
+    for path in finished.rglob("score"):
+        shutil.rmtree(path)
+    done = run(command(repo, finished, release, "--stage", "6", "--stop-stage", "6"))
+    assert done.returncode == 0, done.stderr
+    again = contents(finished / "exp", "result.txt")
+    assert again
+    assert all(before[name] == content for name, content in again.items())
+    done = run(command(repo, finished, release, "--stage", "7"))
+    assert done.returncode == 0, done.stderr
+    assert contents(finished / "exp", *RESULTS) == before
+
+
+def test_iemocap_recipe_and_one_job_give_the_same_data(
+    repo: Path, release: Path, finished: Path, tmp_path: Path
+) -> None:
+    """The embedded corpus goes through IEMOCAP's own recipe unchanged; jobs change no number."""
+    line = command(repo, tmp_path, release, "--stop-stage", "2", "--nj", "1", corpus="iemocap")
+    done = run([*line, "--protocol", "paper"])
+    assert done.returncode == 0, done.stderr
+    names = ("utt2emo", "utt2spk", "utt2num_frames", "text", "utt2dur")
+    assert contents(tmp_path / "data" / "all", *names) == contents(finished / "data" / "all", *names)
+    ours, theirs = (
+        tables.ArkReader(folder / "data" / "all" / "feats.scp") for folder in (tmp_path, finished)
+    )
+    assert all((ours.read(key) == theirs.read(key)).all() for key in ours.places)
+
+
+def test_other_settings_are_refused(repo: Path, release: Path, finished: Path) -> None:
+    line = command(repo, finished, release, "--stage", "4", "--stop-stage", "4", "--set", "optim.lr=1.0e-3")
+    done = run(line)
+    assert done.returncode == 1
+    assert re.search(
+        r"exp/paper_dev/csa_30/seed1: was made differently: system\.optim\.lr: 0\.002 -> 0\.001; choose "
+        r"another --exp-dir, or remove the folder to train it again",
+        done.stderr,
+    ), done.stderr
+    line = command(repo, finished, release, "--stage", "1", "--stop-stage", "1", "--compress", "CM2")
+    done = run(line)
+    assert done.returncode == 1
+    assert re.search(r"data/all\S*: was made differently: compress: none -> CM2", done.stderr), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        (1, "data/all/wav.scp: no such file, or empty; run stage 0"),
+        (2, "data/all"),
+        (3, "data/folds/folds.tsv: no such file; run stage 2"),
+        (4, "data/folds/folds.tsv: no such file; run stage 2"),
+        (5, "data/folds/folds.tsv: no such file; run stage 2"),
+        (6, "data/folds/folds.tsv: no such file; run stage 2"),
+        (7, "data/folds/folds.tsv: no such file; run stage 2"),
+    ],
+)
+def test_missing_inputs_name_the_stage(
+    repo: Path, release: Path, tmp_path: Path, stage: int, message: str
+) -> None:
+    done = run(command(repo, tmp_path, release, "--stage", str(stage), "--stop-stage", str(stage)))
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("stage", "removed", "message"),
+    [
+        (5, "exp/paper_dev/blstmatt/seed1/model.pt", "no such file; train the model first (stage 3 or 4)"),
+        (
+            6,
+            "exp/paper_dev/csa_30/seed1/decode_test/post",
+            "decode_test/post: no such file; run steps/decode.sh",
+        ),
+    ],
+)
+def test_missing_outputs_of_a_stage_before(
+    repo: Path, release: Path, finished: Path, tmp_path: Path, stage: int, removed: str, message: str
+) -> None:
+    shutil.copytree(finished, tmp_path / "copy")
+    (tmp_path / "copy" / removed).unlink()
+    line = command(repo, tmp_path / "copy", release, "--stage", str(stage), "--stop-stage", str(stage))
+    done = run(line)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def descendants(group_leader: int) -> list[str]:
+    """Processes of the session that a run was started in."""
+    listing = subprocess.run(["ps", "-eo", "pid,sid,stat,args"], capture_output=True, text=True).stdout
+    rows = [line.split(None, 3) for line in listing.splitlines()[1:]]
+    return [row[3] for row in rows if row[1] == str(group_leader) and not row[2].startswith("Z")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("stage", range(8))
+def test_stopped_in_a_stage(
+    repo: Path, release: Path, finished: Path, tmp_path: Path, stage: int, number: signal.Signals
+) -> None:
+    """All processes end, nothing half-made is left, and the same command ends with the same numbers."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    made = [
+        ["data/manifests", "data/all"],
+        ["data/all/fbank", "data/all/feats.scp"],
+        ["data/folds", "data/all/cmvn", "data/all/cmvn_utt.scp"],
+        ["exp/paper_dev/blstmatt", "exp/paper_dev-dev/blstmatt"],
+        ["exp/paper_dev/csa_30", "exp/paper_dev-dev/csa_30"],
+        [f"exp/{fold}/blstmatt/seed1/decode_test" for fold in ("paper_dev", "paper_dev-dev")],
+        ["exp/pooled/blstmatt"],
+        ["exp/paper_dev/syscomb", "exp/paper_dev/syscomb_dev", "exp/results.tsv"],
+    ]
+    for name in made[stage]:
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    line = command(repo, folder, release, "--stage", str(stage), "--stop-stage", str(stage))
+    process = subprocess.Popen(
+        line,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    while f"stage {stage}: " not in process.stderr.readline():
+        assert process.poll() is None
+    time.sleep(1.0)
+    os.kill(process.pid, number)
+    messages = process.communicate(timeout=60)[1]
+    if process.returncode != 0:  # it may have been faster than the signal
+        assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}[number], messages
+        assert f"stopped by {number.name}; the same command goes on from here" in messages
+    assert "Traceback" not in messages
+    assert descendants(process.pid) == []
+    done = run(line)
+    assert done.returncode == 0, done.stderr
+    assert not list(folder.rglob("*.part"))
+    if stage in (3, 4):
+        whole = contents(finished / "exp", "history.tsv")
+        assert contents(folder / "exp", "history.tsv") == whole
+
+
+def test_two_runs_in_one_folder(repo: Path, release: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    with subprocess.Popen(["flock", str(data / ".lock"), "sleep", "60"]) as other:
+        time.sleep(0.5)
+        done = run(command(repo, tmp_path, release, "--stage", "1"))
+        other.terminate()
+    assert done.returncode == 1
+    assert (
+        f"error: {data}: another run is at work here; wait for it, or choose other folders (--data-dir, "
+        "--exp-dir)" in done.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--stage", "abc"], "run.sh: error: option '--stage' is a whole number, not 'abc' (try --help)\n"),
+        (["--stge", "3"], "run.sh: error: unknown option '--stge'; did you mean '--stage'? (try --help)\n"),
+        (["--nj"], "run.sh: error: option '--nj' needs a value (try --help)\n"),
+        (["--contexts", "20 x"], "error: --contexts and --seeds are whole numbers, not 'x' (try --help)\n"),
+        (["--stage", "5", "--stop-stage", "3"], "error: --stage 5 is behind --stop-stage 3 (try --help)\n"),
+        (["extra"], "error: unexpected argument 'extra'; everything is said with options (try --help)\n"),
+        (
+            ["--corpus", "emo"],
+            "error: --corpus emo: there is no such recipe; choose one of emodb, iemocap, mini (try --help)\n",
+        ),
+    ],
+)
+def test_wrong_usage(repo: Path, args: list[str], message: str) -> None:
+    corpus = [] if "--corpus" in args else ["--corpus", "mini"]
+    done = run([str(repo / "run.sh"), *corpus, *args])
+    assert done.returncode == 2
+    assert done.stderr.endswith(message)
+    assert done.stdout == ""

@@ -32,8 +32,7 @@ def audio_meta(path: Path) -> AudioMeta:
     """
     try:
         size = path.stat().st_size
-        with open(path, "rb") as stream:
-            missing = size - _promised_bytes(stream.read(1 << 16), size)
+        missing = missing_bytes(path)
     except FileNotFoundError as error:
         if path.is_symlink():
             raise DataError(
@@ -47,30 +46,32 @@ def audio_meta(path: Path) -> AudioMeta:
     try:
         with soundfile.SoundFile(path) as sound:
             meta = AudioMeta(sound.samplerate, sound.channels, sound.frames)
-            if meta.num_samples > 0 and missing >= 0:
+            if meta.num_samples > 0 and not missing:
                 sound.seek(meta.num_samples - 1)  # a FLAC that is cut short fails here
-                if len(sound.read(1)) < 1:
-                    missing = -1
+                missing = 1 - len(sound.read(1))
     except soundfile.LibsndfileError as error:
         raise DataError(f"{path}: is no audio file, or is damaged; {_COPY}") from error
-    if missing < 0:
+    if missing:
         raise DataError(f"{path}: is cut short, its header says that it is longer; {_COPY}")
     if meta.num_samples < 1:
         raise DataError(f"{path}: holds no samples; {_COPY}")
     return meta
 
 
-def _promised_bytes(head: bytes, size: int) -> int:
-    """How long a WAV file must be for its samples, in bytes; ``size`` when its header does not say.
+def missing_bytes(path: Path) -> int:
+    """How many bytes of samples the header of a WAV file promises beyond the end of the file; else 0.
 
-    libsndfile takes a WAV that is cut short for a shorter one, so this has to be looked at here.
+    libsndfile reads a WAV file that was cut short without complaint, so this has to be looked at here.
     """
-    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-        return size
-    place = 12
-    while place + 8 <= len(head):
-        name, length = struct.unpack_from("<4sI", head, place)
-        if name == b"data":
-            return size if length >= _STREAMED else place + 8 + length
-        place += 8 + length + length % 2
-    return size
+    size = path.stat().st_size
+    with open(path, "rb") as stream:
+        head = stream.read(12)
+        if head[:4] not in (b"RIFF", b"RIFX") or head[8:12] != b"WAVE":
+            return 0
+        layout = "<4sI" if head[:4] == b"RIFF" else ">4sI"
+        while len(chunk := stream.read(8)) == 8:
+            name, length = struct.unpack(layout, chunk)
+            if name == b"data":
+                return 0 if length >= _STREAMED else max(0, stream.tell() + length - size)
+            stream.seek(length + length % 2, os.SEEK_CUR)
+    return 0

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 import os
-import struct
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from ser.data.audio_meta import missing_bytes
 from ser.data.corpus import AudioConfig
 from ser.errors import DataError
 
 Floats = npt.NDArray[np.float32]
 
 _COPY = "copy it again from the release"
-_UNKNOWN_LENGTH = 0x7FFFF000  # what programs that write into a pipe put for a length, and above
 
 
 def load_samples(path: Path, audio: AudioConfig) -> Floats:
@@ -70,28 +69,9 @@ def _check_file(path: Path) -> None:
         raise DataError(f"{path}: may not be read (no permission); change it with chmod")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: is empty (0 bytes); {_COPY}")
-    missing = _missing_bytes(path)
+    missing = missing_bytes(path)
     if missing:
         raise DataError(f"{path}: is cut short, {missing} bytes of its samples are not there; {_COPY}")
-
-
-def _missing_bytes(path: Path) -> int:
-    """How many bytes of samples the header of a WAV file promises beyond the end of the file; else 0.
-
-    libsndfile reads a WAV file that was cut short without complaint.
-    """
-    size = path.stat().st_size
-    with open(path, "rb") as stream:
-        head = stream.read(12)
-        if head[:4] not in (b"RIFF", b"RIFX") or head[8:12] != b"WAVE":
-            return 0
-        layout = "<4sI" if head[:4] == b"RIFF" else ">4sI"
-        while len(chunk := stream.read(8)) == 8:
-            name, length = struct.unpack(layout, chunk)
-            if name == b"data":
-                return 0 if length >= _UNKNOWN_LENGTH else max(0, stream.tell() + length - size)
-            stream.seek(length + length % 2, os.SEEK_CUR)
-    return 0
 
 
 def _check_layout(path: Path, rate: int, channels: int, audio: AudioConfig) -> None:

@@ -31,8 +31,8 @@ def validate(folder: Path, *, need: Collection[str] = ("wav.scp", "feats.scp")) 
 
     Args:
         folder: a data folder.
-        need: tables by utterance that must be there; ``utt2spk spk2utt utt2emo emotions.txt`` always must,
-            the others are checked where they are.
+        need: tables by utterance that must be there; ``utt2spk utt2emo emotions.txt`` always must, the
+            others are checked where they are.
 
     Raises:
         DataError: all faults: a table is missing, unsorted, repeats or lacks utterances; a speaker list, a
@@ -108,13 +108,12 @@ class _Check:
 
     def speakers(self, utt2spk: dict[str, str]) -> None:
         """Check spk2utt and spk2gender against utt2spk."""
-        spk2utt = self.read("spk2utt")
+        spk2utt = self.read("spk2utt") if (self.folder / "spk2utt").exists() else None
         if spk2utt is not None and utt2spk:
             listed = [(name, speaker) for speaker, names in spk2utt.items() for name in names.split()]
             if len(listed) != len(utt2spk) or dict(listed) != utt2spk:
                 self.problems.append(
-                    f"{self.folder / 'spk2utt'}: is not utt2spk turned round; "
-                    f"run utils/fix_data_dir.sh {self.folder}"
+                    f"{self.folder / 'spk2utt'}: is not utt2spk turned round; remove it or make it from that"
                 )
         path = self.folder / "spk2gender"
         genders = self.read(path.name) if path.exists() else None

@@ -303,7 +303,7 @@ def test_all_faults_of_all_tables_are_listed_at_once(data: Path, tmp_path: Path)
         "run the stage that makes the older of the two again"
     ) in found
     assert any(line.startswith(f"{data}/text:2: 'a-1' comes after 'b-1'") for line in found)
-    assert f"{data}/spk2utt: is not utt2spk turned round; run utils/fix_data_dir.sh {data}" in found
+    assert f"{data}/spk2utt: is not utt2spk turned round; remove it or make it from that" in found
     assert f"{data}/feats.scp:2: a-2: gone.ark: no such file; run the stage that makes it again" in found
     assert (
         f"{data}/wav.scp:2: a-2: {tmp_path}/a-2.wav: no such file; run the stage that makes it again" in found

@@ -172,6 +172,18 @@ def exit_code(log: Path) -> int | None:
     return int(codes[-1]) if codes else None
 
 
+def newest_line(log: Path) -> str:
+    """The last whole line that a running task has written, without its date; empty if there is none."""
+    try:
+        with open(log, "rb") as stream:
+            stream.seek(max(0, os.path.getsize(log) - 4096))
+            lines = stream.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    line = lines[-1].rpartition("\r")[2] if lines else ""
+    return "" if line.startswith("#") else re.sub(r"^[\d-]+T[\d:]+ ", "", line)
+
+
 def last_lines(log: Path, count: int = 10) -> list[str]:
     """The end of what the task itself wrote, without the header and the footer."""
     text = log.read_text(encoding="utf-8", errors="replace").partition("\n#\n")[2]

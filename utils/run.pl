@@ -36,10 +36,11 @@ import sys
 import time
 from pathlib import Path
 
-from jobs import PROG, Request, date, exit_code, parse, report, say, stop, tell
+from jobs import PROG, Request, date, exit_code, newest_line, parse, report, say, stop, tell
 
 GRACE_S = 5.0  # what a stopped task has between SIGTERM and SIGKILL
 PROGRESS_S = 30.0  # between two progress lines in a log
+REFRESH_S = 1.0  # between two on a terminal
 
 
 def memory_bytes(text: str) -> float:
@@ -188,7 +189,7 @@ class Local:
                 slot = self.free.pop(0)
                 self.running.append(Task(self.request, number, slot, self.gpus[slot]))
             self.progress()
-            self.wait(PROGRESS_S)
+            self.wait(REFRESH_S if sys.stderr.isatty() else PROGRESS_S)
             self.reap()
 
     def wait(self, timeout_s: float) -> None:
@@ -224,17 +225,18 @@ class Local:
         self.reap()
 
     def progress(self, last: bool = False) -> None:
-        """Tell how far an array is: in place on a terminal, now and then in a log."""
-        total, now = len(self.request.tasks), time.monotonic()
-        if total == 1:
+        """Tell how far it is, and the last line of one task's log: in place on a terminal, else now and then."""
+        terminal, now = sys.stderr.isatty(), time.monotonic()
+        if not terminal and (last or now - self.shown < PROGRESS_S):
             return
         failed = sum(code != 0 for code in self.codes.values())
-        line = f"{len(self.codes)}/{total} done, {failed} failed"
-        if sys.stderr.isatty():
-            tell("\r\033[K" + ("" if last else f"{PROG}: {line}"))
-        elif now - self.shown >= PROGRESS_S and not last:
-            self.shown = now
-            say(line)
+        line = f"{PROG}: {len(self.codes)}/{len(self.request.tasks)} done, {failed} failed"
+        if self.running and (latest := newest_line(self.running[0].log)):
+            line += f"; {latest}"
+        width = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1 if terminal else 160
+        line = "".join(char for char in line if char.isprintable())[:width]
+        self.shown = now
+        tell(("\r\033[K" + ("" if last else line)) if terminal else f"{line}\n")
 
 
 def main(argv: list[str]) -> int:

@@ -19,28 +19,28 @@
 
 set -euo pipefail
 
-corpus=                          # recipe to run: iemocap, emodb or mini
-corpus_dir=                      # folder of the corpus's release (or a variable of the corpus's name: IEMOCAP, EMODB)
-stage=0                          # first stage
-stop_stage=7                     # last stage
-nj=$(nproc)                      # jobs at once
-use_gpu=auto                     # train on a GPU: auto, yes or no; decoding takes the CPU
-num_proc=1                       # processes (GPUs) that train one system together
-protocol=                        # folds: a protocol of conf/corpus.yaml, whose own choice is the default
-contexts="30"                    # context lengths of CSA in frames, such as "20 30 60"
-seeds="777"                      # random seeds, such as "1 2 3"; each is a training of its own
-fusion_weight=0.4                # weight of CSA in the fusion; the paper's is 0.4
-compress=none                    # feature archives: none, CM (a byte a value) or CM2 (two)
-strict=false                     # a corpus check that differs stops stage 0
-data_dir=data                    # where data goes
-exp_dir=exp                      # where models and results go
-corpus_conf=conf/corpus.yaml     # classes, labels, protocols
-fbank_conf=conf/fbank.yaml       # settings of the features
-blstmatt_conf=conf/blstmatt.yaml # settings of BLSTMATT
-csa_conf=conf/csa.yaml           # settings of CSA
-set=()                           # override a setting of both systems, KEY=VALUE; may be given again
-set_blstmatt=()                  # override a setting of BLSTMATT
-set_csa=()                       # override a setting of CSA
+corpus=                            # recipe to run: iemocap, emodb or mini
+corpus_dir=                        # folder of the corpus's release (or a variable of the corpus's name: IEMOCAP, EMODB)
+stage=0                            # first stage
+stop_stage=7                       # last stage
+nj=$(env -u OMP_NUM_THREADS nproc) # jobs at once
+use_gpu=auto                       # train on a GPU: auto, yes or no; decoding takes the CPU
+num_proc=1                         # processes (GPUs) that train one system together
+protocol=                          # folds: a protocol of conf/corpus.yaml, whose own choice is the default
+contexts="30"                      # context lengths of CSA in frames, such as "20 30 60"
+seeds="777"                        # random seeds, such as "1 2 3"; each is a training of its own
+fusion_weight=0.4                  # weight of CSA in the fusion; the paper's is 0.4
+compress=none                      # feature archives: none, CM (a byte a value) or CM2 (two)
+strict=false                       # a corpus check that differs stops stage 0
+data_dir=data                      # where data goes
+exp_dir=exp                        # where models and results go
+corpus_conf=conf/corpus.yaml       # classes, labels, protocols
+fbank_conf=conf/fbank.yaml         # settings of the features
+blstmatt_conf=conf/blstmatt.yaml   # settings of BLSTMATT
+csa_conf=conf/csa.yaml             # settings of CSA
+set=()                             # override a setting of both systems, KEY=VALUE; may be given again
+set_blstmatt=()                    # override a setting of BLSTMATT
+set_csa=()                         # override a setting of CSA
 
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=utils/log.sh

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -503,6 +506,24 @@ def test_progress_on_a_terminal() -> None:
     shown = re.findall(r"run.pl: (\d/2 done, \d failed)", text)
     assert shown == ["0/2 done, 0 failed", "1/2 done, 0 failed"]
     assert "run.pl: 1 / 2 failed" in text
+
+
+def test_progress_shows_what_a_task_says() -> None:
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 50, 0, 0))
+    script = (
+        "echo 2026-01-02T03:04:05 epoch 3/9 of a very long line that no terminal of fifty holds; sleep 1.5"
+    )
+    process = subprocess.Popen(
+        [str(RUN_PL), "x.log", "sh", "-c", script], env={"PATH": PATH}, stderr=follower
+    )
+    os.close(follower)
+    process.wait(timeout=20)
+    text = os.read(leader, 65536).decode()
+    os.close(leader)
+    lines = text.split("\r\033[K")
+    assert "run.pl: 0/1 done, 0 failed; epoch 3/9 of a very l" in lines
+    assert max(map(len, lines)) == 49
 
 
 def test_nobody_listens() -> None:

@@ -225,7 +225,7 @@ class Local:
         self.reap()
 
     def progress(self, last: bool = False) -> None:
-        """Tell how far it is, and the last line of one task's log: in place on a terminal, else now and then."""
+        """Tell how far it is and what a task wrote last: in place on a terminal, else now and then."""
         terminal, now = sys.stderr.isatty(), time.monotonic()
         if not terminal and (last or now - self.shown < PROGRESS_S):
             return

@@ -176,6 +176,7 @@ class ChunkLoader:
         first = np.searchsorted(self._utts, np.arange(len(part) + 1))
         self._first: Ints = first.astype(np.int64)  # chunks of utterance u are first[u] .. first[u + 1]
         self._whole = Pool(part, np.arange(len(part))) if part.cached else None
+        part.forget()
 
     def label_counts(self, num_classes: int) -> Ints:
         """Chunks of each class, (K,)."""

@@ -28,6 +28,7 @@ def choose_device(use_gpu: str) -> torch.device:
         raise UsageError("--use-gpu yes: torch finds no GPU here; say no or auto, or use a machine with one")
     if use_gpu == "no" or not found:
         return torch.device("cpu")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may differ between runs
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

@@ -96,6 +96,11 @@ class Part:
             self._cache[index] = features
         return features
 
+    def forget(self) -> None:
+        """Let go of the features in memory; they are read again when they are asked for."""
+        if self._cache is not None:
+            self._cache.clear()
+
     def _read_labels(
         self, frames: Mapping[str, int], emotions: Sequence[str] | None
     ) -> npt.NDArray[np.int64]:

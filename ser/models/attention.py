@@ -44,7 +44,7 @@ class MultiplicativeAttention(nn.Module):
         """
         h = h.masked_fill(padding.unsqueeze(-1), 0.0)  # (B, T, H)
         steps = (~padding).sum(dim=1, keepdim=True)  # (B, 1)
-        mean = h.sum(dim=1) / steps  # (B, H)
+        mean = (h.sum(dim=1, dtype=torch.float32) / steps).to(h.dtype)  # (B, H)
         u = self.frame(h).tanh() * self.mean(mean).tanh().unsqueeze(1)  # (B, T, A)
         s = self.score(u).squeeze(-1).float()  # (B, T)
         weights = s.masked_fill(padding, -torch.inf).softmax(dim=1)  # (B, T)

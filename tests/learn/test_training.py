@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ser.errors import CheckpointError, ConfigError, DataError, StaleError
+from ser.errors import CheckpointError, ConfigError, DataError, StaleError, UsageError
 from ser.learn import checkpoint, settings, trainer, training
+from ser.learn.loaders import Share
+from ser.learn.parallel import choose_device
 from ser.learn.training import Task
 from tests.learn.conftest import MakePart
 
@@ -254,3 +256,39 @@ def test_model_folder_says_what_made_it(task: Task, system_yaml: Path) -> None:
     loaded = settings.load(task.folder / "config.yaml")
     assert loaded == settings.load(system_yaml)
     assert checkpoint.load_model(task.folder).settings == loaded
+
+
+def test_csa_in_several_processes_needs_gpus(csa_yaml: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        training._shared_batch_norm(
+            torch.nn.Identity(), settings.load(csa_yaml), torch.device("cpu"), Share(0, 2)
+        )
+    assert str(error.value) == (
+        "several processes train CSA on GPUs only: torch's batch normalisation over processes needs them; "
+        "use one process"
+    )
+
+
+def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError) as error:
+        choose_device("yes")
+    assert str(error.value) == (
+        "--use-gpu yes: torch finds no GPU here; say no or auto, or use a machine with one"
+    )
+    assert choose_device("auto") == torch.device("cpu")
+
+
+def test_task_lists(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.tsv"
+    path.write_text("a\t-\tb\t3\nc\td\te\n")
+    assert training.read_task(path, 1) == Task(Path("a"), None, Path("b"), 3)
+    with pytest.raises(DataError) as error:
+        training.read_task(path, 2)
+    assert str(error.value) == (
+        f"{path}:2: expected '<train><TAB><dev or -><TAB><model folder><TAB><seed>', got 'c\\td\\te'; correct "
+        "the line"
+    )
+    with pytest.raises(UsageError) as usage:
+        training.read_task(path, 3)
+    assert str(usage.value) == f"--task 3: {path} has 2 tasks"

@@ -286,8 +286,8 @@ def test_task_lists(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         training.read_task(path, 2)
     assert str(error.value) == (
-        f"{path}:2: expected '<train><TAB><dev or -><TAB><model folder><TAB><seed>', got 'c\\td\\te'; correct "
-        "the line"
+        f"{path}:2: expected '<train><TAB><dev or -><TAB><model folder><TAB><seed>', got 'c\\td\\te'; "
+        "correct the line"
     )
     with pytest.raises(UsageError) as usage:
         training.read_task(path, 3)

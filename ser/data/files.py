@@ -59,6 +59,8 @@ def _unwritable(path: Path, error: OSError) -> DataError:
 def locked(folder: Path) -> Iterator[None]:
     """Hold ``folder`` for this process; the lock goes with the process, however it ends.
 
+    What a killed holder left half-written in it is removed.
+
     Raises:
         DataError: another process holds it.
     """
@@ -76,6 +78,8 @@ def locked(folder: Path) -> Iterator[None]:
         stream.truncate(0)
         stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         stream.flush()
+        for leftover in folder.glob(".*.part"):
+            leftover.unlink(missing_ok=True)
         yield
 
 

@@ -76,6 +76,7 @@ def test_killed_and_resumed_is_bit_identical(
         assert not (folder / "checkpoint.pt").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_signal_loses_nothing(task: Task, blstmatt_yaml: Path, tmp_path: Path, number: int) -> None:
     """A real process is killed in its work; the same command ends as if nothing had been."""

@@ -279,7 +279,10 @@ main() {
     step steps/tabulate.sh --out "$exp_dir/results.tsv" "$exp_dir/pooled"
   fi
 
-  log "done: stages $stage to $stop_stage; data in $recipe/$data_dir, models and results in $recipe/$exp_dir"
+  log "done: stages $stage to $stop_stage"
+  log "  data                $(absolute "$data_dir")"
+  ((stop_stage < 3)) || log "  models and results  $(absolute "$exp_dir")"
+  ((stop_stage < 7)) || log "  all numbers         $(absolute "$exp_dir")/results.tsv"
 }
 main
 exit

@@ -131,7 +131,8 @@ def log_mel(samples: npt.NDArray[Any], config: FbankConfig, utterance: str = "")
         last = min(total, first + _BLOCK_FRAMES) - 1
         part = wave[first * shift : last * shift + config.length_samples]
         blocks.append(extractor.extract(part, config.sampling_rate_hz))
-    return np.concatenate(blocks)
+    features: Floats = np.concatenate(blocks)
+    return features
 
 
 def _reflected(wave: Floats, total: int, config: FbankConfig) -> Floats:

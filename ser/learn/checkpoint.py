@@ -114,6 +114,27 @@ def load_model(folder: Path) -> TrainedModel:
     )
 
 
-def settings_text(settings: system_settings.Settings) -> str:
-    """The settings as YAML."""
-    return config.dump(config.to_dict(settings))
+def write_settings(folder: Path, settings: system_settings.Settings) -> None:
+    """Write the settings into a model folder as YAML."""
+    with whole_file(folder / "config.yaml") as stream:
+        stream.write(config.dump(config.to_dict(settings)))
+
+
+def update_decoding(folder: Path, settings: system_settings.Settings) -> bool:
+    """Give a trained model the settings of decoding, on which its training did not depend.
+
+    Returns:
+        Whether they were others before.
+
+    Raises:
+        CheckpointError: there is no usable model in the folder.
+    """
+    path = folder / MODEL
+    content = load(path, "train it again (stage 3 or 4)")
+    wanted = config.to_dict(settings)
+    if content.get("settings") == wanted:
+        return False
+    write_settings(folder, settings)
+    del content["format"]
+    save(path, {**content, "settings": wanted})
+    return True

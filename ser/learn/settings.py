@@ -173,6 +173,11 @@ def _check_dropout(share: float) -> None:
         raise ValueError("dropout must be from 0 up to, not including, 1")
 
 
+def learnt(settings: Settings) -> dict[str, object]:
+    """The settings that a training depends on: all but those of decoding."""
+    return {name: value for name, value in config.to_dict(settings).items() if name != "decode"}
+
+
 def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
     """Read the settings of a system; its key ``system`` says which.
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from ser import config
 from ser.cli import log
 from ser.data import files, labels
 from ser.errors import ConfigError, DataError, UsageError
@@ -19,7 +18,7 @@ from ser.learn import checkpoint
 from ser.learn.loaders import ChunkLoader, Loader, Masker, SegmentLoader, Share
 from ser.learn.parallel import choose_device, process_group, wait_for_all
 from ser.learn.part import Part, read_fbank_settings, read_global_stats
-from ser.learn.settings import BlstmattSettings, CsaSettings, Settings
+from ser.learn.settings import BlstmattSettings, CsaSettings, Settings, learnt
 from ser.learn.trainer import Trainer
 from ser.models import create
 
@@ -70,7 +69,7 @@ def train(task: Task, settings: Settings, *, use_gpu: str = "auto", tensorboard:
         ConfigError: settings ask for a dev part and there is none.
     """
     check_dev(settings, task)
-    wanted = {"system": config.to_dict(settings), "seed": task.seed}
+    wanted = {"system": learnt(settings), "seed": task.seed}
     inputs = {"feats.scp": task.train / "feats.scp", "utt2emo": task.train / "utt2emo"}
     inputs["fbank.yaml"] = task.train / "fbank.yaml"
     if task.dev is not None and needs_dev(settings):
@@ -79,7 +78,10 @@ def train(task: Task, settings: Settings, *, use_gpu: str = "auto", tensorboard:
     if missing:
         raise DataError(f"{missing[0]}: no such file; run stages 1 and 2")
     if files.is_made(task.folder, wanted, inputs, remedy=REMEDY):
-        log.info("%s: up to date", task.folder)
+        if checkpoint.update_decoding(task.folder, settings):
+            log.info("%s: up to date but for its settings of decoding, which are changed", task.folder)
+        else:
+            log.info("%s: up to date", task.folder)
         return
     device = choose_device(use_gpu)
     with process_group(device) as share:
@@ -123,7 +125,7 @@ def _train(task: Task, settings: Settings, device: torch.device, share: Share, t
     if share.rank == 0:
         _describe(task, settings, network, part, emotions)
     identity = {
-        "system": config.to_dict(settings),
+        "system": learnt(settings),
         "seed": task.seed,
         "arguments": arguments,
         "emotions": list(emotions),
@@ -189,8 +191,7 @@ def _describe(
     task: Task, settings: Settings, network: nn.Module, part: Part, emotions: Sequence[str]
 ) -> None:
     """Write down what is trained before it is trained."""
-    with files.whole_file(task.folder / "config.yaml") as stream:
-        stream.write(checkpoint.settings_text(settings))
+    checkpoint.write_settings(task.folder, settings)
     labels.write_emotions(task.folder / "emotions.txt", emotions)
     size = sum(parameter.numel() for parameter in network.parameters())
     log.info(

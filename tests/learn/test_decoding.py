@@ -182,3 +182,26 @@ def test_class_order_of_another_data_folder(make_part: MakePart) -> None:
         f"{folder / 'emotions.txt'}: its classes are ang hap neu sad, the model's are neu ang hap sad; use "
         "data made from the same conf/corpus.yaml"
     )
+
+
+def test_decoding_settings_change_without_training(
+    make_part: MakePart, tmp_path: Path, csa_yaml: Path
+) -> None:
+    """They are no part of what was learnt: the model is kept, and its chunks are pooled otherwise."""
+    model, test, out = trained(make_part, tmp_path, csa_yaml), make_part("test", "ef"), tmp_path / "out"
+    weights = checkpoint.load_model(model).network.state_dict()
+    decode_folder(model, test, out, use_gpu="no")
+    before = (out / "chunks" / "post").read_bytes()
+    task = Task(tmp_path / "train", tmp_path / "dev", model, 7)
+    changed = settings.load(csa_yaml, ["training.epochs=1", "decode.csa_pool=vote"])
+    training.train(task, changed, use_gpu="no", tensorboard=False)
+    assert checkpoint.load_model(model).settings == changed == settings.load(model / "config.yaml")
+    for name, value in checkpoint.load_model(model).network.state_dict().items():
+        assert torch.equal(value, weights[name])
+    decode_folder(model, test, out, use_gpu="no")
+    assert (out / "chunks" / "post").read_bytes() == before
+    chunk2utt = tables.read_table(out / "chunks" / "chunk2utt")
+    chunks = tables.read_vectors(out / "chunks" / "post", 4)
+    for key, posterior in tables.read_vectors(out / "post", 4).items():
+        won = [int(np.argmax(row)) for chunk, row in chunks.items() if chunk2utt[chunk] == key]
+        np.testing.assert_allclose(posterior, np.bincount(won, minlength=4) / len(won))

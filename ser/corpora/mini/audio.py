@@ -134,7 +134,7 @@ def recorded(voice: Samples, style: Style, room: Room, random: np.random.RandomS
         the recording and the index in it of the first sample of ``voice``.
     """
     lead, tail = (int(random.uniform(0.10, 0.35) * RATE_HZ) for _ in range(2))
-    voice = np.convolve(voice, tilt_filter(style.tilt_db_per_octave, room), "same")
+    voice = np.asarray(np.convolve(voice, tilt_filter(style.tilt_db_per_octave, room), "same"), np.float64)
     voice = scaled(voice, SPEECH_RMS)
     if style.drive > 0:
         gain = 1 + 6 * style.drive

@@ -43,7 +43,8 @@ class Engine(Protocol):
 
 def say(engine: Engine, turn: Turn, speaker: Speaker, style: Style, random: np.random.RandomState) -> Speech:
     """Speak a turn: its words, then the sound its tag stands for."""
-    samples, phones = np.zeros(0), list[Phone]()
+    samples: audio.Samples = np.zeros(0)
+    phones: list[Phone] = []
     words = turn.text.split()
     if words:
         samples, phones = engine.speak(words, speaker, style, random)

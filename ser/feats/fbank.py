@@ -143,7 +143,8 @@ def _reflected(wave: Floats, total: int, config: FbankConfig) -> Floats:
     length, shift = config.length_samples, config.shift_samples
     start = shift // 2 - length // 2
     index = np.arange(start, start + (total - 1) * shift + length) % (2 * len(wave))
-    return wave[np.minimum(index, 2 * len(wave) - 1 - index)]
+    mirrored: Floats = wave[np.minimum(index, 2 * len(wave) - 1 - index)]
+    return mirrored
 
 
 @functools.lru_cache(maxsize=8)

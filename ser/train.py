@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ser import cli
 from ser.errors import UsageError
+from ser.learn import settings, tasks
 
 
 def get_parser() -> cli.Parser:
@@ -33,15 +34,18 @@ def get_parser() -> cli.Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb."""
     args = get_parser().parse_args(argv)
-    from ser.learn import settings, training
-
     if args.tasks is not None:
-        task = training.read_task(args.tasks, args.task)
+        task = tasks.read_task(args.tasks, args.task)
     elif args.folder is not None:
-        task = training.Task(args.train, args.dev, args.folder, args.seed)
+        task = tasks.Task(args.train, args.dev, args.folder, args.seed)
     else:
         raise UsageError("name the training part and the model folder, or a task list with --tasks")
     loaded = settings.load(args.config, args.set)
+    if tasks.finished(task, loaded) and tasks.described(task, loaded):
+        cli.log.info("%s: up to date", task.folder)
+        return 0
+    from ser.learn import training  # torch takes two seconds
+
     training.train(task, loaded, use_gpu=args.use_gpu, tensorboard=args.tensorboard == "true")
     return 0
 

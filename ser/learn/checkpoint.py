@@ -18,6 +18,7 @@ from ser import config
 from ser.data.files import whole_file
 from ser.errors import CheckpointError, ConfigError
 from ser.learn import settings as system_settings
+from ser.learn.tasks import CONFIG
 from ser.models import MODELS, create
 
 FORMAT = 1
@@ -116,25 +117,18 @@ def load_model(folder: Path) -> TrainedModel:
 
 def write_settings(folder: Path, settings: system_settings.Settings) -> None:
     """Write the settings into a model folder as YAML."""
-    with whole_file(folder / "config.yaml") as stream:
+    with whole_file(folder / CONFIG) as stream:
         stream.write(config.dump(config.to_dict(settings)))
 
 
-def update_decoding(folder: Path, settings: system_settings.Settings) -> bool:
-    """Give a trained model the settings of decoding, on which its training did not depend.
-
-    Returns:
-        Whether they were others before.
+def update_decoding(folder: Path, settings: system_settings.Settings) -> None:
+    """Give a trained model other settings of decoding, on which its training did not depend.
 
     Raises:
         CheckpointError: there is no usable model in the folder.
     """
     path = folder / MODEL
     content = load(path, "train it again (stage 3 or 4)")
-    wanted = config.to_dict(settings)
-    if content.get("settings") == wanted:
-        return False
-    write_settings(folder, settings)
     del content["format"]
-    save(path, {**content, "settings": wanted})
-    return True
+    save(path, {**content, "settings": config.to_dict(settings)})
+    write_settings(folder, settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,48 +13,15 @@ from torch import nn
 
 from ser.cli import log
 from ser.data import files, labels
-from ser.errors import ConfigError, DataError, UsageError
-from ser.learn import checkpoint
+from ser.errors import UsageError
+from ser.learn import checkpoint, tasks
 from ser.learn.loaders import ChunkLoader, Loader, Masker, SegmentLoader, Share
 from ser.learn.parallel import choose_device, process_group, wait_for_all
 from ser.learn.part import Part, read_fbank_settings, read_global_stats
 from ser.learn.settings import BlstmattSettings, CsaSettings, Settings, learnt
+from ser.learn.tasks import Task
 from ser.learn.trainer import Trainer
 from ser.models import create
-
-REMEDY = "choose another --exp-dir, or remove the folder to train it again"
-
-
-@dataclass(frozen=True)
-class Task:
-    """One training: its data, its seed, where it goes."""
-
-    train: Path
-    dev: Path | None
-    folder: Path
-    seed: int
-
-
-def read_task(path: Path, number: int) -> Task:
-    """Line ``number`` (from 1) of a task list: train, dev or ``-``, model folder, seed; tab-separated.
-
-    Raises:
-        DataError: there is no such line, or it is none.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; steps/train.sh makes it") from error
-    if not 1 <= number <= len(lines):
-        raise UsageError(f"--task {number}: {path} has {len(lines)} tasks")
-    fields = lines[number - 1].split("\t")
-    if len(fields) != 4 or not fields[3].isdigit():
-        raise DataError(
-            f"{path}:{number}: expected '<train><TAB><dev or -><TAB><model folder><TAB><seed>', "
-            f"got {lines[number - 1]!r}; correct the line"
-        )
-    train, dev, folder, seed = fields
-    return Task(Path(train), None if dev == "-" else Path(dev), Path(folder), int(seed))
 
 
 def train(task: Task, settings: Settings, *, use_gpu: str = "auto", tensorboard: bool = True) -> None:
@@ -68,20 +35,10 @@ def train(task: Task, settings: Settings, *, use_gpu: str = "auto", tensorboard:
         CheckpointError: the training state cannot be used.
         ConfigError: settings ask for a dev part and there is none.
     """
-    check_dev(settings, task)
-    wanted = {"system": learnt(settings), "seed": task.seed}
-    inputs = {"feats.scp": task.train / "feats.scp", "utt2emo": task.train / "utt2emo"}
-    inputs["fbank.yaml"] = task.train / "fbank.yaml"
-    if task.dev is not None and needs_dev(settings):
-        inputs["dev/feats.scp"] = task.dev / "feats.scp"
-    missing = [path for path in inputs.values() if not path.exists()]
-    if missing:
-        raise DataError(f"{missing[0]}: no such file; run stages 1 and 2")
-    if files.is_made(task.folder, wanted, inputs, remedy=REMEDY):
-        if checkpoint.update_decoding(task.folder, settings):
-            log.info("%s: up to date but for its settings of decoding, which are changed", task.folder)
-        else:
-            log.info("%s: up to date", task.folder)
+    if tasks.finished(task, settings):
+        if not tasks.described(task, settings):
+            checkpoint.update_decoding(task.folder, settings)
+            log.info("%s: given other settings of decoding", task.folder)
         return
     device = choose_device(use_gpu)
     with process_group(device) as share:
@@ -89,26 +46,10 @@ def train(task: Task, settings: Settings, *, use_gpu: str = "auto", tensorboard:
             with files.locked(task.folder):
                 _train(task, settings, device, share, tensorboard)
                 (task.folder / checkpoint.CHECKPOINT).unlink()
-                files.write_made(task.folder, wanted, inputs)
+                tasks.write_made(task, settings)
         else:
             _train(task, settings, device, share, tensorboard=False)
         wait_for_all(share)
-
-
-def needs_dev(settings: Settings) -> bool:
-    """Whether the learning rate or the selection of the epoch looks at a dev part."""
-    optim = settings.optim
-    plateau = optim.schedule == "plateau" and optim.plateau.metric == "dev_loss"
-    return plateau or settings.training.select != "last"
-
-
-def check_dev(settings: Settings, task: Task) -> None:
-    """Refuse settings that look at a dev part where there is none."""
-    if needs_dev(settings) and task.dev is None:
-        raise ConfigError(
-            f"{task.train}: the fold has no dev part, which optim.plateau.metric dev_loss and "
-            "training.select best_dev_* need; choose a --protocol with one, or train_loss and last"
-        )
 
 
 def _train(task: Task, settings: Settings, device: torch.device, share: Share, tensorboard: bool) -> None:
@@ -116,7 +57,7 @@ def _train(task: Task, settings: Settings, device: torch.device, share: Share, t
     fbank, stats = read_fbank_settings(task.train), read_global_stats(task.train)
     part = Part(task.train, settings.features.norm, emotions=emotions, global_stats=stats)
     dev = None
-    if task.dev is not None and needs_dev(settings):
+    if task.dev is not None and tasks.needs_dev(settings):
         dev = Part(task.dev, settings.features.norm, emotions=emotions, global_stats=stats)
     arguments = model_arguments(settings, part.num_filters, len(emotions))
     torch.manual_seed(task.seed)

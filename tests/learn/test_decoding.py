@@ -15,7 +15,7 @@ from ser.learn import checkpoint, inference, settings, training
 from ser.learn.decoding import decode_folder
 from ser.learn.inference import pool_chunks
 from ser.learn.part import Part
-from ser.learn.training import Task
+from ser.learn.tasks import Task
 from tests.learn.conftest import EMOTIONS, MakePart
 
 

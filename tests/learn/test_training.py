@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from ser.errors import CheckpointError, ConfigError, DataError, StaleError, UsageError
-from ser.learn import checkpoint, settings, trainer, training
+from ser.learn import checkpoint, settings, tasks, trainer, training
 from ser.learn.loaders import Share
 from ser.learn.parallel import choose_device
-from ser.learn.training import Task
+from ser.learn.tasks import Task
 from tests.learn.conftest import MakePart
 
 
@@ -283,13 +283,13 @@ def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_task_lists(tmp_path: Path) -> None:
     path = tmp_path / "tasks.tsv"
     path.write_text("a\t-\tb\t3\nc\td\te\n")
-    assert training.read_task(path, 1) == Task(Path("a"), None, Path("b"), 3)
+    assert tasks.read_task(path, 1) == Task(Path("a"), None, Path("b"), 3)
     with pytest.raises(DataError) as error:
-        training.read_task(path, 2)
+        tasks.read_task(path, 2)
     assert str(error.value) == (
         f"{path}:2: expected '<train><TAB><dev or -><TAB><model folder><TAB><seed>', got 'c\\td\\te'; "
         "correct the line"
     )
     with pytest.raises(UsageError) as usage:
-        training.read_task(path, 3)
+        tasks.read_task(path, 3)
     assert str(usage.value) == f"--task 3: {path} has 2 tasks"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 import tempfile
 import time
 import warnings
@@ -21,6 +22,8 @@ import kaldi_native_fbank
 import lhotse
 import numpy as np
 import soundfile
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ser import config
 from ser.data import tables

@@ -73,7 +73,7 @@ utils/install.sh "${extras[@]}"
 . ./cmd.sh
 
 data=$data_dir/all
-folds=$data_dir/folds
+folds=$data_dir/folds${protocol:+_$protocol} # features serve all protocols
 
 # lock FOLDER: hold it for this run; the lock goes with the last process of the run, however that ends.
 lock() {

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ser.feats.chunking import ChunkingConfig, chunk_table
+from ser.feats.chunking import ChunkingConfig, chunk_frames, chunk_table
 from ser.learn.part import Floats, Part
 from ser.learn.settings import MaskingSettings
 
@@ -238,7 +238,6 @@ class Pool:
 
     def chunks(self, utts: Ints, starts: Ints, context: int) -> Floats:
         """Chunks (B, context, F); one that goes beyond its utterance repeats the last frame."""
-        rows = starts[:, None] + np.arange(context)  # (B, C) frames of the utterance
-        rows = np.minimum(rows, self._part.num_frames[utts][:, None] - 1) + self._offset[utts][:, None]
-        chunks: Floats = self._features[rows]  # (B, C, F)
+        rows = chunk_frames(starts, self._part.num_frames[utts], context)  # (B, C) frames of the utterance
+        chunks: Floats = self._features[rows + self._offset[utts][:, None]]  # (B, C, F)
         return chunks

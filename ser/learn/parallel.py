@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 import torch.distributed as dist
@@ -13,8 +12,6 @@ from torch import Tensor, nn
 
 from ser.errors import UsageError
 from ser.learn.loaders import Share
-
-UseGpu = Literal["auto", "yes", "no"]
 
 
 def choose_device(use_gpu: str) -> torch.device:

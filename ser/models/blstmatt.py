@@ -18,28 +18,33 @@ class Blstm(nn.Module):
     """
 
     def __init__(self, input_dim: int, hidden: int, layers: int, dropout: float) -> None:
-        """``hidden`` units per direction; ``dropout`` acts between layers and on the output."""
+        """``hidden`` units per direction; ``dropout`` drops units of each layer's output.
+
+        A dropped unit is dropped for the whole segment (Gal & Ghahramani 2016), which on a CPU also costs a
+        tenth of drawing a mask for every frame.
+        """
         super().__init__()
         sizes = [input_dim] + [2 * hidden] * (layers - 1)
         self.ahead = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
         self.back = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout1d(dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, T, F) and the lengths (B,) to (B, T, 2 hidden); rows behind the lengths mean nothing."""
         step = torch.arange(x.shape[1], device=x.device)  # (T,)
         mirror = lengths.unsqueeze(1) - 1 - step  # (B, T)
         mirror = torch.where(mirror >= 0, mirror, step)  # padding stays where it is
+        mirror = (mirror + x.shape[1] * torch.arange(len(x), device=x.device).unsqueeze(1)).flatten()  # (B * T,)
         for ahead, back in zip(self.ahead, self.back, strict=True):
             right = ahead(x)[0]  # (B, T, H/2)
             left = _reorder(back(_reorder(x, mirror))[0], mirror)  # (B, T, H/2)
-            x = self.dropout(torch.cat([right, left], dim=-1))  # (B, T, H)
+            x = self.dropout(torch.cat([right, left], dim=-1).mT).mT  # (B, T, H)
         return x
 
 
 def _reorder(x: Tensor, order: Tensor) -> Tensor:
-    """The rows of each (T, F) of ``x`` in the ``order`` (B, T)."""
-    return x.gather(1, order.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+    """The B * T rows of ``x`` (B, T, F) in the ``order`` (B * T,)."""
+    return x.flatten(0, 1).index_select(0, order).view_as(x)
 
 
 class Blstmatt(nn.Module):
@@ -65,7 +70,7 @@ class Blstmatt(nn.Module):
             layers: bidirectional layers (paper: 2).
             attention_dim: inner size of the attention (paper: 128).
             frame_stack: frames joined into one step of the BLSTM (paper: 1); more is faster.
-            dropout: share of the BLSTM's outputs dropped in training (paper: 0).
+            dropout: share of the BLSTM's units dropped in training (paper: 0).
         """
         super().__init__()
         self.frame_stack = frame_stack

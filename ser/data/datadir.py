@@ -19,10 +19,11 @@ from typing import Any
 
 from ser import config as settings_io
 from ser.data import tables
+from ser.data.alignment import seconds, write_ctm
 from ser.data.corpus import CorpusConfig, Keep
 from ser.data.files import is_made, whole_file, write_made
 from ser.data.labels import EMOTIONS, write_emotions
-from ser.data.manifests import RECORDINGS, SUPERVISIONS, Segment, Utterance, read_manifests
+from ser.data.manifests import RECORDINGS, SUPERVISIONS, Utterance, read_manifests
 from ser.errors import DataError, all_of
 
 log = logging.getLogger("ser")
@@ -189,7 +190,7 @@ def _write(out: Path, utterances: Sequence[Utterance], config: CorpusConfig) -> 
     table("utt2dur", lambda item: seconds(item.duration_s))
     write_spk2utt(out / "spk2utt", {item.id: item.speaker for item in utterances})
     write_emotions(out / EMOTIONS, config.classes)
-    for attribute in ("session", "style"):
+    for attribute in ("session", "style", "fold"):
         having = {item.id: item.attributes[attribute] for item in utterances if attribute in item.attributes}
         if having:
             tables.same_keys(having, f"the utterances with a {attribute}", [i.id for i in utterances], "all")
@@ -203,26 +204,7 @@ def _write(out: Path, utterances: Sequence[Utterance], config: CorpusConfig) -> 
     if all(genders.values()):
         tables.write_table(out / "spk2gender", genders)
     for kind in sorted({kind for item in utterances for kind in item.alignment}):
-        _write_ctm(out / f"{kind}.ctm", {item.id: item.alignment.get(kind, []) for item in utterances})
-
-
-def _write_ctm(path: Path, alignments: Mapping[str, Sequence[Segment]]) -> None:
-    """Write ``<utterance> 1 <start s> <duration s> <symbol>`` lines, sorted by utterance and time."""
-    with whole_file(path) as stream:
-        for name in sorted(alignments):
-            rows = sorted(alignments[name], key=lambda row: row[1])
-            stream.writelines(
-                f"{name} 1 {seconds(start)} {seconds(length)} {symbol}\n" for symbol, start, length in rows
-            )
-
-
-def seconds(value: float) -> str:
-    """A time in seconds to the microsecond, without trailing zeros.
-
-    >>> seconds(1.89825), seconds(0.1 + 0.2), seconds(2)
-    ('1.89825', '0.3', '2.0')
-    """
-    return repr(round(float(value), 6))
+        write_ctm(out / f"{kind}.ctm", {item.id: item.alignment.get(kind, []) for item in utterances})
 
 
 def write_spk2utt(path: Path, utt2spk: Mapping[str, str]) -> None:

@@ -13,6 +13,7 @@ from ser.data.tables import check_key
 from ser.errors import ConfigError, DataError
 
 Keep = dict[str, tuple[str, ...]]
+Test = Literal["each"] | dict[str, tuple[str, ...]] | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,20 @@ class DevConfig:
 class Protocol:
     """How a corpus is split into training, development and test parts."""
 
-    group: Literal["speaker", "session"]  # what stays together
-    test: Literal["each"] | tuple[str, ...]  # "each" group in turn, or one fold that tests on these groups
+    group: Literal["speaker", "session", "fold"]  # what stays together
+    test: Test  # "each" group in turn, one fold that tests on these groups, or fold -> groups it tests on
     dev: DevConfig | None
     keep: Keep  # attribute -> allowed values, for this protocol only
 
     def __post_init__(self) -> None:
         """Refuse an empty or repeating test list."""
-        if not self.test:
+        lists = list(self.test.values()) if isinstance(self.test, dict) else [self.test]
+        if not lists or not all(lists):
             raise ValueError(f"test must be 'each' or name at least one {self.group}")
-        if self.test != "each" and len(set(self.test)) < len(self.test):
-            raise ValueError(f"test names a {self.group} twice: {', '.join(self.test)}")
+        named = [] if self.test == "each" else [group for groups in lists for group in groups]
+        twice = sorted({group for group in named if named.count(group) > 1})
+        if twice:
+            raise ValueError(f"test names a {self.group} twice: {', '.join(twice)}")
         _check_keep(self.keep)
 
 

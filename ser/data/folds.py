@@ -1,13 +1,15 @@
 """Folds: who is trained on, tuned on and tested on, as views on ``data/all``.
 
-No speaker is in two parts of a fold; that is checked on the files as they were written.
+No speaker is in two parts of a fold, which is checked on the files as they were written, and no recording,
+under whatever name, which is checked by digests of the features.
 """
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -27,9 +29,9 @@ from ser.errors import ConfigError, DataError, all_of
 Doubles = npt.NDArray[np.float64]
 log = logging.getLogger("ser")
 
-FOLDS, POOLED = "folds.tsv", "pooled"
+FOLDS, POOLED, CHECKS = "folds.tsv", "pooled", "checks.tsv"
 NONE = "-"
-_GROUP_TABLES = {"speaker": "utt2spk", "session": "utt2session"}
+_GROUP_TABLES = {"speaker": "utt2spk", "session": "utt2session", "fold": "utt2fold"}
 _KEEP_TABLES = {"speaker": "utt2spk", "class": "utt2emo"}  # any other attribute x stands in utt2x
 
 
@@ -57,7 +59,7 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
 
     Writes ``<out>/<fold>/{train,dev,test}``, each a data folder with CMVN statistics of its speakers
     (``cmvn.scp``; ``train`` also has those of all of it, ``cmvn_global.scp``), ``<out>/pooled``, all that the
-    folds test on together, and ``<out>/folds.tsv``.
+    folds test on together, ``<out>/folds.tsv``, and ``<out>/checks.tsv``, what was checked for leakage.
 
     Args:
         data: a data folder with features and ``cmvn_utt.scp``.
@@ -68,8 +70,8 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     Raises:
         ConfigError: there is no such protocol, or it names groups that do not exist.
         StaleError: ``out`` was made otherwise.
-        DataError: ``data`` is not complete, a class has nothing to train on, or a speaker would be in two
-            parts.
+        DataError: ``data`` is not complete, a class has nothing to train on, or a speaker or a recording
+            would be in two parts.
     """
     name, chosen = config.named_protocol(protocol)
     stats = tables.ArkReader(data / "cmvn_utt.scp", made_by="stage 2 (steps/compute_cmvn.sh)")
@@ -82,12 +84,20 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     utterances = _kept(data, utt2spk, chosen.keep)
     folds = plan(name, chosen, _read_people(data, utt2spk, chosen, utterances), data)
     _check_classes(folds, data)
+    every = _read_stats(stats)
+    # features of the same audio have the same sums, whatever its name, header or format
+    digests = {
+        key: hashlib.blake2b(row.tobytes(), digest_size=16).hexdigest()
+        for key, row in zip(stats.places, every, strict=True)
+    }
+    check_copies(folds, digests, data)
     with whole_dir(out) as part:
         views = {part / fold.name / where: names for fold in folds for where, names in fold.parts.items()}
         make_views(data, {**views, part / POOLED: tested(folds)})
         check_speakers(part, folds)
-        _write_cmvn(stats, utt2spk, views, part, out)
+        _write_cmvn(every, list(stats.places), utt2spk, views, part, out)
         write_folds(part / FOLDS, folds)
+        _write_checks(part / CHECKS, folds, utt2spk, digests)
         write_made(part, settings, inputs)
     log.info("%s: protocol %s, folds %s", out, name, " ".join(fold.name for fold in folds))
 
@@ -116,12 +126,13 @@ def plan(name: str, protocol: Protocol, people: People, data: Path) -> list[Fold
             )
         tests = {group: {group} for group in groups}
     else:
-        for group in protocol.test:
+        lists = protocol.test if isinstance(protocol.test, dict) else {name: protocol.test}
+        for group in (group for listed in lists.values() for group in listed):
             if group not in groups:
                 near = difflib.get_close_matches(group, groups, n=1)
                 meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(groups)}"
                 raise ConfigError(f"protocols.{name}.test: {data} has no {protocol.group} {group}; {meant}")
-        tests = {name: set(protocol.test)}
+        tests = {fold: set(listed) for fold, listed in sorted(lists.items())}
     folds = [
         fold for test, members in tests.items() for fold in _divide(test, members, protocol, people, data)
     ]
@@ -225,7 +236,7 @@ def _read_people(
         tables.same_keys(groups, path, utt2spk, data / "utt2spk")
     else:
         raise DataError(
-            f"{path}: no such file, the corpus has no sessions; take a protocol with group: speaker"
+            f"{path}: no such file, the corpus has no {protocol.group}s; take a protocol with group: speaker"
         )
     gender_path = data / "spk2gender"
     genders = tables.read_table(gender_path) if gender_path.exists() else {}
@@ -291,6 +302,36 @@ def check_speakers(out: Path, folds: Sequence[Fold]) -> None:
         raise all_of(problems)
 
 
+def check_copies(folds: Sequence[Fold], digests: Mapping[str, str], data: Path) -> None:
+    """Make sure that no recording is in two parts of a fold; warn of one that stands twice in a part.
+
+    Args:
+        folds: those to look at.
+        digests: utterance -> digest of its features.
+        data: where the utterances are, for messages.
+
+    Raises:
+        DataError: some are; each pair is named once.
+    """
+    same: dict[str, list[str]] = defaultdict(list)
+    for utterance, digest in digests.items():
+        same[digest].append(utterance)
+    copies = [names for names in same.values() if len(names) > 1]
+    if not copies:
+        return
+    problems: dict[tuple[str, str], str] = {}
+    for fold in folds:
+        where = {name: part for part, names in fold.parts.items() for name in names}
+        for names in copies:
+            for one, two in combinations([name for name in names if name in where], 2):
+                if where[one] != where[two]:
+                    text = f"are the same audio, and would be in {where[one]} and in {where[two]}"
+                    problems.setdefault((one, two), f"{data}: {one} and {two} {text} of fold {fold.name}")
+    if problems:
+        raise all_of([f"{text}; remove one of them" for text in problems.values()])
+    log.warning("%s: %d recordings stand there twice, such as %s", data, len(copies), " ".join(copies[0]))
+
+
 # ------------------------------------------------------------------------------------------------- writing
 
 
@@ -301,19 +342,44 @@ def write_folds(path: Path, folds: Sequence[Fold]) -> None:
         stream.writelines(f"{fold.name}\t{fold.tune_fold}\t{fold.tune_set}\n" for fold in folds)
 
 
+def _write_checks(
+    path: Path, folds: Sequence[Fold], utt2spk: Mapping[str, str], digests: Mapping[str, str]
+) -> None:
+    """Write ``checks.tsv``: what each part holds, and how much of that other parts of its fold hold too."""
+    with whole_file(path) as stream:
+        stream.write("fold\tpart\tutterances\tspeakers\trecordings\tshared_speakers\tshared_recordings\n")
+        for fold in folds:
+            speakers, recordings = (
+                {part: {table[name] for name in names} for part, names in fold.parts.items()}
+                for table in (utt2spk, digests)
+            )
+            for part, names in fold.parts.items():
+                counts = [len(names), len(speakers[part]), len(recordings[part])]
+                for held in (speakers, recordings):
+                    others = set().union(*(held[other] for other in held if other != part))
+                    counts.append(len(held[part] & others))
+                stream.write("\t".join([fold.name, part, *map(str, counts)]) + "\n")
+
+
+def _read_stats(reader: tables.ArkReader) -> Doubles:
+    """The statistics of all utterances, (N, 2, F + 1)."""
+    first = reader.read(next(iter(reader.places)))
+    every: Doubles = np.empty((len(reader.places), *first.shape))
+    for number, key in enumerate(reader.places):
+        every[number] = reader.read(key, 2, first.shape[1])
+    return every
+
+
 def _write_cmvn(
-    reader: tables.ArkReader,
+    every: Doubles,
+    keys: Sequence[str],
     utt2spk: Mapping[str, str],
     views: Mapping[Path, Sequence[str]],
     part: Path,
     out: Path,
 ) -> None:
     """Write the statistics of each view's speakers, and of all of a training part."""
-    row = {key: number for number, key in enumerate(reader.places)}
-    first = reader.read(next(iter(row)))
-    every: Doubles = np.empty((len(row), *first.shape))
-    for key, number in row.items():
-        every[number] = reader.read(key, 2, first.shape[1])
+    row = {key: number for number, key in enumerate(keys)}
     for folder, names in views.items():
         known, index = np.unique(np.array([utt2spk[name] for name in names]), return_inverse=True)
         order = np.argsort(index, kind="stable")

@@ -54,7 +54,12 @@ def test_the_settings_are_read(path: Path) -> None:
             "protocols.paper.test=[]",
             "protocols.paper.test must be 'each' or name at least one session; correct it",
         ),
-        ("protocols.paper.test=['5','5']", "protocols.paper.test names a session twice: 5, 5; correct it"),
+        ("protocols.paper.test=['5','5']", "protocols.paper.test names a session twice: 5; correct it"),
+        (
+            "protocols.paper.test={a: ['1', '5'], b: ['5']}",
+            "protocols.paper.test names a session twice: 5; correct it",
+        ),
+        ("protocols.paper.test={a: []}", "protocols.paper.test must be 'each' or name at least one session"),
         ("protocols.paper.test=[5]", "protocols.paper.test[0] must be a string, got 5; correct it"),
         ("keep.style=[]", "keep.style must name at least one value; correct it"),
         ("audio.channel=-1", "audio.channel must be null or counted from 0, got -1; correct it"),

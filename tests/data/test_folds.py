@@ -197,6 +197,61 @@ def test_a_speaker_of_two_sessions_is_named(data: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all"]
 
 
+def test_folds_that_are_listed(data: Path, tmp_path: Path) -> None:
+    lists = {"b": ("S1_F", "S2_M"), "a": ("S3_M",)}
+    make_folds(data, tmp_path / "folds", config(own=Protocol("speaker", lists, None, {})))
+    found = speakers_of(tmp_path / "folds")
+    assert found["a/test"] == ["S3_M"]
+    assert found["b/test"] == ["S1_F", "S2_M"]
+    assert found["b/train"] == ["S1_M", "S2_F", "S3_F", "S3_M"]
+    assert found["pooled"] == ["S1_F", "S2_M", "S3_M"]
+
+
+def test_a_table_of_folds(data: Path, tmp_path: Path) -> None:
+    utt2spk = tables.read_table(data / "utt2spk")
+    protocol = config(own=Protocol("fold", "each", None, {}))
+    with pytest.raises(DataError) as error:
+        make_folds(data, tmp_path / "folds", protocol)
+    assert str(error.value) == (
+        f"{data}/utt2fold: no such file, the corpus has no folds; take a protocol with group: speaker"
+    )
+    tables.write_table(data / "utt2fold", {u: "one" if s < "S2" else "two" for u, s in utt2spk.items()})
+    make_folds(data, tmp_path / "folds", protocol)
+    found = speakers_of(tmp_path / "folds")
+    assert found["one/test"] == found["two/train"] == ["S1_F", "S1_M"]
+    assert (tmp_path / "folds" / "checks.tsv").read_text().splitlines()[:3] == [
+        "fold\tpart\tutterances\tspeakers\trecordings\tshared_speakers\tshared_recordings",
+        "one\ttrain\t16\t4\t16\t0\t0",
+        "one\ttest\t8\t2\t8\t0\t0",
+    ]
+
+
+def rewrite_stats(data: Path, **same: str) -> None:
+    """Give utterances the statistics, hence the audio, of others."""
+    keys = sorted(tables.read_table(data / "utt2spk"))
+    with tables.ArkWriter(data / "cmvn_utt") as cmvn:
+        for key in keys:
+            cmvn.write(key, stats(keys.index(same.get(key.replace("-", "_"), key))))
+
+
+def test_the_same_audio_under_two_speakers_is_refused(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rewrite_stats(data, S2_F_ang1="S1_F-sad1", S3_M_sad2="S1_M-ang2")
+    with pytest.raises(DataError) as error:
+        make_folds(data, tmp_path / "folds", config(loso=LOSO))
+    assert str(error.value) == (
+        f"{data}: S1_F-sad1 and S2_F-ang1 are the same audio, and would be in test and in train of fold "
+        f"S1_F; remove one of them\n"
+        f"{data}: S1_M-ang2 and S3_M-sad2 are the same audio, and would be in test and in train of fold "
+        "S1_M; remove one of them"
+    )
+    assert not (tmp_path / "folds").exists()
+    rewrite_stats(data, S1_F_ang2="S1_F-ang1")
+    make_folds(data, tmp_path / "folds", config(loso=LOSO))
+    assert f"{data}: 1 recordings stand there twice, such as S1_F-ang1 S1_F-ang2" in caplog.messages
+
+
 def test_the_check_reads_the_files(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "folds"
     make_folds(data, out, config(paper=Protocol("session", ("3",), DevConfig(2, False), {})))

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shlex
+import signal
 import sys
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 PROG = Path(sys.argv[0]).name
 SHELL_WORDS = frozenset(["|", ">", ">>", "<", "2>&1", "&&", "||", ";"])
-KNOWN = ("max_jobs_run", "num_threads", "mem", "gpu", "pick", "time", "config")
 PICKS = ("all", "failed", "incomplete")
 MEANINGS = {
     2: "wrong usage",
@@ -58,7 +61,8 @@ def stop(message: str, code: int = 255) -> NoReturn:
 class Request(NamedTuple):
     """What the command line asks for."""
 
-    options: dict[str, str]  # of KNOWN, without the dashes, "_" for "-"
+    options: dict[str, str]  # those of two dashes, without these, "_" for "-"; and -tc as max_jobs_run
+    flags: list[str]  # those of one dash with what belongs to them, as they were given
     name: str | None  # the word that stands for the task's number; None: one task without a number
     tasks: range  # the numbers
     log: str
@@ -79,6 +83,10 @@ class Request(NamedTuple):
         words = (self.fill(word, task) for word in self.command)
         return " ".join(word if word in SHELL_WORDS else shlex.quote(word) for word in words)
 
+    def bash(self, task: int) -> list[str]:
+        """The program that runs the command of a task."""
+        return ["bash", "-o", "pipefail", "-c", self.shell(task)]
+
     def number(self, option: str, default: int, least: int) -> int:
         """The value of an option that counts something."""
         text = self.options.get(option, str(default))
@@ -91,11 +99,12 @@ def parse(argv: list[str]) -> Request:
     """Read the command line; wrong usage ends the program."""
     words = list(argv)
     options: dict[str, str] = {}
+    flags: list[str] = []
     name, tasks = None, range(1, 2)
     while words:
         match = re.fullmatch(r"([A-Za-z_]\w*)=(-?\d+)(?::(-?\d+))?", words[0])
         if words[0].startswith("-"):
-            take_option(words, options)
+            take_option(words, options, flags)
         elif match and name is None:
             name, tasks = match[1], job_range(words.pop(0), int(match[2]), int(match[3] or match[2]))
         else:
@@ -104,7 +113,7 @@ def parse(argv: list[str]) -> Request:
         stop(f"usage: {PROG} [options] [JOB=1:n] log-file command-line arguments... (try --help)")
     if re.match(r"[A-Za-z_]\w*=.*:", words[0]):
         say(f"warning: '{words[0]}' is taken for the log file; a job range looks like JOB=1:10")
-    request = Request(options, name, tasks, words[0], words[1:])
+    request = Request(options, flags, name, tasks, words[0], words[1:])
     if len(tasks) > 1 and request.log_of(tasks[0]) == request.log_of(tasks[1]):
         stop(
             f"you are trying to run a parallel job but you are putting the output into just one log file "
@@ -114,8 +123,8 @@ def parse(argv: list[str]) -> Request:
     return request
 
 
-def take_option(words: list[str], options: dict[str, str]) -> None:
-    """Move the option at the head of ``words`` to ``options``; those of one dash are dropped, as in Kaldi."""
+def take_option(words: list[str], options: dict[str, str], flags: list[str]) -> None:
+    """Move the option at the head of ``words`` to ``options``, or to ``flags`` if it has one dash."""
     flag = words.pop(0)
     if flag in ("--help", "-h"):
         print((sys.modules["__main__"].__doc__ or "").strip())
@@ -123,17 +132,17 @@ def take_option(words: list[str], options: dict[str, str]) -> None:
     equals, value = "", ""
     if flag.startswith("--"):
         flag, equals, value = flag.partition("=")
-    count = 0 if flag == "-V" else 2 if flag == "-pe" else 1
+    count = 0 if flag in ("-V", "--dry-run") else 2 if flag == "-pe" else 1
+    given = [value]
     if not equals:
         if len(words) < count or (count and words[0].startswith("--")):
             stop(f"option {flag} needs a value (try --help)")
-        value = " ".join(words[:count])
+        given = words[:count]
         del words[:count]
-    key = "max_jobs_run" if flag == "-tc" else flag[2:].replace("-", "_")
-    if key not in KNOWN:
-        if flag.startswith("--"):
-            say(f"warning: option {flag} is not known here and has no effect")
+    if not flag.startswith("--") and flag != "-tc":
+        flags += [flag, *given]
         return
+    key, value = "max_jobs_run" if flag == "-tc" else flag[2:].replace("-", "_"), " ".join(given)
     if key == "max_jobs_run" and key in options and re.fullmatch(r"\d+ \d+", f"{options[key]} {value}"):
         value = min(options[key], value, key=int)
     if key == "pick" and value not in PICKS:
@@ -186,9 +195,12 @@ def newest_line(log: Path) -> str:
 
 def last_lines(log: Path, count: int = 10) -> list[str]:
     """The end of what the task itself wrote, without the header and the footer."""
-    text = log.read_text(encoding="utf-8", errors="replace").partition("\n#\n")[2]
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace").partition("\n#\n")[2]
+    except OSError:
+        return []
     lines = text[-65536:].splitlines()
-    return [line for line in lines if not re.match(r"# (Accounting: |Ended \()", line)][-count:]
+    return [line for line in lines if not re.match(r"# (Accounting: |Ended \(|Finished at )", line)][-count:]
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -212,21 +224,147 @@ def meaning(code: int) -> str:
     return f"code {code}" + (f": {text}" if text else "")
 
 
-def report(request: Request, codes: dict[int, int], argv: list[str]) -> None:
+def report(runner: Runner, argv: list[str]) -> None:
     """Say which tasks failed, how, what the first of them wrote last, and how to run just those again."""
+    request, codes = runner.request, runner.codes
     failed = [task for task in request.tasks if codes[task]]
+    how = {task: runner.reasons.get(task) or meaning(codes[task]) for task in failed}
     if request.name is None:
-        say(f"job failed, log is in {request.log} ({meaning(codes[failed[0]])})")
+        status = f" with status {codes[failed[0]]}" if runner.tells_status else ""
+        say(f"job failed{status}, log is in {request.log} ({how[failed[0]]})")
         if re.search(r"(?<![A-Za-z0-9])JOB(?![A-Za-z0-9])", request.log):
             say("probably you forgot to put JOB=1:$nj in your script.")
     else:
         say(f"{len(failed)} / {len(request.tasks)} failed, log is in {request.fill(request.log, '*')}")
-        for code in sorted({codes[task] for task in failed}):
-            say(f"{request.name} {spans([task for task in failed if codes[task] == code])}: {meaning(code)}")
+        for text in sorted(set(how.values()), key=lambda text: (codes[first(how, text)], first(how, text))):
+            say(f"{request.name} {spans([task for task in failed if how[task] == text])}: {text}")
     log = request.log_of(failed[0])
     lines = last_lines(log)
     say(f"the last lines of {log}:" if lines else f"{log}: the task wrote nothing")
-    for line in lines:
+    for line in lines or runner.other_words():
         tell(f"    {line}\n")
     if request.name is not None:
         say(f"to run only these again: {shlex.join([PROG, '--pick', 'failed', *argv])}")
+
+
+def first(how: dict[int, str], text: str) -> int:
+    """The first task that failed in this way."""
+    return next(task for task in how if how[task] == text)
+
+
+# ---------------------------------------------------------------------------------------------------
+# Running
+
+
+class Runner(ABC):
+    """Runs the tasks of a command line; the backends say on what.  Signals ask it to end."""
+
+    tells_status = False  # whether "job failed" names the exit code, as Kaldi's grid runners do
+    progress_s = 30.0  # between two progress lines in a log
+    refresh_s = 1.0  # between two on a terminal
+
+    def __init__(self, request: Request) -> None:
+        """Nothing runs yet; a backend checks the options here."""
+        self.request = request
+        self.codes: dict[int, int] = {}  # of the tasks that have ended
+        self.reasons: dict[int, str] = {}  # how they failed, where the code does not say it
+        self.caught: list[int] = []  # signals that ask for an end
+        self.shown = time.monotonic()
+
+    @abstractmethod
+    def run(self, todo: list[int]) -> None:
+        """Run these tasks and fill ``codes``, or end them all when a signal comes."""
+
+    @abstractmethod
+    def stopped(self) -> int:
+        """Say what a signal left undone; the exit code."""
+
+    @abstractmethod
+    def dry_run(self, todo: list[int]) -> str:
+        """What would be started."""
+
+    @abstractmethod
+    def doing(self) -> str:
+        """What goes on, for the progress line."""
+
+    def other_words(self) -> list[str]:
+        """What else is known about a task that wrote nothing."""
+        return []
+
+    def listen(self) -> None:
+        """Make signals end `wait`, so that one select() waits for tasks, signals and the clock."""
+        self.wakeup, writer = os.pipe()
+        os.set_blocking(writer, False)
+        os.set_blocking(self.wakeup, False)
+        signal.set_wakeup_fd(writer)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:  # nohup
+                signal.signal(signum, lambda number, _frame: self.caught.append(number))
+
+    def wait(self, timeout_s: float) -> None:
+        """Until a task ends, a signal comes, or the time is over."""
+        select.select([self.wakeup], [], [], timeout_s)
+        try:
+            os.read(self.wakeup, 4096)
+        except BlockingIOError:
+            return  # the time was over
+
+    def progress(self, last: bool = False) -> None:
+        """Tell how far it is: in place on a terminal, else now and then."""
+        terminal, now = sys.stderr.isatty(), time.monotonic()
+        if not terminal and (last or now - self.shown < self.progress_s):
+            return
+        failed = sum(code != 0 for code in self.codes.values())
+        line = f"{PROG}: {len(self.codes)}/{len(self.request.tasks)} done, {failed} failed"
+        if doing := self.doing():
+            line += f"; {doing}"
+        width = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1 if terminal else 160
+        line = "".join(char for char in line if char.isprintable())[:width]
+        self.shown = now
+        tell(("\r\033[K" + ("" if last else line)) if terminal else f"{line}\n")
+
+
+def main(argv: list[str], backend: Callable[[Request], Runner]) -> int:
+    """Run what the command line asks for; the exit code."""
+    request = parse(argv)
+    retries = request.number("retries", 0, least=0)
+    runner = backend(request)
+    pick = request.options.get("pick", "all")
+    ended = {} if pick == "all" else {task: exit_code(request.log_of(task)) for task in request.tasks}
+    runner.codes = {
+        task: code for task, code in ended.items() if code is not None and (code == 0 or pick != "failed")
+    }
+    todo = [task for task in request.tasks if task not in runner.codes]
+    if "dry_run" in request.options:
+        print(runner.dry_run(todo))
+        return 0
+    runner.listen()
+    try:
+        for attempt in range(retries + 1):
+            make_room(request, todo, keep=attempt > 0)
+            runner.run(list(todo))
+            if runner.caught:
+                return runner.stopped()
+            todo = [task for task in todo if runner.codes[task]]
+            if not todo or attempt == retries:
+                break
+            say(f"{len(todo)} failed; trying again ({attempt + 1} of {retries})")
+            for task in todo:
+                del runner.codes[task]
+                runner.reasons.pop(task, None)
+    except OSError as error:
+        stop(f"cannot run: {error}", 1)
+    if any(runner.codes.values()):
+        report(runner, argv)
+        return 1
+    return 0
+
+
+def make_room(request: Request, todo: list[int], keep: bool) -> None:
+    """See that the logs can be written; an older one would pass for this run's: away with it, or to .bak."""
+    for log in map(request.log_of, todo):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        if keep and log.exists():
+            log.replace(log.with_name(f"{log.name}.bak"))
+        log.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ digit touches it: log/x.JOB.log, a_JOB, but not NJOB.  What the command prints g
 
 Arguments reach the command as they are: blanks, quotes, $ and * mean nothing.  Only those that are
 exactly one of these are the shell's:  |  >  >>  <  2>&1  &&  ||  ;
+To hand one of them to a program, write it inside another argument: bash -c 'expr 2 "|" 3'.
 Any command that fails in a pipe fails the task.
 
 Options:
@@ -19,7 +20,10 @@ Options:
                             with a --max-jobs-run that is too many for them, tasks share GPUs
   --pick all|failed|incomplete
                             what of an array to run: all; what failed or did not end; what did not end
-  --time X, --config F      for a cluster; taken, not used
+  --retries N               run failed tasks again, up to N times; the log before is kept as <log-file>.bak
+  --dry-run                 print the commands, run nothing
+  --time X, --config F, --patience S
+                            for a cluster; taken, not used
 Options of one dash take an argument and mean something on a cluster only, as -V and -pe <name> <n> do.
 
 Exit: 0 every task done; 1 some failed; 255 wrong usage; 129, 130, 143 stopped by a signal, with every task.
@@ -29,18 +33,18 @@ from __future__ import annotations
 
 import os
 import re
-import select
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from jobs import PROG, Request, date, exit_code, newest_line, parse, report, say, stop, tell
+import jobs
+from jobs import Request, date, newest_line, say, stop
 
 GRACE_S = 5.0  # what a stopped task has between SIGTERM and SIGKILL
-PROGRESS_S = 30.0  # between two progress lines in a log
-REFRESH_S = 1.0  # between two on a terminal
+KNOWN = "max_jobs_run num_threads mem gpu pick retries dry_run time config patience".split()
 
 
 def memory_bytes(text: str) -> float:
@@ -122,7 +126,7 @@ class Task:
         self.started = time.monotonic()
         env = {**os.environ, "CUDA_VISIBLE_DEVICES": gpus} if gpus else None
         self.process = subprocess.Popen(
-            ["bash", "-o", "pipefail", "-c", command],
+            request.bash(number),
             stdin=subprocess.DEVNULL,
             stdout=self.stream,
             stderr=subprocess.STDOUT,
@@ -151,35 +155,38 @@ class Task:
         return True
 
 
-class Local:
-    """Runs the tasks, some at a time, and waits for them or for a signal."""
+class Local(jobs.Runner):
+    """Runs the tasks on this machine, some at a time."""
 
-    def __init__(self, request: Request, todo: list[int], codes: dict[int, int]) -> None:
-        """``codes`` holds the exit codes of tasks that need not run."""
-        self.request, self.todo, self.codes = request, todo, codes
+    def __init__(self, request: Request) -> None:
+        """See what the machine has."""
+        super().__init__(request)
+        for option in request.options.keys() - set(KNOWN):
+            dashes = option.replace("_", "-")
+            say(f"warning: option --{dashes} is not known here and has no effect")
         slots, self.gpus = plan(request)
         self.free = list(range(slots))
+        self.todo: list[int] = []
         self.running: list[Task] = []
-        self.caught: list[int] = []  # signals that ask for an end
-        self.shown = time.monotonic()
-        # A signal makes `wakeup` readable, so that one select() waits for tasks, signals and the clock.
-        self.wakeup, writer = os.pipe()
-        os.set_blocking(writer, False)
-        os.set_blocking(self.wakeup, False)
-        signal.set_wakeup_fd(writer)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:  # nohup
-                signal.signal(signum, lambda number, _frame: self.caught.append(number))
 
-    def run(self) -> int:
-        """Run all; 0, or the signal that stopped it.  Whatever happens, no task outlives it."""
+    def dry_run(self, todo: list[int]) -> str:
+        """The command of each task."""
+        return "\n".join(shlex.join(self.request.bash(task)) for task in todo)
+
+    def run(self, todo: list[int]) -> None:
+        """Run all, or until a signal comes.  Whatever happens, no task outlives it."""
+        self.todo = todo
         try:
             self.run_all()
         finally:
             self.end_all()
         self.progress(last=True)
-        return self.caught[0] if self.caught else 0
+
+    def stopped(self) -> int:
+        """Say what was not even started; 128 + the signal."""
+        signum = self.caught[0]
+        say(f"stopped by {signal.Signals(signum).name} with {len(self.todo)} tasks not started")
+        return 128 + signum
 
     def run_all(self) -> None:
         """Start tasks as slots come free, until all have ended or a signal asks for an end."""
@@ -189,16 +196,8 @@ class Local:
                 slot = self.free.pop(0)
                 self.running.append(Task(self.request, number, slot, self.gpus[slot]))
             self.progress()
-            self.wait(REFRESH_S if sys.stderr.isatty() else PROGRESS_S)
+            self.wait(self.refresh_s if sys.stderr.isatty() else self.progress_s)
             self.reap()
-
-    def wait(self, timeout_s: float) -> None:
-        """Until a task ends, a signal comes, or the time is over."""
-        select.select([self.wakeup], [], [], timeout_s)
-        try:
-            os.read(self.wakeup, 4096)
-        except BlockingIOError:
-            return  # the time was over
 
     def reap(self) -> None:
         """Close the logs of the tasks that have ended and free their slots."""
@@ -224,46 +223,10 @@ class Local:
             task.process.wait()
         self.reap()
 
-    def progress(self, last: bool = False) -> None:
-        """Tell how far it is and what a task wrote last: in place on a terminal, else now and then."""
-        terminal, now = sys.stderr.isatty(), time.monotonic()
-        if not terminal and (last or now - self.shown < PROGRESS_S):
-            return
-        failed = sum(code != 0 for code in self.codes.values())
-        line = f"{PROG}: {len(self.codes)}/{len(self.request.tasks)} done, {failed} failed"
-        if self.running and (latest := newest_line(self.running[0].log)):
-            line += f"; {latest}"
-        width = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1 if terminal else 160
-        line = "".join(char for char in line if char.isprintable())[:width]
-        self.shown = now
-        tell(("\r\033[K" + ("" if last else line)) if terminal else f"{line}\n")
-
-
-def main(argv: list[str]) -> int:
-    """Run what the command line asks for; the exit code."""
-    request = parse(argv)
-    pick = request.options.get("pick", "all")
-    ended = {} if pick == "all" else {task: exit_code(request.log_of(task)) for task in request.tasks}
-    codes = {
-        task: code for task, code in ended.items() if code is not None and (code == 0 or pick != "failed")
-    }
-    todo = [task for task in request.tasks if task not in codes]
-    try:
-        for task in todo:  # an older log of a task that never starts would pass for this run's
-            request.log_of(task).parent.mkdir(parents=True, exist_ok=True)
-            request.log_of(task).unlink(missing_ok=True)
-        local = Local(request, todo, codes)
-        not_run = local.run()
-    except OSError as error:
-        stop(f"cannot run: {error}", 1)
-    if not_run:
-        say(f"stopped by {signal.Signals(not_run).name} with {len(local.todo)} tasks not started")
-        return 128 + not_run
-    if any(codes.values()):
-        report(request, codes, argv)
-        return 1
-    return 0
+    def doing(self) -> str:
+        """What a task wrote last."""
+        return newest_line(self.running[0].log) if self.running else ""
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(jobs.main(sys.argv[1:], Local))

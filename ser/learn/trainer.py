@@ -83,9 +83,7 @@ class Trainer:
         self.emotions, self.identity = tuple(emotions), identity
         self.device, self.share = device, share
         optim = settings.optim
-        self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=optim.lr, weight_decay=optim.weight_decay, fused=True
-        )
+        self.optimizer = torch.optim.AdamW(network.parameters(), lr=optim.lr, weight_decay=optim.weight_decay)
         self.plateau = ReduceLROnPlateau(
             self.optimizer, "min", patience=optim.plateau.patience, factor=optim.plateau.factor
         )

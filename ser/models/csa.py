@@ -64,10 +64,10 @@ class Csa(nn.Module):
             blocks += [
                 (nn.Conv2d if two else nn.Conv1d)(size, channel, kernel, padding=(kernel - 1) // 2),
                 (nn.BatchNorm2d if two else nn.BatchNorm1d)(channel),
-                nn.ReLU(inplace=True),
             ]
-            if stride > 1:
+            if stride > 1:  # before the ReLU: the same values, and fewer of them to rectify
                 blocks.append((nn.MaxPool2d if two else nn.MaxPool1d)(stride))
+            blocks.append(nn.ReLU(inplace=True))
             size = channel
         self.blocks = nn.Sequential(*blocks)
         self.attention = SelfAttention(

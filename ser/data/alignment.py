@@ -69,19 +69,19 @@ class Clock:
     """Which time of the recording each frame stands for."""
 
     shift_s: float
-    window_s: float
+    middle_s: float  # the middle of frame 0's window
     source: SourceConfig
 
     def frame(self, time_s: float) -> int:
         """The first frame that stands for ``time_s`` or a later time; may be below 0.
 
         >>> sphinx = SourceConfig("frames", 0, 0, 0)
-        >>> [Clock(0.01, 0.025, sphinx).frame(t) for t in (0.0, 0.43, 0.44)]
+        >>> [Clock(0.01, 0.0125, sphinx).frame(t) for t in (0.0, 0.43, 0.44)]
         [0, 43, 44]
-        >>> [Clock(0.01, 0.025, SourceConfig("audio", 0, 0, 0)).frame(t) for t in (0.0125, 0.0126, 0.0226)]
+        >>> [Clock(0.01, 0.0125, SourceConfig("audio", 0, 0, 0)).frame(t) for t in (0.0125, 0.0126, 0.0226)]
         [0, 1, 2]
         """
-        middle_s = (self.window_s if self.source.times == "audio" else self.shift_s) / 2
+        middle_s = self.middle_s if self.source.times == "audio" else self.shift_s / 2
         return math.ceil((time_s - middle_s) / self.shift_s - 1e-6) + self.source.offset_frames
 
 

@@ -50,10 +50,10 @@ def read_manifests(folder: Path) -> list[Utterance]:
         DataError: a manifest is missing, cut short or no manifest; the two are about different recordings;
             an id cannot be a key; a supervision is not all of its recording; all problems at once.
     """
-    recordings = {item["id"]: (where, item) for where, item in _read(folder / RECORDINGS)}
+    recordings = {item["id"]: (where, item) for where, item in read_items(folder / RECORDINGS)}
     utterances: dict[str, Utterance] = {}
     problems: list[str] = []
-    for where, item in _read(folder / SUPERVISIONS):
+    for where, item in read_items(folder / SUPERVISIONS):
         try:
             utterance = _join(item, recordings, where)
             if utterance.id in utterances:
@@ -73,7 +73,12 @@ def read_manifests(folder: Path) -> list[Utterance]:
     return [utterances[name] for name in sorted(utterances)]
 
 
-def _read(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_items(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each entry of a manifest, with its place (``<file>:<line>``).
+
+    Raises:
+        DataError: missing, empty, cut short or no manifest.
+    """
     number = 0
     try:
         with gzip.open(path, "rt", encoding="utf-8") as stream:

@@ -44,13 +44,14 @@ def by_speaker(
     return counts
 
 
-def _draws(num_speakers: int, num_draws: int, seed: int) -> Counts:
+def draw_speakers(num_speakers: int, num_draws: int, seed: int) -> Counts:
     """How often each speaker is in each draw, (D, S); S speakers are drawn, with replacement."""
     shares = np.full(num_speakers, 1.0 / num_speakers)
     return np.random.default_rng(seed).multinomial(num_speakers, shares, size=num_draws)
 
 
-def _percentiles(values: Floats) -> Interval:
+def percentiles(values: Floats) -> Interval:
+    """The middle 95 % of values, NaN aside."""
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(values[~np.isnan(values)], [tail, 1 - tail])
     return float(low), float(high)
@@ -70,8 +71,8 @@ def bootstrap(confusions: Counts, metric: str, num_draws: int, seed: int) -> Int
     """
     if len(confusions) < 2 or num_draws == 0:
         return None
-    draws = _draws(len(confusions), num_draws, seed)
-    return _percentiles(METRICS[metric](np.tensordot(draws, confusions, 1)))  # of (D, K, K)
+    draws = draw_speakers(len(confusions), num_draws, seed)
+    return percentiles(METRICS[metric](np.tensordot(draws, confusions, 1)))  # of (D, K, K)
 
 
 def binomial(successes: int, trials: int) -> Interval:
@@ -120,10 +121,10 @@ def paired_bootstrap(first: Counts, second: Counts, metric: str, num_draws: int,
     value = float(measure(second.sum(0)) - measure(first.sum(0)))
     if len(first) < 2 or num_draws == 0:
         return Difference(value, None, None)
-    draws = _draws(len(first), num_draws, seed)
+    draws = draw_speakers(len(first), num_draws, seed)
     changes = measure(np.tensordot(draws, second, 1)) - measure(np.tensordot(draws, first, 1))
     changes = changes[~np.isnan(changes)]
     # equal systems: rounding must not look like a direction
     below, above = int((changes <= 1e-12).sum()), int((changes >= -1e-12).sum())
     p = min(1.0, 2 * (1 + min(below, above)) / (1 + len(changes)))
-    return Difference(value, _percentiles(changes), p)
+    return Difference(value, percentiles(changes), p)

@@ -1,0 +1,1 @@
+"""Interpretation: alignments of every source, the attention over phones and words, and whether it matters."""

@@ -1,0 +1,81 @@
+"""Tab-separated tables with a heading, for people, spreadsheets and the next step."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from ser.data.files import whole_file
+from ser.errors import DataError
+
+R = TypeVar("R", bound=tuple)  # type: ignore[type-arg]
+
+
+def write_tsv(path: Path, kind: type[R], rows: Iterable[R]) -> None:
+    """Write named tuples, a column a field; numbers with six digits, what does not exist as ``-``."""
+    with whole_file(path) as stream:
+        stream.write("\t".join(get_type_hints(kind)) + "\n")
+        stream.writelines("\t".join(map(text, row)) + "\n" for row in rows)
+
+
+def text(value: object) -> str:
+    """One value of a table.
+
+    >>> text(0.12345678), text(float("nan")), text(3), text("AY"), text(None)
+    ('0.123457', '-', '3', 'AY', '-')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def read_tsv(path: Path, kind: type[R]) -> list[R]:
+    """Read what :func:`write_tsv` wrote.
+
+    Raises:
+        DataError: it is missing, has other columns, or a value that is no number where one belongs.
+    """
+    hints = get_type_hints(kind)
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            lines = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; run stage 8") from error
+    if not lines or lines[0] != list(hints):
+        raise DataError(f"{path}:1: expected the columns {' '.join(hints)}; run stage 8 again")
+    rows: list[R] = []
+    for number, line in enumerate(lines[1:], 2):
+        try:
+            if len(line) != len(hints):
+                raise ValueError(line)
+            rows.append(kind(*map(_parse, hints.values(), line)))
+        except ValueError as error:
+            raise DataError(
+                f"{path}:{number}: expected {' '.join(hints)}, got {line}; run stage 8 again"
+            ) from error
+    return rows
+
+
+def _parse(kind: object, value: str) -> Any:
+    if kind is float:
+        return math.nan if value == "-" else float(value)
+    return int(value) if kind is int else value
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with the fields in columns, numbers to the right.
+
+    >>> columns([("frames", "vowel"), ("all", "1.25")])
+    ['frames  vowel', 'all      1.25']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            f"{cell:>{w}}" if i else f"{cell:<{w}}"
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]

@@ -1,0 +1,110 @@
+"""Praat's TextGrids, through praatio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ser.data.alignment import TIERS
+from ser.data.files import whole_file
+from ser.data.manifests import Segment
+from ser.errors import DataError, UsageError
+
+NAMES = {tier: (tier, f"{tier}s") for tier in TIERS}  # tiers that are found by themselves, in any case
+
+
+def read_textgrid(path: Path, tiers: Mapping[str, str]) -> dict[str, list[Segment]]:
+    """Read the interval tiers of one TextGrid, long or short, in any encoding that Praat writes.
+
+    Args:
+        path: the file.
+        tiers: phone, word or syllable -> the name of its tier; without an entry, the tier called so (also in
+            the plural) is taken.
+
+    Returns:
+        phone, word, syllable as far as there -> segments; empty labels are gaps.
+
+    Raises:
+        DataError: no TextGrid, a named tier is missing or is one of points, several would do, or there is
+            neither phone nor word tier.
+        UsageError: praatio is not installed.
+    """
+    textgrid = _praatio()
+    from praatio.utilities.errors import PraatioException
+
+    try:
+        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False, duplicateNamesMode="rename")
+    except (PraatioException, OSError, ValueError, IndexError, KeyError, UnicodeError) as error:
+        raise DataError(f"{path}: cannot be read as a TextGrid ({error}); save it again in Praat") from error
+    found = {}
+    for tier in TIERS:
+        name = _name(path, tier, tiers.get(tier), grid.tierNames)
+        if name is None:
+            continue
+        if not isinstance(grid.getTier(name), textgrid.IntervalTier):
+            raise DataError(
+                f"{path}: the tier {name} is one of points; name an interval tier with --tier {tier}=NAME"
+            )
+        entries = grid.getTier(name).entries
+        found[tier] = [("_".join(e.label.split()), float(e.start), float(e.end - e.start)) for e in entries]
+    if not found.keys() & {"phone", "word"}:
+        raise DataError(
+            f"{path}: which tier holds the phones, which the words? It has {', '.join(grid.tierNames)}; "
+            "say it with --tier phone=NAME --tier word=NAME"
+        )
+    return found
+
+
+def _name(path: Path, tier: str, wanted: str | None, names: Sequence[str]) -> str | None:
+    """The name of the tier to take, if any."""
+    if wanted is not None:
+        if wanted not in names:
+            raise DataError(
+                f"{path}: has no tier {wanted} (it has {', '.join(names)}); correct --tier {tier}="
+            )
+        return wanted
+    near = [name for name in names if name.lower() in NAMES[tier]]
+    if len(near) > 1:
+        raise DataError(
+            f"{path}: has several tiers of {tier}s ({', '.join(near)}); choose with --tier {tier}=NAME"
+        )
+    return near[0] if near else None
+
+
+def write_textgrid(path: Path, tiers: Mapping[str, Sequence[Segment]], duration_s: float) -> None:
+    """Write a TextGrid in Praat's long form, UTF-8; gaps become empty intervals.
+
+    Args:
+        path: the file.
+        tiers: tier -> segments in time order that share no time.
+        duration_s: of the recording; what lies behind it is cut off.
+    """
+    textgrid = _praatio()
+    grid = textgrid.Textgrid(0, duration_s)
+    for name, segments in tiers.items():
+        grid.addTier(textgrid.IntervalTier(name, _intervals(segments, duration_s), 0, duration_s))
+    with whole_file(path) as stream:
+        grid.save(stream.name, format="long_textgrid", includeBlankSpaces=True)
+
+
+def _praatio() -> Any:
+    try:
+        from praatio import textgrid
+    except ImportError as error:
+        raise UsageError(
+            "TextGrids need praatio; install it with: utils/install.sh --extra interpret"
+        ) from error
+    return textgrid
+
+
+def _intervals(segments: Sequence[Segment], duration_s: float) -> list[tuple[float, float, str]]:
+    """Start, end and label, each behind the one before and within the recording."""
+    intervals: list[tuple[float, float, str]] = []
+    done = 0.0
+    for label, start, length in segments:
+        begin, end = max(round(start, 6), done), min(round(start + length, 6), duration_s)
+        if end > begin:
+            intervals.append((begin, end, label))
+            done = end
+    return intervals

@@ -34,7 +34,8 @@ class Blstm(nn.Module):
         step = torch.arange(x.shape[1], device=x.device)  # (T,)
         mirror = lengths.unsqueeze(1) - 1 - step  # (B, T)
         mirror = torch.where(mirror >= 0, mirror, step)  # padding stays where it is
-        mirror = (mirror + x.shape[1] * torch.arange(len(x), device=x.device).unsqueeze(1)).flatten()  # (B * T,)
+        first_row = x.shape[1] * torch.arange(len(x), device=x.device)  # (B,)
+        mirror = (first_row.unsqueeze(1) + mirror).flatten()  # (B * T,)
         for ahead, back in zip(self.ahead, self.back, strict=True):
             right = ahead(x)[0]  # (B, T, H/2)
             left = _reorder(back(_reorder(x, mirror))[0], mirror)  # (B, T, H/2)

@@ -31,6 +31,9 @@ elif [[ -z $corpus ]]; then
   [[ -n ${help-} ]] \
     || log "no --corpus: running on mini, the embedded synthetic corpus; its numbers are no benchmark"
 fi
-[[ -e $top/egs/$corpus/run.sh ]] \
-  || usage_die "--corpus $corpus: there is no such recipe; choose one of ${known//$'\n'/, }"
+if [[ ! -e $top/egs/$corpus/run.sh ]]; then
+  near=$(python3 -SE -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1].lower(), sys.argv[2].split(), 1))' \
+    "$corpus" "$known" 2>/dev/null) || near=
+  usage_die "--corpus $corpus: there is no such recipe; ${near:+did you mean $near? }known are ${known//$'\n'/, }"
+fi
 exec bash "$top/egs/$corpus/run.sh" "$@"

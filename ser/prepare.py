@@ -20,7 +20,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser = cli.Parser(__doc__, "prepare")
     parser.add_argument("corpus", help=f"one of {', '.join(corpora.CORPORA)}")
     parser.add_argument("out", type=Path, help="folder for the manifests (data/manifests)")
-    parser.add_argument("--corpus-dir", type=Path, required=True, metavar="DIR", help="the corpus's release")
+    parser.add_argument(
+        "--corpus-dir", type=Path, required=True, metavar="DIR", help="the corpus's release; of csv the table"
+    )
     parser.add_argument("--config", type=Path, required=True, metavar="YAML", help="conf/corpus.yaml")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting; may be repeated"
@@ -44,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = load_corpus(args.config, args.set)
     if args.download == "true":
         corpora.download(args.corpus, args.corpus_dir)
-    corpora.prepare(args.corpus, args.corpus_dir, args.out, num_jobs=args.nj)
+    corpora.prepare(args.corpus, args.corpus_dir, args.out, config=config, num_jobs=args.nj)
     checks = corpora.check(args.corpus, args.out, config)
     for _, line in checks:
         print(line)

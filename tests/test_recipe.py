@@ -280,8 +280,14 @@ def test_two_runs_in_one_folder(repo: Path, release: Path, tmp_path: Path) -> No
         (["--stage", "5", "--stop-stage", "3"], "error: --stage 5 is behind --stop-stage 3 (try --help)\n"),
         (["extra"], "error: unexpected argument 'extra'; everything is said with options (try --help)\n"),
         (
-            ["--corpus", "emo"],
-            "error: --corpus emo: there is no such recipe; choose one of emodb, iemocap, mini (try --help)\n",
+            ["--corpus", "EMO-DB"],
+            "error: --corpus EMO-DB: there is no such recipe; did you mean emodb? known are cremad, csv, emodb, "
+            "iemocap, mini, ravdess (try --help)\n",
+        ),
+        (
+            ["--corpus", "xyz"],
+            "error: --corpus xyz: there is no such recipe; known are cremad, csv, emodb, iemocap, mini, ravdess "
+            "(try --help)\n",
         ),
     ],
 )

@@ -19,8 +19,8 @@
 
 set -euo pipefail
 
-corpus=                            # recipe to run: iemocap, emodb or mini
-corpus_dir=                        # folder of the corpus's release (or a variable of the corpus's name: IEMOCAP, EMODB)
+corpus=                            # recipe to run, a folder of egs: iemocap, emodb, ravdess, cremad, csv or mini
+corpus_dir=                        # the corpus's release, of csv its table (or a variable of its name: IEMOCAP, CSV)
 stage=0                            # first stage
 stop_stage=7                       # last stage
 nj=$(env -u OMP_NUM_THREADS nproc) # jobs at once

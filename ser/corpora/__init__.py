@@ -1,7 +1,8 @@
 """Corpora: from a release on disk to lhotse manifests.
 
 A corpus is one function ``prepare_<corpus>(corpus_dir, *, num_jobs)`` that returns ``recordings`` and
-``supervisions``, and one line of :data:`CORPORA`.  It is imported only when its corpus is prepared.
+``supervisions``, and one line of :data:`CORPORA`.  It is imported only when its corpus is prepared.  The
+corpus ``csv`` is one's own recordings; its "release" is a table that lists them.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Corpus:
     download: str | None = None  # "module:function", for corpora that may be fetched freely
     check: str | None = None  # "module:function", what is known of the release besides numbers of utterances
     unused: frozenset[str] = frozenset()  # folders of the release that nothing is read from
+    state: str | None = None  # "module:function", says what a table of recordings and these are by now
 
 
 _IEMOCAP = Corpus(
@@ -42,18 +44,24 @@ _IEMOCAP = Corpus(
     unused=frozenset({"avi", "MOCAP_hand", "MOCAP_head", "MOCAP_rotated"}),
 )
 CORPORA = {
+    "cremad": Corpus("ser.corpora.cremad:prepare_cremad"),
+    "csv": Corpus("ser.corpora.csv_table:prepare_csv", state="ser.corpora.csv_table:state_digest"),
     "emodb": Corpus("ser.corpora.emodb:prepare_emodb", "ser.corpora.emodb_download:download_emodb"),
     "iemocap": _IEMOCAP,
     "mini": _IEMOCAP,  # the corpus in this repository has IEMOCAP's layout
+    "ravdess": Corpus("ser.corpora.ravdess:prepare_ravdess"),
 }
 
 
-def prepare(name: str, corpus_dir: Path, out: Path, *, num_jobs: int = 1) -> None:
+def prepare(
+    name: str, corpus_dir: Path, out: Path, *, config: CorpusConfig | None = None, num_jobs: int = 1
+) -> None:
     """Write the manifests of a corpus; nothing is done if the release has not changed since.
 
     Args:
         name: one of :data:`CORPORA`.
-        corpus_dir: its release.
+        corpus_dir: its release; for ``csv`` the table.
+        config: the corpus's settings, which only ``csv`` needs: they say which labels a table may use.
         out: folder for ``recordings.jsonl.gz`` and ``supervisions.jsonl.gz``.
         num_jobs: headers read at a time.
 
@@ -62,17 +70,21 @@ def prepare(name: str, corpus_dir: Path, out: Path, *, num_jobs: int = 1) -> Non
         DataError: the release cannot be used; no manifest is written.
     """
     corpus = find(name)
-    if not corpus_dir.is_dir():
+    settings: dict[str, Any] = {"corpus": name, "corpus_dir": os.path.abspath(corpus_dir)}
+    options: dict[str, Any] = {"num_jobs": num_jobs}
+    if corpus.state is not None:
+        assert config is not None
+        options["config"] = config
+        settings |= {"labels": sorted(config.labels), "keep": list(config.keep.get("emotion", ()))}
+        settings["release"] = _function(corpus.state)(corpus_dir)
+    elif corpus_dir.is_dir():
+        settings["release"] = listing_digest(corpus_dir, corpus.unused)
+    else:
         raise DataError(f"{corpus_dir}: no such folder; give --corpus-dir the folder of the release")
-    settings = {
-        "corpus": name,
-        "corpus_dir": os.path.abspath(corpus_dir),
-        "release": listing_digest(corpus_dir, corpus.unused),
-    }
     if is_made(out, settings, {}) and all((out / file).is_file() for file in (RECORDINGS, SUPERVISIONS)):
         log.info("%s: up to date", out)
         return
-    manifests = _function(corpus.prepare)(corpus_dir, num_jobs=num_jobs)
+    manifests = _function(corpus.prepare)(corpus_dir, **options)
     (out / MADE).unlink(missing_ok=True)
     write_manifest(out / RECORDINGS, manifests["recordings"].to_dicts())
     write_manifest(out / SUPERVISIONS, manifests["supervisions"].to_dicts())

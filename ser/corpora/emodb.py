@@ -17,7 +17,7 @@ from typing import NamedTuple
 from lhotse import RecordingSet, SupervisionSegment, SupervisionSet
 from lhotse.supervision import AlignmentItem
 
-from ser.corpora.recordings import make_recordings
+from ser.corpora.recordings import by_name, make_recordings
 from ser.data.audio_meta import SUFFIXES
 from ser.errors import DataError, all_of
 
@@ -87,7 +87,7 @@ def prepare_emodb(corpus_dir: Path, *, num_jobs: int = 1) -> dict[str, Recording
     """
     paths, problems = _find_recordings(corpus_dir)
     recordings, damaged = make_recordings(paths, num_jobs)
-    problems += damaged
+    problems += damaged.values()
     if problems:
         raise all_of(sorted(problems), shown=len(problems))
     labels = _find_labels(corpus_dir, paths)
@@ -143,17 +143,7 @@ def _find_recordings(corpus_dir: Path) -> tuple[dict[str, Path], list[str]]:
         )
     if len(audio) < len(files):
         log.info("%s: %d files that are no audio are left alone", wav, len(files) - len(audio))
-    paths: dict[str, Path] = {}
-    problems: list[str] = []
-    for path in audio:
-        fault = _name_fault(path.stem)
-        if path.stem in paths:
-            fault = f"is the same utterance as {paths[path.stem].name}; keep one of them"
-        if fault:
-            problems.append(f"{path}: {fault}")
-        else:
-            paths[path.stem] = path
-    return paths, problems
+    return by_name(audio, lambda path: _name_fault(path.stem))
 
 
 def _name_fault(name: str) -> str:

@@ -281,13 +281,13 @@ def test_two_runs_in_one_folder(repo: Path, release: Path, tmp_path: Path) -> No
         (["extra"], "error: unexpected argument 'extra'; everything is said with options (try --help)\n"),
         (
             ["--corpus", "EMO-DB"],
-            "error: --corpus EMO-DB: there is no such recipe; did you mean emodb? known are cremad, csv, emodb, "
-            "iemocap, mini, ravdess (try --help)\n",
+            "error: --corpus EMO-DB: there is no such recipe; did you mean emodb? known are cremad, csv, "
+            "emodb, iemocap, mini, ravdess (try --help)\n",
         ),
         (
             ["--corpus", "xyz"],
-            "error: --corpus xyz: there is no such recipe; known are cremad, csv, emodb, iemocap, mini, ravdess "
-            "(try --help)\n",
+            "error: --corpus xyz: there is no such recipe; known are cremad, csv, emodb, iemocap, mini, "
+            "ravdess (try --help)\n",
         ),
     ],
 )

@@ -253,7 +253,9 @@ def test_lhotse_reads_what_was_written(toy: Path, tmp_path: Path) -> None:
 def test_an_unknown_corpus_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="^corpus emo-db is unknown; did you mean emodb\\?$"):
         corpora.find("emo-db")
-    with pytest.raises(UsageError, match="^corpus xyz is unknown; known are cremad, csv, emodb, iemocap, mini, ravdess$"):
+    with pytest.raises(
+        UsageError, match="^corpus xyz is unknown; known are cremad, csv, emodb, iemocap, mini, ravdess$"
+    ):
         corpora.find("xyz")
 
 

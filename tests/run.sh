@@ -14,7 +14,7 @@ cd "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/.."
 . utils/parse_options.sh
 [[ $only =~ ^(|lint|types|shell|unit)$ ]] || usage_die "--only is lint, types, shell or unit, not '$only'"
 
-utils/install.sh --extra dev --extra mini
+utils/install.sh --extra dev --extra mini --extra baselines
 . ./path.sh
 
 # The tracked and the new files that git does not ignore; without git, all outside hidden folders.
@@ -47,7 +47,7 @@ check() {
 mapfile -t scripts < <(shell_files)
 check lint ruff check .
 check lint ruff format --check .
-check types mypy --strict ser utils/run.pl
+check types mypy --strict ser utils/{run,queue,slurm}.pl
 check shell shellcheck "${scripts[@]}"
 check shell shfmt -d "${scripts[@]}"
 ((${#failed[@]} == 0)) || log "failed so far: ${failed[*]}"

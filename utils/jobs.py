@@ -85,7 +85,7 @@ class Request(NamedTuple):
 
     def bash(self, task: int) -> list[str]:
         """The program that runs the command of a task."""
-        return ["bash", "-o", "pipefail", "-c", self.shell(task)]
+        return ["bash", "-o", "pipefail", "-c", "--", self.shell(task)]
 
     def number(self, option: str, default: int, least: int) -> int:
         """The value of an option that counts something."""
@@ -113,6 +113,8 @@ def parse(argv: list[str]) -> Request:
         stop(f"usage: {PROG} [options] [JOB=1:n] log-file command-line arguments... (try --help)")
     if re.match(r"[A-Za-z_]\w*=.*:", words[0]):
         say(f"warning: '{words[0]}' is taken for the log file; a job range looks like JOB=1:10")
+    if words[1].startswith("-"):
+        say(f"warning: '{words[1]}' is taken for the command; options go before the log file")
     request = Request(options, flags, name, tasks, words[0], words[1:])
     if len(tasks) > 1 and request.log_of(tasks[0]) == request.log_of(tasks[1]):
         stop(
@@ -126,7 +128,7 @@ def parse(argv: list[str]) -> Request:
 def take_option(words: list[str], options: dict[str, str], flags: list[str]) -> None:
     """Move the option at the head of ``words`` to ``options``, or to ``flags`` if it has one dash."""
     flag = words.pop(0)
-    if flag in ("--help", "-h"):
+    if flag == "--help" or (flag == "-h" and not words):  # qsub has a -h of its own, with a value
         print((sys.modules["__main__"].__doc__ or "").strip())
         sys.exit(0)
     equals, value = "", ""

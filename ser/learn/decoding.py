@@ -17,13 +17,17 @@ from ser.learn.part import Part, read_fbank_settings
 from ser.learn.settings import CsaSettings
 from ser.scoring.system import System, write_system
 
+FORMAT = {"format": 2}  # of what is written; 2 has padded/
+
 
 def decode_folder(model_folder: Path, data: Path, out: Path, *, use_gpu: str = "auto") -> None:
     """Write posteriors and attention of a trained system for a data part.
 
     Nothing but the two folders is read.  ``out`` gets ``post``, ``hyp``, ``emotions.txt``, ``not_scored``
-    (if any), ``attn.ark`` and ``attn.scp`` (BLSTMATT), ``chunks/`` (CSA: a system folder whose utterances
-    are the chunks, with ``chunk2utt``).  It is made again when the model or the data changed.
+    (if any), ``attn.ark`` and ``attn.scp`` (BLSTMATT); of CSA ``chunks/``, a system folder whose utterances
+    are the chunks, with ``chunk2utt``, and ``padded/``, one that also scores the utterances shorter than the
+    context, each by a single chunk that repeats its last frame.  It is made again when the model or the data
+    changed.
 
     Raises:
         CheckpointError: no usable model.
@@ -36,7 +40,7 @@ def decode_folder(model_folder: Path, data: Path, out: Path, *, use_gpu: str = "
             if name == "model":
                 raise CheckpointError(f"{path}: no such file; train the model first (stage 3 or 4)")
             raise DataError(f"{path}: no such file; run stage 2")
-    if files.is_made(out, {}, inputs):
+    if files.is_made(out, FORMAT, inputs):
         log.info("%s: up to date", out)
         return
     model = checkpoint.load_model(model_folder)
@@ -77,6 +81,7 @@ def _decode(model: TrainedModel, data: Path, out: Path, use_gpu: str, inputs: di
     part = Part(data, norm, global_stats=model.global_stats)
     posteriors: dict[str, Doubles] = {}
     chunks: dict[str, Doubles] = {}
+    padded: dict[str, Doubles] = {}
     not_scored: dict[str, str] = {}
     with ExitStack() as stack:
         attention = None
@@ -87,15 +92,32 @@ def _decode(model: TrainedModel, data: Path, out: Path, use_gpu: str, inputs: di
             key = part.keys[result.index]
             if result.posterior is None:
                 not_scored[key] = result.reason
+                if result.padded is not None:
+                    padded[key] = result.padded
                 continue
             posteriors[key] = result.posterior
             if attention is not None and result.attention is not None:
                 attention.write(key, result.attention)
             if result.chunks is not None:
                 chunks |= {f"{key}-{number:05d}": row for number, row in enumerate(result.chunks)}
+    if not posteriors and isinstance(model.settings, CsaSettings):
+        raise DataError(
+            f"{data}: every utterance is shorter than the context, {model.settings.chunking.context} frames; "
+            "choose a shorter one (--contexts)"
+        )
     notes: dict[str, str] = {"normalisation": norm}
     if chunks:
         chunk2utt = {chunk: chunk.rpartition("-")[0] for chunk in chunks}
         system = System(f"{out}/chunks", model.emotions, chunks, {}, chunk2utt, notes)
-        write_system(out / "chunks", system, {}, inputs)
-    write_system(out, System(str(out), model.emotions, posteriors, not_scored, {}, notes), {}, inputs)
+        write_system(out / "chunks", system, FORMAT, inputs)
+    if isinstance(model.settings, CsaSettings):
+        every = System(
+            f"{out}/padded",
+            model.emotions,
+            posteriors | padded,
+            {},
+            {},
+            notes | {"short_utterances": "padded"},
+        )
+        write_system(out / "padded", every, FORMAT, inputs)
+    write_system(out, System(str(out), model.emotions, posteriors, not_scored, {}, notes), FORMAT, inputs)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from ser.feats.chunking import ChunkingConfig, chunk_starts, take_chunks
+from ser.feats.chunking import ChunkingConfig, chunk_starts, count_chunks, take_chunks
 from ser.learn.loaders import pad
 from ser.learn.part import Floats, Part
 from ser.learn.settings import CsaSettings, Settings
@@ -30,6 +30,7 @@ class Decoded:
         posterior: (K,), sum 1; None when the utterance is not scored.
         attention: (T,), sum 1, of BLSTMATT.
         chunks: posteriors of its chunks (n, K) of CSA, in time.
+        padded: (K,), of one padded chunk, where CSA does not score the utterance because it is too short.
         reason: why it is not scored.
     """
 
@@ -37,6 +38,7 @@ class Decoded:
     posterior: Doubles | None
     attention: Floats | None = None
     chunks: Doubles | None = None
+    padded: Doubles | None = None
     reason: str = ""
 
 
@@ -83,30 +85,30 @@ def _decode_chunks(
     network: nn.Module, settings: CsaSettings, part: Part, device: torch.device
 ) -> Iterator[Decoded]:
     chunking, rule = settings.chunking, settings.decode.csa_pool
+    padding = replace(chunking, short_utt="pad")
     batch = max(1, BATCH_FRAMES // chunking.context)
     pending: list[tuple[int, int]] = []  # (utterance, chunks) waiting for a full batch
     waiting: list[Floats] = []
     for index in range(len(part)):
-        chunks = _cut(part, index, chunking)
+        chunks = _cut(part, index, padding)
         pending.append((index, len(chunks)))
         waiting.append(chunks)
         if sum(map(len, waiting)) >= batch or index == len(part) - 1:
             posteriors = _classify(network, np.concatenate(waiting), batch, device)
             counts = [count for _, count in pending]
             split = np.split(posteriors, np.cumsum(counts)[:-1])
-            for (utt, count), rows in zip(pending, split, strict=True):
-                if count:
+            for (utt, _), rows in zip(pending, split, strict=True):
+                frames = int(part.num_frames[utt])
+                if count_chunks(frames, chunking):
                     yield Decoded(utt, pool_chunks(rows, rule), chunks=rows)
                 else:
-                    frames = int(part.num_frames[utt])
-                    yield Decoded(utt, None, reason=f"{frames} frames, context {chunking.context}")
+                    reason = f"{frames} frames, context {chunking.context}"
+                    yield Decoded(utt, None, padded=pool_chunks(rows, rule), reason=reason)
             pending, waiting = [], []
 
 
 def _cut(part: Part, index: int, chunking: ChunkingConfig) -> Floats:
     starts = chunk_starts(int(part.num_frames[index]), chunking)
-    if not len(starts):
-        return np.empty((0, chunking.context, part.num_filters), dtype=np.float32)
     chunks: Floats = take_chunks(part.features(index), starts, chunking.context)
     return chunks
 
@@ -116,7 +118,7 @@ def _classify(network: nn.Module, chunks: Floats, batch: int, device: torch.devi
         _softmax(network(torch.from_numpy(chunks[i : i + batch]).to(device))[0])
         for i in range(0, len(chunks), batch)
     ]
-    return np.concatenate(rows) if rows else np.empty((0, 0))
+    return np.concatenate(rows)
 
 
 def _softmax(logits: torch.Tensor) -> Doubles:

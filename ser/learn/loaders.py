@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ser.errors import DataError
 from ser.feats.chunking import ChunkingConfig, chunk_frames, chunk_table
 from ser.learn.part import Floats, Part
 from ser.learn.settings import MaskingSettings
@@ -173,6 +174,11 @@ class ChunkLoader:
         self.part, self._chunking, self._size = part, chunking, batch_size
         self._masker, self._seed, self._share = masker, seed, share
         self._utts, self._starts = chunk_table(part.num_frames, chunking)
+        if not len(self._utts):
+            raise DataError(
+                f"{part.folder}: every utterance is shorter than the context, {chunking.context} frames; "
+                "choose a shorter one (--contexts)"
+            )
         first = np.searchsorted(self._utts, np.arange(len(part) + 1))
         self._first: Ints = first.astype(np.int64)  # chunks of utterance u are first[u] .. first[u + 1]
         self._whole = Pool(part, np.arange(len(part))) if part.cached else None

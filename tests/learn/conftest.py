@@ -18,7 +18,9 @@ NUM_FILTERS = 6
 MakePart = Callable[..., Path]
 
 
-def write_part(folder: Path, speakers: list[str], per_speaker: int = 8, seed: int = 0) -> Path:
+def write_part(
+    folder: Path, speakers: list[str], per_speaker: int = 8, seed: int = 0, longest: int = 59
+) -> Path:
     """A data folder whose class shifts one filter."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
@@ -27,7 +29,9 @@ def write_part(folder: Path, speakers: list[str], per_speaker: int = 8, seed: in
         for speaker in speakers:
             for number in range(per_speaker):
                 key, label = f"{speaker}-{number:02d}", number % len(EMOTIONS)
-                features = rng.normal(size=(int(rng.integers(12, 60)), NUM_FILTERS)).astype(np.float32)
+                features = rng.normal(size=(int(rng.integers(12, longest + 1)), NUM_FILTERS)).astype(
+                    np.float32
+                )
                 features[:, label] += 1.5
                 archive.write(key, features)
                 utt2spk[key], utt2emo[key], frames[key] = speaker, EMOTIONS[label], len(features)

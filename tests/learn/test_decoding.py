@@ -66,6 +66,55 @@ def test_csa_writes_chunks_and_says_what_it_dropped(
         own = [chunks[chunk] for chunk, utt in chunk2utt.items() if utt == key]
         assert len(own) == (frames[key] - 20) // 10 + 1
         np.testing.assert_allclose(np.mean(own, axis=0), posterior, atol=1e-12)
+    padded = tables.read_vectors(out / "padded" / "post", 4)
+    assert padded.keys() == frames.keys()
+    assert {key: padded[key] for key in posts} == posts
+    assert not (out / "padded" / "not_scored").exists()
+    assert tables.read_table(out / "padded" / "notes") == {
+        "normalisation": "global",
+        "short_utterances": "padded",
+    }
+
+
+def test_a_short_utterance_is_padded_with_its_last_frame(
+    make_part: MakePart, tmp_path: Path, csa_yaml: Path
+) -> None:
+    """padded/ scores it by one chunk: its frames, then the last one again up to the context."""
+    model, test = trained(make_part, tmp_path, csa_yaml), make_part("test", "ef", seed=2)
+    decode_folder(model, test, tmp_path / "out", use_gpu="no")
+    loaded = checkpoint.load_model(model)
+    part = Part(test, loaded.settings.features.norm, global_stats=loaded.global_stats)
+    padded = tables.read_vectors(tmp_path / "out" / "padded" / "post", 4)
+    short = [i for i in range(len(part)) if part.num_frames[i] < 20]
+    assert short
+    for index in short:
+        frames = part.features(index)
+        chunk = np.concatenate([frames, np.repeat(frames[-1:], 20 - len(frames), axis=0)])
+        with torch.inference_mode():
+            logits = loaded.network.eval()(torch.from_numpy(chunk[None]))[0]
+        posterior = logits.double().softmax(1)[0].numpy()
+        np.testing.assert_allclose(padded[part.keys[index]], posterior, atol=1e-6)
+
+
+def test_a_context_longer_than_every_utterance(make_part: MakePart, tmp_path: Path, csa_yaml: Path) -> None:
+    """Nothing can be trained with it, nor can a model that needs longer utterances decode."""
+    overrides = ["training.epochs=1", "chunking.context=1000"]
+    task = Task(make_part("train"), None, tmp_path / "none", 7)
+    with pytest.raises(DataError) as error:
+        training.train(task, settings.load(csa_yaml, overrides), use_gpu="no", tensorboard=False)
+    assert str(error.value) == (
+        f"{task.train}: every utterance is shorter than the context, 1000 frames; "
+        "choose a shorter one (--contexts)"
+    )
+    test = make_part("short", "ef", seed=2, longest=19)
+    (tmp_path / "train").rename(tmp_path / "before")
+    model = trained(make_part, tmp_path, csa_yaml)
+    with pytest.raises(DataError) as error:
+        decode_folder(model, test, tmp_path / "out", use_gpu="no")
+    assert str(error.value) == (
+        f"{test}: every utterance is shorter than the context, 20 frames; choose a shorter one (--contexts)"
+    )
+    assert not (tmp_path / "out" / "post").exists()
 
 
 def test_batches_do_not_matter(

@@ -89,6 +89,8 @@ class PhoneSet:
         >>> german = PhoneSet("german", ("a",), ("t",), (), (), {"t": ("t", "!t", "tasp")}, (), ())
         >>> german.merge([("t", 0.0, 0.25), ("!t", 0.25, 0.25), ("a", 0.5, 0.25), ("!t", 0.75, 0.125)])
         [('t', 0.0, 0.5), ('a', 0.5, 0.25), ('t', 0.75, 0.125)]
+        >>> german.merge([("t", 0.0, 0.25), ("t", 0.25, 0.25), ("!t", 0.5, 0.125), ("!t", 0.625, 0.125)])
+        [('t', 0.0, 0.25), ('t', 0.25, 0.5)]
         """
         merged: list[Segment] = []
         rest: tuple[str, ...] = ()  # parts that may still come of the last phone
@@ -96,7 +98,7 @@ class PhoneSet:
             if merged and symbol in rest and start - sum(merged[-1][1:]) < 1e-3:
                 phone, begin, _ = merged.pop()
                 merged.append((phone, begin, start + length - begin))
-                rest = rest[rest.index(symbol) + 1 :]
+                rest = rest[rest.index(symbol) :]  # a burst may come twice
                 continue
             phone = self.wholes.get(symbol, symbol)
             parts = self.parts.get(phone, ())

@@ -1,7 +1,7 @@
 """How far the boundaries of one alignment lie from those of another, by the kinds of phones on either side.
 
-The phones of an utterance are matched by the least costly edits, as in ser.analysis.variants; a
-boundary of the reference is matched when the phones on both its sides are, with neighbours.  Times in seconds.
+The phones of an utterance are matched by the least costly edits, as in ser.analysis.variants; a boundary of
+the reference is matched when the phones on both its sides are, with neighbours.  Times are in seconds.
 """
 
 from __future__ import annotations

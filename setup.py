@@ -43,6 +43,10 @@ setup(
         "tqdm>=4.66",
         "tensorboard>=2.16",
     ],
-    extras_require={"dev": pinned("requirements-dev.txt"), "mini": pinned("requirements-mini.txt")},
+    extras_require={
+        "dev": pinned("requirements-dev.txt"),
+        "baselines": pinned("requirements-baselines.txt"),
+        "mini": pinned("requirements-mini.txt"),
+    },
     entry_points={"console_scripts": ["ser = ser.__main__:main"]},
 )

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: utils/install.sh [--extra dev] [--extra mini] [--python <interpreter>]
+# Usage: utils/install.sh [--extra dev] [--extra mini] [--extra baselines] [--python <interpreter>]
 #
 # Makes the Python environment, .venv of the checkout, from the pinned requirements.txt; needs Python 3.10 to
 # 3.13 with venv or virtualenv, and takes some minutes the first time. Does nothing when all is there; goes on
@@ -10,7 +10,7 @@
 
 set -euo pipefail
 
-extra=()   # also install requirements-<extra>.txt: dev (what the tests need), mini (a better voice for egs/mini)
+extra=()   # also install requirements-<extra>.txt: dev (tests), mini (a better voice for egs/mini), baselines (SVMs)
 python=    # the interpreter to build on, else python3 or the newest of python3.13 to python3.10
 pulse_s=10 # seconds between two lines that say it is still at work, where there is no terminal
 

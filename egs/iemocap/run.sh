@@ -7,11 +7,11 @@
 #
 # Stages:
 #   0  prepare the corpus: lhotse manifests, a Kaldi data directory, checks
-#   1  log-Mel filterbank features
+#   1  log-Mel filterbank features, functionals for the baselines that need them
 #   2  CMVN statistics, folds
 #   3  train BLSTMATT on every fold, for every seed
 #   4  train CSA, one system for each context length
-#   5  decode the test part (and the dev part where fusion is tuned on it)
+#   5  decode the test part (and the dev part where fusion is tuned on it); train the baselines
 #   6  score each fold, and all folds together
 #   7  fuse BLSTMATT with CSA, score, and print the table of results
 #
@@ -30,6 +30,7 @@ protocol=                          # folds: a protocol of conf/corpus.yaml, whos
 contexts="30"                      # context lengths of CSA in frames, such as "20 30 60"
 seeds="777"                        # random seeds, such as "1 2 3"; each is a training of its own
 fusion_weight=0.4                  # weight of CSA in the fusion; the paper's is 0.4
+baselines="majority"               # systems to compare with: majority, egemaps, compare (SVMs on functionals), or ""
 compress=none                      # feature archives: none, CM (a byte a value) or CM2 (two)
 strict=false                       # a corpus check that differs stops stage 0
 data_dir=data                      # where data goes
@@ -56,6 +57,18 @@ for word in $contexts $seeds; do
   [[ $word =~ ^[0-9]+$ ]] || usage_die "--contexts and --seeds are whole numbers, not '$word'"
 done
 [[ -n ${contexts// /} && -n ${seeds// /} ]] || usage_die "--contexts and --seeds need at least one number"
+baseline_systems=()
+functionals=()
+for word in $baselines; do
+  case $word in
+    majority) baseline_systems+=(majority) ;;
+    egemaps | compare)
+      functionals+=("$word")
+      baseline_systems+=("svm_${word}_global" "svm_${word}_speaker")
+      ;;
+    *) usage_die "--baselines are of majority, egemaps and compare, not '$word'" ;;
+  esac
+done
 own=$(basename "$recipe")
 [[ -z $corpus || $corpus == "$own" ]] || usage_die "--corpus $corpus: this is egs/$own; run it at the top"
 
@@ -68,6 +81,7 @@ done
 cd "$recipe"
 extras=()
 [[ $own != mini ]] || extras=(--extra mini)
+((${#functionals[@]} == 0)) || extras+=(--extra baselines)
 utils/install.sh "${extras[@]}"
 . ./path.sh
 . ./cmd.sh
@@ -194,6 +208,24 @@ score_pooled() {
   step steps/score.sh "${pairs[@]}"
 }
 
+# make_baselines, score_baselines: on the test part of every fold; no seed changes them, so they have the seed 0.
+make_baselines() {
+  local system fold
+  for system in "${baseline_systems[@]}"; do
+    for fold in "${final_folds[@]}"; do
+      printf '%s\t%s\t%s\t%s\n' "$system" "$folds/$fold/train" "$folds/$fold/test" \
+        "$exp_dir/$fold/$system/seed0/decode_test"
+    done
+  done | tasks baselines
+  step steps/make_baseline.sh --cmd "$decode_cmd" --nj "$nj" "$data" "$exp_dir/tasks/baselines.tsv"
+}
+
+score_baselines() {
+  local seeds=0
+  printf '%s\ttest\n' "${final_folds[@]}" | score_parts "${baseline_systems[@]}"
+  score_pooled "${baseline_systems[@]}"
+}
+
 # fuse CSA: BLSTMATT and one CSA, with the given weight, and with one tuned on dev where the protocol has that.
 fuse() {
   local csa=$1 line fold tune_fold tune_part seed one two
@@ -227,6 +259,9 @@ main() {
 
   if in_stage 1 "filterbank features"; then
     step steps/make_fbank.sh --cmd "$train_cmd" --nj "$nj" --compress "$compress" "$fbank_conf" "$corpus_conf" "$data"
+    for name in "${functionals[@]}"; do
+      step steps/make_functionals.sh --cmd "$train_cmd" --nj "$nj" "$name" "$corpus_conf" "$data"
+    done
   fi
 
   if in_stage 2 "CMVN statistics and folds"; then
@@ -259,12 +294,14 @@ main() {
       done
     done < <(parts) | tasks decode
     step steps/decode.sh --cmd "$decode_cmd" --nj "$nj" --use-gpu no "$exp_dir/tasks/decode.tsv"
+    ((${#baseline_systems[@]} == 0)) || make_baselines
   fi
 
   if in_stage 6 "score"; then
     read_folds
     parts | score_parts "${systems[@]}"
     score_pooled "${systems[@]}"
+    ((${#baseline_systems[@]} == 0)) || score_baselines
   fi
 
   if in_stage 7 "fuse BLSTMATT with CSA"; then

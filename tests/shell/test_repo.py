@@ -18,6 +18,7 @@ LAYERS: dict[str, set[str]] = {"errors": set(), "config": {"errors"}, "cli": {"e
 LAYERS["data"] = {"errors", "config", "cli"}
 for _name in ("corpora", "feats", "scoring"):
     LAYERS[_name] = LAYERS["data"] | {"data"}
+LAYERS["baselines"] = LAYERS["data"] | {"data", "feats", "scoring"}
 LAYERS["models"] = LAYERS["analysis"] = LAYERS["data"] | {"data", "corpora", "feats", "scoring"}
 LAYERS["learn"] = LAYERS["models"] | {"models", "analysis"}
 VERB_LAYER = set(LAYERS)
@@ -27,11 +28,23 @@ HOMES = {
     "kaldiio": r"data/tables\.py",
     "lhotse": r"corpora/.*|feats/fbank\.py|data/manifests\.py",
     "scipy": r"scoring/significance\.py|feats/audio\.py",
-    "torch": r"(models|learn)/.*|feats/fbank\.py",
+    "torch": r"(models|learn)/.*|feats/fbank\.py|analysis/k2_align\.py",
     "matplotlib": r"analysis/.*plots?\.py",
     "k2": r"analysis/.*align\.py",
+    "opensmile": r"feats/functionals\.py",
+    "sklearn": r"baselines/svm\.py",
 }
-LIGHT = ("score", "fuse", "tabulate", "compare", "make_folds", "pool_folds", "compute_cmvn", "merge_fbank")
+LIGHT = (
+    "score",
+    "fuse",
+    "tabulate",
+    "compare",
+    "make_folds",
+    "pool_folds",
+    "compute_cmvn",
+    "merge_fbank",
+    "make_baseline",
+)
 
 
 def tracked() -> list[Path]:

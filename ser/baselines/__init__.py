@@ -1,0 +1,1 @@
+"""Systems to compare with: the majority class, and linear SVMs on openSMILE's functionals."""

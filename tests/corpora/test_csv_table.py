@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 
 from ser import corpora
 from ser.corpora.csv_table import prepare_csv
@@ -212,3 +213,51 @@ def test_the_script_makes_a_data_folder_with_folds(folder: Path, repo: Path, tmp
     assert tables.read_table(data / "spk2gender") == {"anna": "f", "ben": "m"}
     assert tables.read_table(data / "text") == {"anna_wav-1": "Well, hello.", "ben_wav-3": "two lines"}
     assert validate(data, need=["wav.scp"]) == (4, 2)
+
+
+@pytest.mark.slow
+def test_the_recipe_refuses_the_same_audio_in_another_format(emodb: Path, repo: Path, tmp_path: Path) -> None:
+    """Real recordings; one of them stands there again as a FLAC file of another speaker."""
+    emotions = {"W": "anger", "F": "happiness", "N": "neutral", "T": "sadness"}
+    wavs = [
+        path for path in sorted((emodb / "wav").glob("*.wav")) if path.stem[:2] in ("03", "08", "09", "10")
+    ]
+    rows = [f"{path},{path.stem[:2]},{emotions[path.stem[5]]}\n" for path in wavs]
+    samples, rate = soundfile.read(wavs[0])
+    soundfile.write(tmp_path / "copy.flac", samples, rate)
+    table = tmp_path / "table.csv"
+
+    def run(*copies: str) -> subprocess.CompletedProcess[str]:
+        table.write_text("path,speaker,emotion\n" + "".join([*rows, *copies]))
+        where = [f"--{kind}-dir={tmp_path}/{kind}{len(copies)}" for kind in ("data", "exp")]
+        return subprocess.run(
+            [
+                "./run.sh",
+                "--corpus",
+                "csv",
+                "--corpus-dir",
+                str(table),
+                *where,
+                "--stop-stage",
+                "2",
+                "--nj",
+                "1",
+            ],
+            cwd=repo,
+            env={**os.environ, "SER_PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "data0" / "folds" / "10-dev" / "train" / "feats.scp").exists()
+    done = run(f"copy.flac,10,{emotions[wavs[0].stem[5]]}\n")
+    assert done.returncode == 1
+    first = tables.read_table(tmp_path / "data1" / "all" / "wav.scp")
+    names = sorted(name for name in first if name.endswith(wavs[0].stem) or name == "10_copy")
+    assert len(names) == 2
+    assert f"{names[0]} and {names[1]} are the same audio, and would be in" in done.stderr
+    assert "remove one of them" in done.stderr
+    assert not (tmp_path / "data1" / "folds").exists()

@@ -188,3 +188,29 @@ def test_the_script_needs_a_corpus(repo: Path) -> None:
     )
     assert (result.returncode, result.stdout) == (2, "")
     assert "give --corpus-dir <folder of RAVDESS> or set RAVDESS" in result.stderr
+
+
+@pytest.mark.slow
+def test_the_recipe_makes_features_and_folds(release: Path, repo: Path, tmp_path: Path) -> None:
+    """Stages 0 to 2: 48 kHz, one or two channels; no actor is in two parts of a fold."""
+    line = ["./run.sh", "--corpus", "ravdess", "--corpus-dir", str(release), "--stop-stage", "2", "--nj", "1"]
+    result = subprocess.run(
+        [*line, "--data-dir", str(tmp_path / "data"), "--exp-dir", str(tmp_path / "exp")],
+        cwd=repo,
+        env={**os.environ, "SER_PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    folds = tmp_path / "data" / "folds"
+    header, *rows = [line.split("\t") for line in (folds / "checks.tsv").read_text().splitlines()]
+    assert header[2:] == ["utterances", "speakers", "recordings", "shared_speakers", "shared_recordings"]
+    assert rows[:4] == [
+        ["1", "train", "1200", "20", "1200", "0", "0"],
+        ["1", "test", "240", "4", "240", "0", "0"],
+        ["1-dev", "train", "960", "16", "960", "0", "0"],
+        ["1-dev", "test", "240", "4", "240", "0", "0"],
+    ]
+    assert len(rows) == 24
+    assert len(tables.read_table(folds / "pooled" / "utt2spk")) == 1440

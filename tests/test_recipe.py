@@ -54,7 +54,7 @@ def finished(repo: Path, release: Path, tmp_path_factory: pytest.TempPathFactory
     done = run(command(repo, folder, release))
     assert done.returncode == 0, done.stderr
     assert "done: stages 0 to 7" in done.stderr
-    for system in ("blstmatt", "csa_30", "syscomb", "syscomb_dev"):
+    for system in ("blstmatt", "csa_30", "majority", "syscomb", "syscomb_dev"):
         assert re.search(rf"^{system} +1 +\d+/\d+ +\d", done.stdout, re.MULTILINE), done.stdout
     assert max(len(line) for line in done.stdout.splitlines() if not line.startswith("/")) <= 80
     return folder
@@ -278,6 +278,10 @@ def test_two_runs_in_one_folder(repo: Path, release: Path, tmp_path: Path) -> No
         (["--nj"], "run.sh: error: option '--nj' needs a value (try --help)\n"),
         (["--contexts", "20 x"], "error: --contexts and --seeds are whole numbers, not 'x' (try --help)\n"),
         (["--stage", "5", "--stop-stage", "3"], "error: --stage 5 is behind --stop-stage 3 (try --help)\n"),
+        (
+            ["--baselines", "majority egemap"],
+            "error: --baselines are of majority, egemaps and compare, not 'egemap' (try --help)\n",
+        ),
         (["extra"], "error: unexpected argument 'extra'; everything is said with options (try --help)\n"),
         (
             ["--corpus", "EMO-DB"],

@@ -15,6 +15,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -32,6 +33,7 @@ PATIENCE_S = (
     10.0  # it says that a task ended, or knows it no more: a shared folder may be slow to show its word
 )
 AWAY_S = 10.0  # it says that the task's node, or every node, does not answer
+BACK_S = 60.0  # it has just come back: what it says of nodes is old until they have reported to it
 NEVER_S = 5.0  # it says that the task cannot run
 NO_END = "but it left no end in its log; if the shared folder is slow to show it, see --patience"
 DELETED_S = 4.0  # it does not know a task any more that waited when it was last seen
@@ -48,10 +50,10 @@ task={task}
 log={log}
 command={command}
 ends={ends}
-rm -f "$ends/$task".*
+for end in "$ends/$task".*; do [[ ! -e $end ]] || rm -f "$end"; done # of a run before
 {{
   echo "# Running on $HOSTNAME"
-  echo "# Started at $(LC_ALL=C date)"
+  LC_ALL=C printf '# Started at %(%a %b %e %H:%M:%S %Z %Y)T\n' -1
   for name in ${{!SLURM_@}}; do echo "# $name=${{!name}}"; done
   echo "# ${{command//$'\\n'/$'\\n'# }}"
   echo '#'
@@ -65,7 +67,7 @@ started=$SECONDS
 status=$?
 {{
   echo "# Accounting: time=$((SECONDS - started)) threads={threads}"
-  echo "# Finished at $(LC_ALL=C date) with status $status"
+  LC_ALL=C printf '# Finished at %(%a %b %e %H:%M:%S %Z %Y)T with status %d\n' -1 "$status"
 }} >>"$log" || status=1
 : >"$ends/$task.$status"
 exit "$((status != 0))"
@@ -212,6 +214,7 @@ class Cluster(jobs.Runner):
         self.since: dict[int, float] = {}  # when a task got into its state
         self.suspect: dict[int, tuple[int, float]] = {}  # ended by a signal: code and when that was seen
         self.said: set[str] = set()
+        self.back = -math.inf  # when the scheduler answered again after a silence
 
     # What a scheduler must say.
 
@@ -402,6 +405,7 @@ class Cluster(jobs.Runner):
             return
         if any(text.startswith("the scheduler does not answer") for text in self.said):
             say("the scheduler answers again")
+            self.back = now
             self.said = {text for text in self.said if not text.startswith("the scheduler does not")}
         for task in sorted(self.open):
             before, state = self.states.get(task), answer.get(task) or self.missing(task)
@@ -431,7 +435,7 @@ class Cluster(jobs.Runner):
             code, seen = self.suspect.get(task, (0, now))
             if code and (state.what in ("ended", "unknown") or now - seen > 4.0):
                 self.end(task, code, state.why if state.code else "")
-            elif waited_s >= state.patience_s:
+            elif waited_s >= state.patience_s and not (state.tell and now - self.back < BACK_S):
                 lost.append((task, state))
             elif math.isfinite(state.patience_s):
                 self.poke()
@@ -508,7 +512,7 @@ class Cluster(jobs.Runner):
     def stopped(self) -> int:
         """Say that the job was cancelled; 2, as Kaldi's grid runners."""
         what = f"job {self.job} was cancelled" if self.job else "nothing was submitted"
-        say(f"stopped by signal {self.caught[0]}; {what}")
+        say(f"stopped by {signal.Signals(self.caught[0]).name}; {what}")
         return 2
 
     # Asking.

@@ -10,7 +10,7 @@
 
 set -euo pipefail
 
-extra=()   # also install requirements-<extra>.txt: dev (tests), mini (a better voice for egs/mini), baselines (SVMs)
+extra=()   # also install requirements-<extra>.txt: dev (tests), mini (a voice for egs/mini), baselines (SVMs), interpret (stage 8)
 python=    # the interpreter to build on, else python3 or the newest of python3.13 to python3.10
 pulse_s=10 # seconds between two lines that say it is still at work, where there is no terminal
 
@@ -109,10 +109,14 @@ required() {
 
 # use_extra FILE -- install one extra; mini's voice is a luxury, whatever else fails ends the script.
 use_extra() {
-  if [[ $1 != requirements-mini.txt ]]; then
-    required "$1" -r "$top/$1"
-  elif ! pip_install "$1" -r "$top/$1"; then
-    log "no espeak-ng here (see .venv/install.log); egs/mini will speak through its formant engine"
+  local without=
+  case $1 in
+    requirements-mini.txt) without="no espeak-ng here (see .venv/install.log); egs/mini will speak through its formant engine" ;;
+    requirements-interpret.txt) without="no captum or matplotlib here (see .venv/install.log); stage 8 will draw no figures" ;;
+    *) required "$1" -r "$top/$1" ;;
+  esac
+  if [[ -n $without ]] && ! pip_install "$1" -r "$top/$1"; then
+    log "$without"
     return
   fi
   cp "$top/$1" "$venv/ser/$1"

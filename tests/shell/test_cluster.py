@@ -61,7 +61,7 @@ def test_queue_line(folder: Path) -> None:
 def test_slurm_line() -> None:
     args = ["--dry-run", "--max-jobs-run", "2", "--gpu", "1", "-p", "short", "JOB=1:4", "e/x.JOB.log", "echo"]
     assert call("slurm.pl", *args).stdout == (
-        "sbatch --export=PATH --ntasks-per-node=1 --open-mode=append -e e/q/x.log -o e/q/x.log --job-name x "
+        "sbatch --export=ALL --ntasks-per-node=1 --open-mode=append -e e/q/x.log -o e/q/x.log --job-name x "
         "-p short --gres=gpu:1 --array=1-4%2 e/q/x.sh\n"
     )
 

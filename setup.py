@@ -46,6 +46,7 @@ setup(
     extras_require={
         "dev": pinned("requirements-dev.txt"),
         "baselines": pinned("requirements-baselines.txt"),
+        "interpret": pinned("requirements-interpret.txt"),
         "mini": pinned("requirements-mini.txt"),
     },
     entry_points={"console_scripts": ["ser = ser.__main__:main"]},

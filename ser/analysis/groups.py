@@ -77,6 +77,8 @@ def read_maps(folders: Sequence[Path]) -> Maps:
     Raises:
         DataError: something is missing, or the folders are not about the same utterances and segments.
     """
+    if lacking := [folder for folder in folders if not (folder / "phone_attn.tsv").exists()]:
+        raise DataError(f"{lacking[0]}: has no phone_attn.tsv; the statistics need an alignment with phones")
     phones = tuple(read_tsv(folder / "phone_attn.tsv", Attended) for folder in folders)
     has_words = [(folder / "word_attn.tsv").exists() for folder in folders]
     words = tuple(read_tsv(folder / "word_attn.tsv", Attended) for folder in folders if all(has_words))
@@ -95,6 +97,13 @@ def read_maps(folders: Sequence[Path]) -> Maps:
     for reader in readers:
         reader.close()
     return Maps(tuple(folder.name for folder in folders), phones, words, weights)
+
+
+def map_files(folders: Sequence[Path]) -> dict[str, Path]:
+    """The files of maps that something was made of, for ``made.json``: name -> path."""
+    names = ("phone_attn.tsv", "word_attn.tsv", "attn.scp", "post")
+    paths = {f"{folder.name}/{name}": folder / name for folder in folders for name in names}
+    return {name: path for name, path in paths.items() if path.exists()}
 
 
 def _place(row: Attended) -> tuple[object, ...]:
@@ -174,13 +183,13 @@ def _group_stat(
 
 
 def tests(maps: Maps, usable: Sequence[Case], num_draws: int, seed: int, min_segments: int) -> list[Test]:
-    """All tests; Holm's correction is over the phones (words) of one test."""
+    """All tests; Holm's correction is over the phones (words) of one test, which take ten times the draws."""
     phones = _averaged(maps.phones, lambda row: row.kind in SIGNS)
     found = _holm([_duration_test(symbol, phones, num_draws) for symbol in _frequent(phones, min_segments)])
-    found += _holm(_emotion_tests("phone", phones, num_draws, seed, min_segments))
+    found += _holm(_emotion_tests("phone", phones, 10 * num_draws, seed, min_segments))
     words = _averaged(maps.words, lambda row: row.kind == "word") if maps.words else None
     if words is not None:
-        found += _holm(_emotion_tests("word", words, num_draws, seed, min_segments))
+        found += _holm(_emotion_tests("word", words, 10 * num_draws, seed, min_segments))
     return found + _contrast_tests(maps, usable, num_draws, seed)
 
 

@@ -27,7 +27,7 @@ from ser.data.alignment import (
 )
 from ser.data.manifests import RECORDINGS, SUPERVISIONS, Segment, read_items
 from ser.data.phones import PhoneSet
-from ser.data.textgrid import read_textgrid
+from ser.data.textgrid import read_textgrid, write_textgrid
 from ser.errors import DataError, UsageError, all_of
 from ser.feats.extract import load_used_settings
 
@@ -200,6 +200,30 @@ def _read_grids(found: Iterable[Path], tiers: Mapping[str, str]) -> dict[str, Ti
     if problems:
         raise all_of(problems)
     return times
+
+
+def export_textgrids(source: Path, data: Path, out: Path) -> int:
+    """Write the alignment of each utterance of ``data`` that a source has as ``<out>/<utterance>.TextGrid``.
+
+    Returns:
+        How many.
+
+    Raises:
+        DataError: the source cannot be used, or has none of the utterances.
+        UsageError: praatio is not installed.
+    """
+    times, _ = read_source(source, find_source(source), {})
+    path = data / "utt2dur"
+    durations = tables.convert(
+        tables.read_table(path, made_by="stage 0"), path, tables.positive_float, "<seconds above 0>"
+    )
+    there = [utt for utt in durations if any(tier.get(utt) for tier in times.values())]
+    if not there:
+        raise DataError(f"{source}: has none of the utterances of {data}; are its ids the same?")
+    for utt in there:
+        tiers = {tier: times[tier].get(utt, []) for tier in TIERS if tier in times}
+        write_textgrid(out / f"{utt}.TextGrid", tiers, durations[utt])
+    return len(there)
 
 
 def _digest(found: Iterable[Path]) -> str:

@@ -11,6 +11,7 @@ Intervals are 95 %, over speakers drawn again.  Shapes: U utterances, K seeds, D
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,11 +20,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ser.analysis import nulls
-from ser.analysis.groups import SIGNS, GroupStat, Test, cases, group_stats, read_maps, tests
+from ser.analysis.groups import SIGNS, GroupStat, Test, cases, group_stats, map_files, read_maps, tests
 from ser.analysis.nulls import OTHER, Case
-from ser.analysis.tsv import columns, write_tsv
+from ser.analysis.tsv import columns, ends, number, read_tsv, write_tsv
+from ser.data import files
 from ser.errors import DataError
 from ser.scoring.metrics import Floats
+
+log = logging.getLogger("ser")
 
 
 class VowelConsonant(NamedTuple):
@@ -54,7 +58,7 @@ class VowelConsonant(NamedTuple):
 def write_statistics(
     folders: Sequence[Path], out: Path, *, num_draws: int, seed: int, min_segments: int
 ) -> str:
-    """Write the three tables; give the first one back as lines for people.
+    """Write the three tables, unless they are up to date; give the first one back as lines for people.
 
     Args:
         folders: of maps, one a seed.
@@ -66,14 +70,27 @@ def write_statistics(
     Raises:
         DataError: maps that cannot be used, or no utterance with both vowels and consonants.
     """
+    settings = {
+        "draws": num_draws,
+        "seed": seed,
+        "min_segments": min_segments,
+        "maps": [f.name for f in folders],
+    }
+    inputs = map_files(folders)
+    path = out / "vowel_consonant.tsv"
+    if files.is_made(out, settings, inputs):
+        log.info("%s: up to date", out)
+        return summary(read_tsv(path, VowelConsonant))
     maps = read_maps(folders)
     usable = cases(maps)
     if not usable:
         raise DataError(f"{folders[0]}: no utterance has both vowels and consonants; check conf/phones.yaml")
+    (out / files.MADE).unlink(missing_ok=True)
     table = vowel_consonant(usable, maps.names, num_draws, seed)
-    write_tsv(out / "vowel_consonant.tsv", VowelConsonant, table)
+    write_tsv(path, VowelConsonant, table)
     write_tsv(out / "phone_stats.tsv", GroupStat, group_stats(maps, num_draws))
     write_tsv(out / "phone_tests.tsv", Test, tests(maps, usable, num_draws, seed, min_segments))
+    files.write_made(out, settings, inputs)
     return summary(table)
 
 
@@ -152,38 +169,17 @@ def _row(
 
 
 def summary(table: Sequence[VowelConsonant]) -> str:
-    """The table for people."""
-    head = (
-        "frames",
-        "seed",
-        "vowel",
-        "consonant",
-        "silence",
-        "difference",
-        "95 %",
-        "d",
-        "p permut.",
-        "p rotation",
-    )
-    lines: list[tuple[str, ...]] = [(*head, "p duration", "p speakers", "excess")]
+    """The most of the table, for people."""
+    head = ("frames", "seed", "vowel", "cons.", "other", "diff.", "95 %", "d", "p rot", "p dur", "p spk")
+    lines: list[tuple[str, ...]] = [head]
     for row in table:
-        interval = (
-            "-"
-            if math.isnan(row.difference_low)
-            else f"{row.difference_low:.3f} .. {row.difference_high:.3f}"
-        )
-        numbers = (row.vowel, row.consonant, row.other, row.difference)
-        ps = (row.p_permutation, row.p_rotation, row.p_duration, row.p_speakers)
-        lines.append(
-            (
-                row.frames, row.seed, *(("-" if math.isnan(x) else f"{x:.3f}") for x in numbers), interval,
-                f"{row.effect:.2f}", *(f"{p:.4f}" for p in ps), f"{row.excess:.3f}",
-            )
-        )  # fmt: skip
+        levels = map(number, (row.vowel, row.consonant, row.other, row.difference))
+        ps = map(number, (row.p_rotation, row.p_duration, row.p_speakers))
+        interval = ends(row.difference_low, row.difference_high)
+        lines.append((row.frames, row.seed, *levels, interval, f"{row.effect:.2f}", *ps))
     first = table[0]
     title = (
-        f"Attention a frame against uniform, {first.utterances} utterances of {first.speakers} speakers; "
-        "difference: vowel - consonant;\nexcess: what is left of it when lengths are matched; other: silence, "
-        "fillers, not aligned"
+        f"Attention a frame against uniform: {first.utterances} utterances, {first.speakers} speakers\n"
+        "diff.: vowels - consonants; p: weights rotated, lengths matched, speakers"
     )
     return "\n".join([title, *columns(lines)])

@@ -79,3 +79,13 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
         )
         for row in rows
     ]
+
+
+def number(value: float) -> str:
+    """Three digits for people; ``-`` for what does not exist."""
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def ends(low: float, high: float) -> str:
+    """An interval for people."""
+    return "-" if math.isnan(low) else f"{low:.3f}..{high:.3f}"

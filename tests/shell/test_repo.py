@@ -20,6 +20,7 @@ for _name in ("corpora", "feats", "scoring"):
     LAYERS[_name] = LAYERS["data"] | {"data"}
 LAYERS["baselines"] = LAYERS["data"] | {"data", "feats", "scoring"}
 LAYERS["models"] = LAYERS["analysis"] = LAYERS["data"] | {"data", "corpora", "feats", "scoring"}
+LAYERS["reporting"] = LAYERS["data"] | {"data", "scoring"}
 LAYERS["learn"] = LAYERS["models"] | {"models", "analysis"}
 VERB_LAYER = set(LAYERS)
 
@@ -29,8 +30,11 @@ HOMES = {
     "lhotse": r"corpora/.*|feats/fbank\.py|data/manifests\.py",
     "scipy": r"scoring/significance\.py|feats/audio\.py",
     "torch": r"(models|learn)/.*|feats/fbank\.py|analysis/k2_align\.py",
-    "matplotlib": r"analysis/.*plots?\.py",
+    "matplotlib": r"analysis/.*plots?\.py|reporting/plots\.py",
+    "jinja2": r"reporting/page\.py",
     "k2": r"analysis/.*align\.py",
+    "praatio": r"data/textgrid\.py",
+    "captum": r"learn/probing\.py",
     "opensmile": r"feats/functionals\.py",
     "sklearn": r"baselines/svm\.py",
 }
@@ -43,7 +47,12 @@ LIGHT = (
     "pool_folds",
     "compute_cmvn",
     "merge_fbank",
+    "make_alignment",
+    "map_attention",
+    "phone_stats",
+    "probe_stats",
     "make_baseline",
+    "report",
 )
 
 

@@ -14,6 +14,7 @@
 #   5  decode the test part (and the dev part where fusion is tuned on it); train the baselines
 #   6  score each fold, and all folds together
 #   7  fuse BLSTMATT with CSA, score, and print the table of results
+#   8  interpret: BLSTMATT's attention over phones and words (of corpora that have an alignment), figures
 #
 # Example: ./run.sh --corpus emodb --corpus-dir ~/corpora/emodb --seeds "1 2 3"
 
@@ -22,7 +23,7 @@ set -euo pipefail
 corpus=                            # recipe to run, a folder of egs: iemocap, emodb, ravdess, cremad, csv or mini
 corpus_dir=                        # the corpus's release, of csv its table (or a variable of its name: IEMOCAP, CSV)
 stage=0                            # first stage
-stop_stage=7                       # last stage
+stop_stage=8                       # last stage
 nj=$(env -u OMP_NUM_THREADS nproc) # jobs at once
 use_gpu=auto                       # train on a GPU: auto, yes or no; decoding takes the CPU
 num_proc=1                         # processes (GPUs) that train one system together
@@ -31,6 +32,7 @@ contexts="30"                      # context lengths of CSA in frames, such as "
 seeds="777"                        # random seeds, such as "1 2 3"; each is a training of its own
 fusion_weight=0.4                  # weight of CSA in the fusion; the paper's is 0.4
 baselines="majority"               # systems to compare with: majority, egemaps, compare (SVMs on functionals), or ""
+alignment=corpus                   # phones of stage 8: corpus, k2 (makes one), or a CTM file, a folder of them or of TextGrids
 compress=none                      # feature archives: none, CM (a byte a value) or CM2 (two)
 strict=false                       # a corpus check that differs stops stage 0
 data_dir=data                      # where data goes
@@ -74,6 +76,7 @@ own=$(basename "$recipe")
 
 # Paths mean what they meant to the caller; defaults are the recipe's.
 [[ -z $corpus_dir ]] || corpus_dir=$(absolute "$corpus_dir")
+[[ $alignment == corpus || $alignment == k2 ]] || alignment=$(absolute "$alignment")
 for option in data_dir exp_dir corpus_conf fbank_conf blstmatt_conf csa_conf; do
   value=${!option}
   [[ -e $recipe/$value || ! -e $value ]] || printf -v "$option" '%s' "$(absolute "$value")"
@@ -82,6 +85,7 @@ cd "$recipe"
 extras=()
 [[ $own != mini ]] || extras=(--extra mini)
 ((${#functionals[@]} == 0)) || extras+=(--extra baselines)
+((stop_stage < 8)) || extras+=(--extra interpret)
 utils/install.sh "${extras[@]}"
 . ./path.sh
 . ./cmd.sh
@@ -247,6 +251,50 @@ fuse() {
   done >"$exp_dir/tasks/log/fuse.log"
 }
 
+# interpret: attention over phones and words, its statistics, what masking does, figures.
+interpret() {
+  local source=$data name=$alignment out seed fold maps=() probes decoded
+  case $alignment in
+    corpus)
+      if [[ ! -s $data/phone.ctm ]]; then
+        log "$own has no alignment of its own, so attention is not interpreted; see --alignment"
+        return
+      fi
+      ;;
+    k2)
+      source=$data_dir/k2
+      step steps/align_corpus.sh --train-cmd "$train_cmd" --align-cmd "$decode_cmd" --nj "$nj" \
+        "$corpus_conf" "$data" "$exp_dir/phones" "$source"
+      ;;
+    *)
+      source=$alignment
+      name=$(basename "${alignment%.*}")
+      ;;
+  esac
+  out=$exp_dir/interpret/$name
+  step steps/make_alignment.sh --manifests "$data_dir/manifests" "$source" "$data" "$data_dir/alignments/$name"
+  for seed in $seeds; do
+    decoded=("${final_folds[@]/%//blstmatt/seed$seed/decode_test}")
+    step steps/map_attention.sh "$data_dir/alignments/$name" "$data" "$out/seed$seed" "${decoded[@]/#/$exp_dir/}"
+    maps+=("$out/seed$seed")
+  done
+  step steps/phone_stats.sh "$out" "${maps[@]}"
+  if ! python3 -c 'import captum, matplotlib' 2>/dev/null; then
+    log "no figures, no masking test: matplotlib or captum is not installed (utils/install.sh --extra interpret)"
+    return
+  fi
+  for fold in "${final_folds[@]}"; do
+    for seed in $seeds; do
+      printf '%s\t%s\t' "$exp_dir/$fold/blstmatt/seed$seed" "$folds/$fold/test"
+      printf '%s\t%s\n' "$out/seed$seed" "$out/probe/seed$seed/$fold"
+    done
+  done | tasks probe
+  step steps/probe_attention.sh --cmd "$decode_cmd" --nj "$nj" "$exp_dir/tasks/probe.tsv"
+  mapfile -t probes < <(cut -f 4 "$exp_dir/tasks/probe.tsv")
+  step steps/probe_stats.sh "$out" "${probes[@]}"
+  step steps/plot_attention.sh "$data" "$out" "$out/figures" "${maps[@]}"
+}
+
 # In a function, so that bash has read all of it before it begins: the script may be edited while it runs.
 main() {
   read -ra context_list <<<"$contexts"
@@ -316,10 +364,16 @@ main() {
     step steps/tabulate.sh --out "$exp_dir/results.tsv" "$exp_dir/pooled"
   fi
 
+  if in_stage 8 "interpret the attention of BLSTMATT"; then
+    read_folds
+    interpret
+  fi
+
   log "done: stages $stage to $stop_stage"
   log "  data                $(absolute "$data_dir")"
   ((stop_stage < 3)) || log "  models and results  $(absolute "$exp_dir")"
   ((stop_stage < 7)) || log "  all numbers         $(absolute "$exp_dir")/results.tsv"
+  [[ $stop_stage -lt 8 || ! -d $exp_dir/interpret ]] || log "  attention           $(absolute "$exp_dir")/interpret"
 }
 main
 exit

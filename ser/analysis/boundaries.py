@@ -23,7 +23,7 @@ _SAME_S = 0.001  # a gap shorter than this is none
 class Boundary(NamedTuple):
     """A boundary of the reference."""
 
-    left: str  # kind of the phone before it: vowel, consonant or silence (fillers too)
+    left: str  # kind of the phone before it: vowel, consonant, silence or filler
     right: str
     error_s: float | None  # how much later the other alignment has it; None: it has no such boundary
 
@@ -43,24 +43,19 @@ def compare_utterance(
     [Boundary(left='consonant', right='vowel', error_s=0.25)]
     """
     end = max(start + length for start, length in ((row[1], row[2]) for row in (*reference, *other)))
-    one, two = _whole(reference, end, phones), _whole(other, end, phones)
+    one, two = whole(reference, end, phones), whole(other, end, phones)
     matched = _matched([row[0] for row in one], [row[0] for row in two], phones)
     found = []
     for i, (left, right) in enumerate(zip(one[:-1], one[1:], strict=True)):
         j = matched.get(i)
         same = j is not None and matched.get(i + 1) == j + 1
         error = two[j + 1][1] - right[1] if same and j is not None else None
-        found.append(Boundary(_kind(left[0], phones), _kind(right[0], phones), error))
+        found.append(Boundary(phones.kind(left[0]), phones.kind(right[0]), error))
     return found
 
 
-def _kind(phone: str, phones: PhoneSet) -> str:
-    kind = phones.kind(phone)
-    return "silence" if kind == "filler" else kind
-
-
-def _whole(segments: Sequence[Segment], end: float, phones: PhoneSet) -> list[Segment]:
-    """Parts merged, gaps filled with silence, neighbouring silences joined; up to ``end``."""
+def whole(segments: Sequence[Segment], end: float, phones: PhoneSet) -> list[Segment]:
+    """Segments from 0 to ``end``: parts merged, gaps filled with silence, neighbouring silences joined."""
     filled: list[Segment] = []
     last = 0.0
     for phone, start, length in [*phones.merge(segments), ("", end, 0.0)]:
@@ -71,12 +66,11 @@ def _whole(segments: Sequence[Segment], end: float, phones: PhoneSet) -> list[Se
         last = start + length
     joined: list[Segment] = []
     for phone, start, length in filled:
-        if _kind(phone, phones) == "silence":
-            phone = phones.silence[0]
-            if joined and joined[-1][0] == phone:
-                _, first, _ = joined.pop()
-                start, length = first, start + length - first
-        joined.append((phone, start, length))
+        if joined and phone in phones.silence and joined[-1][0] in phones.silence:
+            silence, first, _ = joined.pop()
+            joined.append((silence, first, start + length - first))
+        else:
+            joined.append((phone, start, length))
     return joined
 
 

@@ -16,7 +16,7 @@ from ser.analysis.gmm import Floats
 from ser.analysis.hmm import Graph
 from ser.analysis.phone_model import BestPath
 
-_BATCH_ARCS = 8_000_000  # arcs times frames that are searched together; about 100 bytes each
+BATCH_ARCS = 8_000_000  # arcs times frames that are searched together; about 100 bytes each
 _BEAM = 1.0  # of the lattice, of which only the best path is wanted
 
 
@@ -46,7 +46,7 @@ def _batches(graphs: Sequence[Graph], scores: Iterable[Floats]) -> Iterator[list
     size = 0
     for graph, score in zip(graphs, scores, strict=True):
         arcs = len(graph.arcs) * len(score)
-        if batch and size + arcs > _BATCH_ARCS:
+        if batch and size + arcs > BATCH_ARCS:
             yield batch
             batch, size = [], 0
         batch.append((graph, score))

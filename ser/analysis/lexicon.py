@@ -163,7 +163,7 @@ def make_lexicon(
             log.info("guessed: %s %s (%d times)", word, " ".join(pronunciation), unknown.pop(word))
         lexicon = {**lexicon, **{word: [item] for word, item in guessed.items()}}
     if unknown:
-        remedy = "add them to it"
+        remedy = "add them to a lexicon of your own (--lexicon)"
         if guess is None:
             remedy += ", or have them guessed with --g2p true (English)"
         if fillers := [word for word in unknown if word.startswith("++")]:

@@ -128,3 +128,100 @@ def paired_bootstrap(first: Counts, second: Counts, metric: str, num_draws: int,
     below, above = int((changes <= 1e-12).sum()), int((changes >= -1e-12).sum())
     p = min(1.0, 2 * (1 + min(below, above)) / (1 + len(changes)))
     return Difference(value, percentiles(changes), p)
+
+
+# --------------------------------------------------------------------------------- several runs of a system
+#
+# R runs (seeds) of a system; a system that has one run stands beside each of the other's.
+
+
+def mean_bootstrap(confusions: Counts, metric: str, num_draws: int, seed: int) -> Interval | None:
+    """The 95 % interval over draws of speakers of a score's mean over the runs.
+
+    Args:
+        confusions: a matrix for each run and speaker, (R, S, K, K).
+        metric: a name in :data:`ser.scoring.metrics.METRICS`.
+        num_draws: D; 0 asks for no interval.
+        seed: the same seed draws the same speakers.
+
+    Returns:
+        Both ends in [0, 1]; None for one speaker, or no draws.
+    """
+    if confusions.shape[1] < 2 or num_draws == 0:
+        return None
+    return percentiles(_drawn(confusions, metric, num_draws, seed).mean(1))
+
+
+def _drawn(confusions: Counts, metric: str, num_draws: int, seed: int) -> Floats:
+    """A score of each run with each draw of speakers, (D, R)."""
+    draws = draw_speakers(confusions.shape[1], num_draws, seed)
+    values: Floats = METRICS[metric](np.tensordot(draws, confusions, (1, 1)))  # of (D, R, K, K)
+    return values
+
+
+def difference_interval(
+    first: Counts, second: Counts, metric: str, num_draws: int, seed: int
+) -> Interval | None:
+    """The 95 % interval of the second system's mean score minus the first's, over draws of speakers and runs.
+
+    Each draw takes S speakers and R runs with replacement, the same for both systems, so that the interval
+    holds what other speakers and other seeds would change.
+
+    Args:
+        first: (R or 1, S, K, K).
+        second: the same speakers, and runs of the same seeds, (R or 1, S, K, K).
+        metric: a name in :data:`ser.scoring.metrics.METRICS`.
+        num_draws: D.
+        seed: the same seed draws the same speakers and runs.
+
+    Returns:
+        Both ends; None for one speaker, or no draws.
+    """
+    if first.shape[1] < 2 or num_draws == 0:
+        return None
+    changes = _drawn(second, metric, num_draws, seed) - _drawn(first, metric, num_draws, seed)  # (D, R)
+    runs = changes.shape[1]
+    weights = np.random.default_rng((seed, 1)).multinomial(runs, np.full(runs, 1 / runs), size=num_draws)
+    return percentiles((changes * weights).sum(1) / runs)
+
+
+def randomisation(gains: Floats, num_draws: int, seed: int) -> Floats:
+    """The two-sided p of approximate randomisation, utterances as independent, for several comparisons.
+
+    If two systems were alike, an utterance's outcomes could be swapped between them; all its runs are swapped
+    together, since they are of one recording.
+
+    Args:
+        gains: what each utterance adds to the difference of the scores, (M, N): mean over the runs of right
+            (1) or wrong (0) in the second minus that in the first, times the utterance's weight in the score.
+        num_draws: D swaps.
+        seed: the same seed swaps the same utterances.
+
+    Returns:
+        (M,): (1 + draws whose difference is as large) / (1 + D).
+    """
+    rng = np.random.default_rng(seed)
+    found = np.abs(gains.sum(1))  # (M,)
+    large = np.zeros(len(gains))
+    for begin in range(0, num_draws, _BLOCK):
+        signs = rng.integers(0, 2, size=(min(_BLOCK, num_draws - begin), gains.shape[1]), dtype=np.int8)
+        swapped = np.abs((2.0 * signs - 1) @ gains.T)  # (block, M)
+        large += (swapped >= found - 1e-12).sum(0)  # equal sums must not differ by rounding
+    p: Floats = (1 + large) / (1 + num_draws)
+    return p
+
+
+_BLOCK = 500
+
+
+def holm(p: Floats) -> Floats:
+    """Holm's step-down correction of several p values, so that one false finding among them stays rare.
+
+    >>> holm(np.array([0.01, 0.04, 0.03])).round(3).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p, kind="stable")
+    factors = len(p) - np.arange(len(p))
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * factors))
+    return adjusted

@@ -57,7 +57,7 @@ def read_rows(folders: Sequence[Path], decode: str) -> list[Row]:
     """
     rows, problems = [], []
     for folder in folders:
-        seeds = sorted(folder.glob("*/seed*/"), key=lambda path: _natural(str(path)))
+        seeds = sorted(folder.glob("*/seed*/"), key=lambda path: natural(str(path)))
         if not seeds:
             problems.append(f"{folder}: has no <system>/seed<k>; train, decode and score first")
         results: dict[str, dict[str, dict[str, str]]] = {}
@@ -76,7 +76,7 @@ def read_rows(folders: Sequence[Path], decode: str) -> list[Row]:
     return rows
 
 
-def _natural(text: str) -> list[tuple[int, str]]:
+def natural(text: str) -> list[tuple[int, str]]:
     """A sort key that takes digits as numbers."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
 

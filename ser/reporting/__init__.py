@@ -1,0 +1,1 @@
+"""What an experiment gave, as tables, figures, RESULTS.md and a page."""

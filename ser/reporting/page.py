@@ -1,0 +1,97 @@
+"""report.html: one file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import urllib.parse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from ser.reporting.report import Report
+from ser.reporting.sheet import Cell, Score, Sheet, shown, sort_value
+
+_KINDS = {".svg": "image/svg+xml", ".png": "image/png"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawing of stage 8."""
+
+    title: str
+    alt: str
+    uri: str
+
+
+def page(report: Report, attention: Sequence[Picture] = ()) -> str:
+    """The whole page.
+
+    Args:
+        report: what it says.
+        attention: drawings of stage 8, see :func:`read_pictures`.
+    """
+    environment = Environment(
+        loader=PackageLoader("ser.reporting", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        csv=_csv_uri, rendered=_rendered, attributes=_attributes, confusion_reading=confusion_reading
+    )
+    return environment.get_template("page.html").render(report=report, attention=attention)
+
+
+def read_pictures(folder: Path) -> list[Picture]:
+    """The drawings of stage 8: ``interpret/<alignment>/figures``, SVG where there is one, else PNG.
+
+    Args:
+        folder: of the experiment.
+    """
+    found = []
+    for figures in sorted(folder.glob("interpret/*/figures")):
+        best = {path.stem: path for path in sorted(figures.glob("*.*")) if path.suffix in _KINDS}
+        for stem, path in sorted(best.items()):
+            title = stem.replace("_", " ").capitalize()
+            alt = f"{title}: attention of BLSTMATT over the alignment '{figures.parent.name}'."
+            content = base64.b64encode(path.read_bytes()).decode()
+            found.append(Picture(title, alt, f"data:{_KINDS[path.suffix]};base64,{content}"))
+    return found
+
+
+def _csv_uri(sheet: Sheet) -> str:
+    return "data:text/csv;charset=utf-8," + urllib.parse.quote(sheet.csv())
+
+
+def _rendered(cell: Cell) -> Markup:
+    if not isinstance(cell, Score):
+        return escape(shown(cell).replace("-", "\N{MINUS SIGN}") if isinstance(cell, float) else shown(cell))
+    number, *rest = str(cell).split(" ", 1)
+    return Markup("{} <span class=spread>{}</span>").format(number, rest[0]) if rest else escape(number)
+
+
+def _attributes(cell: Cell, numeric: bool) -> Markup:
+    value = sort_value(cell)
+    if value is not None:
+        return Markup(' class="n" data-v="{}"').format(f"{value:.9g}")
+    if numeric:
+        return Markup(' class="n"')
+    return Markup(' class="text"') if isinstance(cell, str) and len(cell) > 30 else Markup("")
+
+
+def confusion_reading(sheet: Sheet) -> str:
+    """The most frequent confusion of a matrix, in a sentence."""
+    shares = [
+        (cell.mean, str(row[0]), name)
+        for row in sheet.rows
+        for name, cell in zip(sheet.columns[1:-1], row[1:-1], strict=True)
+        if isinstance(cell, Score) and name != row[0]
+    ]
+    share, reference, hypothesis = max(shares)
+    if share == 0:
+        return "No utterance is confused."
+    return f"The most frequent confusion: {100 * share:.1f} % of {reference} are taken for {hypothesis}."

@@ -1,0 +1,100 @@
+"""All that is reported of an experiment, before it is written in one form or another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ser.reporting import figures, sheets
+from ser.reporting.differences import SUPPORTED, Comparison, compare
+from ser.reporting.figures import Figure
+from ser.reporting.provenance import collect
+from ser.reporting.sheet import Score, Sheet
+from ser.reporting.study import Study, fusion_curve, learning_curves, read_study, settings_texts
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is said of an experiment."""
+
+    name: str
+    summary: str  # a paragraph
+    sheets: list[Sheet]  # in their order
+    confusions: list[Sheet]  # one for each system
+    figures: list[Figure]
+    settings: dict[str, str]  # system -> its config.yaml
+    facts: dict[str, str]  # command, commit, versions, machine, time
+
+
+def make_report(name: str, exp: Path, folds: Path, command: str) -> Report:
+    """Read an experiment and say what it shows.
+
+    Args:
+        name: of the corpus.
+        exp: has ``<fold>/<system>/seed<k>`` and ``pooled``.
+        folds: what stage 2 wrote.
+        command: the command line that made it.
+
+    Raises:
+        DataError: nothing was scored yet, or something cannot be used.
+    """
+    study = read_study(name, exp, folds)
+    comparisons = compare(study)
+    calibrations = sheets.calibrations(study)
+    tables = [
+        sheets.systems(study),
+        sheets.table1(study),
+        sheets.differences(comparisons, study) if comparisons else None,
+        sheets.by_class(study),
+        sheets.by_fold(study) if len(study.fold_names) > 1 else None,
+        sheets.by_speaker(study),
+        sheets.by_style(study),
+        sheets.calibration(calibrations),
+        sheets.checks(study),
+    ]
+    drawn = [
+        figures.contexts(study, comparisons),
+        figures.speakers(study),
+        figures.calibration(study, calibrations),
+        figures.learning(study, learning_curves(study)),
+        figures.fusion(fusion_curve(study)),
+    ]
+    return Report(
+        name,
+        summary(study, comparisons),
+        [table for table in tables if table],
+        [sheets.confusion(study, runs) for runs in study.runs],
+        [figure for figure in drawn if figure],
+        settings_texts(study),
+        collect(command, exp).facts,
+    )
+
+
+def summary(study: Study, comparisons: list[Comparison]) -> str:
+    """What was tested on what, and the main numbers, in a paragraph."""
+    best = max(study.runs, key=lambda runs: float(runs.values(study.test, "uar").mean()))
+    most = max(len(runs.seeds) for runs in study.runs)
+    notes = sorted({runs.notes["normalisation"] for runs in study.runs if "normalisation" in runs.notes})
+    supported = [f"{each.second} and {each.first}" for each in comparisons if each.verdict == SUPPORTED]
+    sentences = [
+        f"{len(study.test.utts)} test utterances of {len(study.test.speaker_names)} speakers in "
+        f"{len(study.fold_names)} folds ({', '.join(study.fold_names[:12])}), {len(study.test.emotions)} "
+        f"classes ({', '.join(study.test.emotions)}), up to {most} seeds.",
+        f"The highest UAR is that of {best.name}: "
+        f"{Score.of(best.values(study.test, 'uar'), study.interval(best, 'uar'))} % (± over the "
+        f"seeds, [..] 95 % over speakers), accuracy {Score.of(best.values(study.test, 'acc'))} %.",
+    ]
+    if comparisons:
+        sentences.append(
+            f"Of {len(comparisons)} differences tested, supported are {len(supported)}"
+            + (f" ({'; '.join(supported)})" if 0 < len(supported) <= 6 else "")
+            + f", {len(comparisons) - len(supported)} not."
+        )
+    if notes:
+        speaker = (
+            " (speaker: it uses all of a test speaker's audio, without labels)" if "speaker" in notes else ""
+        )
+        sentences.append(f"Feature normalisation: {', '.join(notes)}{speaker}.")
+    if any(runs.scored.sum() < len(runs.scored) for runs in study.runs):
+        sentences.append("Not every system scores every utterance: n stands beside each.")
+    return " ".join(sentences)

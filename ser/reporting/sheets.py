@@ -1,0 +1,289 @@
+"""The tables of a report."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ser.reporting.differences import NUM_SWAPS, Comparison
+from ser.reporting.sheet import Cell, Score, Sheet
+from ser.reporting.study import NUM_DRAWS, Study
+from ser.scoring.calibration import NUM_BINS, Reliability, reliability
+from ser.scoring.metrics import METRICS, Floats, precisions, recalls
+from ser.scoring.runs import Bools, Names, Runs
+from ser.scoring.significance import mean_bootstrap
+
+MEASURES = ("acc", "uar", "ua_eq6", "wa_eq6")
+TABLE1 = Path(__file__).with_name("table1.tsv")
+SPREAD = (
+    "Per cent; ± is the standard deviation over the seeds, [..] the 95 % bootstrap interval over speakers"
+)
+
+
+def coverage(runs: Runs) -> str:
+    """``<scored>/<total>``."""
+    return f"{int(runs.scored.sum())}/{len(runs.scored)}"
+
+
+def _scores(
+    study: Study, runs: Runs, chosen: Bools | None = None, intervals: Sequence[str] = ()
+) -> list[Cell]:
+    """The four measures, mean and deviation over the runs."""
+    counts = runs.confusions(study.test, chosen)
+    return [
+        Score.of(
+            METRICS[name](counts.sum(1)),
+            mean_bootstrap(counts, name, NUM_DRAWS, 0) if name in intervals else None,
+        )
+        for name in MEASURES
+    ]
+
+
+def systems(study: Study) -> Sheet:
+    """All systems, pooled over the folds; the variant with short utterances padded below its system."""
+    rows: list[list[Cell]] = []
+    for runs in study.runs:
+        for each in filter(None, (runs, runs.padded)):
+            counts = _scores(study, each, intervals=("acc", "uar"))
+            rows.append([each.name, len(each.seeds), coverage(each), *counts])
+    columns = ("system", "seeds", "scored/total", *MEASURES)
+    note = f"{SPREAD} (of {len(study.test.speaker_names)})."
+    if any(runs.padded for runs in study.runs):
+        note += (
+            " CSA drops utterances shorter than its context, so n differs; a row 'padded' scores these "
+            "too, by one chunk that repeats the last frame, so that all such rows share one test set."
+        )
+    return Sheet("systems", "All systems, folds pooled", columns, rows, note)
+
+
+def table1(study: Study) -> Sheet:
+    """The paper's Table 1, row by row, beside ours."""
+    with open(TABLE1, encoding="utf-8", newline="") as stream:
+        lines = list(csv.DictReader(stream, delimiter="\t"))
+    rows: list[list[Cell]] = []
+    for line in lines:
+        ua, wa = (float(line[key]) / 100 if line[key] else None for key in ("ua", "wa"))
+        ours = study.system(line["row"]) if line["row"] else None
+        if line["row"]:
+            reading: list[Cell] = [Score(2 * ua - 1) if ua else None, Score(1.5 * wa - 0.5) if wa else None]
+        else:
+            reading = [None, None]
+        cells = _scores(study, ours) if ours else [None] * len(MEASURES)
+        counts = coverage(ours) if ours else None
+        shown = [None if share is None else Score(share) for share in (ua, wa)]
+        rows.append([line["system"], *shown, *reading, counts, *cells, line["measure"]])
+    if tuned := study.system("syscomb_dev"):
+        own: list[Cell] = ["SYSCOMB, weight tuned on dev", None, None, None, None, coverage(tuned)]
+        rows.append([*own, *_scores(study, tuned), "not in the paper"])
+    columns = ("system", "paper UA", "paper WA", "read as acc", "read as uar", "our n")
+    here = (
+        ""
+        if study.name == "iemocap"
+        else f" The paper's figures are of IEMOCAP, ours of {study.name}: another task."
+    )
+    note = (
+        "The paper's UA and WA are its eq. 6, one class against the rest: for four classes UA = (1 + "
+        "acc) / 2 exactly, so 80.1 is an accuracy of 60.2 %, and uar is about 1.5 WA - 0.5. Chance is "
+        "62.5 / 50.0 on that scale. The rows above BLSTMATT are other measures on other parts of the "
+        f"corpus, and stand in the paper's columns as printed; nothing follows from comparing them.{here}"
+    )
+    return Sheet(
+        "table1",
+        "Table 1 again",
+        (*columns, *(f"our {name}" for name in MEASURES), "what the row measures"),
+        rows,
+        note,
+    )
+
+
+# ---------------------------------------------------------------------------------------------- in parts
+
+
+def by_class(study: Study) -> Sheet:
+    """Recall and precision of every class."""
+    rows: list[list[Cell]] = []
+    for runs in study.runs:
+        pooled = study.confusions[runs.name].sum(1)  # (R, K, K)
+        measured = [function(pooled) for function in (recalls, precisions)]
+        rows.append(
+            [
+                runs.name,
+                *(Score.of(values[:, k]) for k in range(len(study.test.emotions)) for values in measured),
+            ]
+        )
+    columns = [f"{name} {what}" for name in study.test.emotions for what in ("recall", "precision")]
+    return Sheet("classes", "Each class", ("system", *columns), rows, "Per cent; ± over the seeds.")
+
+
+def _by_group(study: Study, groups: Names, metric: str) -> list[list[Cell]]:
+    """A row for each group, then mean and deviation over the groups; a column for each system."""
+    names = sorted(set(groups.tolist()))
+    values = {
+        name: [runs.values(study.test, metric, groups == name) for runs in study.runs] for name in names
+    }
+    rows: list[list[Cell]] = [
+        [name, int((groups == name).sum()), *(Score.of(each) for each in values[name])] for name in names
+    ]
+    if len(names) > 1:
+        spread: list[Cell] = ["mean ± sd of the rows", len(groups)]
+        for column in range(len(study.runs)):
+            spread.append(Score.of(np.array([values[name][column].mean() for name in names])))
+        rows.append(spread)
+    return rows
+
+
+def by_fold(study: Study) -> Sheet:
+    """Accuracy in each fold."""
+    columns = ("fold", "n", *(runs.name for runs in study.runs))
+    rows = _by_group(study, study.test.folds, "acc")
+    note = "Accuracy, per cent; ± over the seeds, in the last row over the folds."
+    return Sheet("folds", "Each fold", columns, rows, note)
+
+
+def by_speaker(study: Study) -> Sheet:
+    """Mean recall of each speaker."""
+    columns = ("speaker", "n", *(runs.name for runs in study.runs))
+    rows = _by_group(study, study.test.speakers, "uar")
+    note = (
+        "UAR over the classes that the speaker's utterances have, per cent; ± over the seeds, in the "
+        "last row over the speakers."
+    )
+    return Sheet("speakers", "Each speaker", columns, rows, note)
+
+
+def by_style(study: Study) -> Sheet | None:
+    """Improvised and scripted turns apart, where the corpus has both."""
+    styles = study.test.attributes.get("style")
+    names = [] if styles is None else sorted(set(styles.tolist()) - {"-"})
+    if styles is None or len(names) < 2:
+        return None
+    rows: list[list[Cell]] = []
+    for runs in study.runs:
+        for name in names:
+            chosen = styles == name
+            n = f"{int((chosen & runs.scored).sum())}/{int(chosen.sum())}"
+            rows.append([runs.name, name, n, *_scores(study, runs, chosen)])
+    return Sheet(
+        "styles",
+        " and ".join(names).capitalize() + " turns",
+        ("system", "style", "scored/total", *MEASURES),
+        rows,
+        "The same models, scored on either part of the test set. Per cent; ± over the seeds.",
+    )
+
+
+def confusion(study: Study, runs: Runs) -> Sheet:
+    """The confusion matrix, per cent of each reference's row, mean over the runs."""
+    counts = study.confusions[runs.name].sum((0, 1))  # (K, K)
+    shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
+    rows: list[list[Cell]] = [
+        [name, *(Score(float(share)) for share in row), int(total) // len(runs.seeds)]
+        for name, row, total in zip(study.test.emotions, shares, counts.sum(1), strict=True)
+    ]
+    return Sheet(
+        f"confusion_{runs.name}",
+        runs.name,
+        ("reference", *study.test.emotions, "n"),
+        rows,
+        "Per cent of the row.",
+    )
+
+
+# ------------------------------------------------------------------------------------------- differences
+
+
+def differences(comparisons: Sequence[Comparison], study: Study) -> Sheet:
+    """What may be said of the differences."""
+    rows: list[list[Cell]] = []
+    for each in comparisons:
+        change = Score(each.difference, None, each.interval, signed=True)
+        rows.append(
+            [
+                f"{each.second} - {each.first}",
+                each.n_utts,
+                each.n_runs,
+                change,
+                each.p,
+                each.p_holm,
+                each.verdict,
+            ]
+        )
+    columns = ("difference in uar", "n", "seeds", "points", "p", "p (Holm)", "verdict")
+    note = (
+        "Points of UAR on the utterances that both systems scored, mean over the seeds that both have; "
+        f"[..] is the 95 % interval of a paired bootstrap over speakers and seeds ({NUM_DRAWS} draws). p "
+        "is by approximate randomisation, an utterance's outcomes of all seeds swapped together "
+        f"({NUM_SWAPS} draws), and Holm's correction is over the {len(rows)} comparisons. 'supported': "
+        "corrected p < 0.05 and the interval leaves 0 out. 'for these speakers only': p < 0.05, but "
+        "other speakers or seeds could turn the sign. 'not supported': the data do not tell the two "
+        "systems apart."
+    )
+    if len(study.test.speaker_names) < 6:
+        note += f" With {len(study.test.speaker_names)} speakers the interval is too narrow to be trusted."
+    return Sheet("differences", "Which differences hold", columns, rows, note)
+
+
+# ------------------------------------------------------------------------------------------- calibration
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Of one system."""
+
+    system: str
+    pooled: Reliability  # of all runs together
+    ece: Floats  # (R,)
+
+
+def calibrations(study: Study) -> list[Calibration]:
+    """How far each system's confidence can be taken at its word."""
+    found = []
+    for runs in study.runs:
+        rows, truth = runs.posteriors[:, runs.scored], study.test.truth[runs.scored]
+        every = reliability(rows.reshape(-1, rows.shape[-1]), np.tile(truth, len(rows)))
+        ece = np.array([reliability(run, truth).ece for run in rows])
+        found.append(Calibration(runs.name, every, ece))
+    return found
+
+
+def calibration(found: Sequence[Calibration]) -> Sheet:
+    """Expected calibration error and where it comes from."""
+    rows: list[list[Cell]] = []
+    for each in found:
+        counts = each.pooled.counts
+        filled = counts > 0
+        means = [
+            float((v[filled] * counts[filled]).sum() / counts.sum())
+            for v in (each.pooled.confidence, each.pooled.accuracy)
+        ]
+        rows.append([each.system, Score.of(each.ece), Score(means[0]), Score(means[1])])
+    return Sheet(
+        "calibration",
+        "Calibration",
+        ("system", "ECE", "mean confidence", "acc"),
+        rows,
+        f"Per cent; expected calibration error over {NUM_BINS} bins of equal width; ± over the seeds. "
+        "Confidence is the highest posterior.",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ checks
+
+
+def checks(study: Study) -> Sheet | None:
+    """What stage 2 found when it looked for speakers and recordings in two parts of a fold."""
+    path = study.folds / "checks.tsv"
+    if not path.exists():
+        return None
+    head, *lines = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
+    rows: list[list[Cell]] = [[*line[:2], *map(int, line[2:])] for line in lines]
+    shared = sum(int(field) for line in lines for field in line[5:])
+    note = (
+        "Speakers and recordings (by digests of features) that a part shares with another part of its fold: "
+        + ("none in any fold." if shared == 0 else f"{shared}.")
+    )
+    return Sheet("checks", "Leakage checks", tuple(name.replace("_", " ") for name in head), rows, note)

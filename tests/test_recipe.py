@@ -53,7 +53,7 @@ def finished(repo: Path, release: Path, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("finished")
     done = run(command(repo, folder, release))
     assert done.returncode == 0, done.stderr
-    assert "done: stages 0 to 7" in done.stderr
+    assert "done: stages 0 to 8" in done.stderr
     for system in ("blstmatt", "csa_30", "majority", "syscomb", "syscomb_dev"):
         assert re.search(rf"^{system} +1 +\d+/\d+ +\d", done.stdout, re.MULTILINE), done.stdout
     assert max(len(line) for line in done.stdout.splitlines() if not line.startswith("/")) <= 80
@@ -124,6 +124,24 @@ def test_stages_alone_repeat_the_numbers(repo: Path, release: Path, finished: Pa
     done = run(command(repo, finished, release, "--stage", "7"))
     assert done.returncode == 0, done.stderr
     assert contents(finished / "exp", *RESULTS) == before
+
+
+def test_svm_baselines_join_a_finished_run(repo: Path, release: Path, finished: Path, tmp_path: Path) -> None:
+    pytest.importorskip("opensmile", reason="utils/install.sh --extra baselines is not done")
+    shutil.copytree(finished, tmp_path / "run")
+    line = ["--stage", "1", "--stop-stage", "7", "--baselines", "egemaps"]
+    done = run(command(repo, tmp_path / "run", release, *line))
+    assert done.returncode == 0, done.stderr
+    for norm in ("global", "speaker"):
+        result = tables.read_table(
+            tmp_path / f"run/exp/pooled/svm_egemaps_{norm}/seed0/decode_test/score/result.txt"
+        )
+        assert result["n_scored"] == result["n_total"]
+        assert (result["note_features"], result["note_normalisation"]) == ("eGeMAPSv02", norm)
+        assert f"svm_egemaps_{norm}" in done.stdout
+    before = contents(finished / "exp", "post", "history.tsv")
+    after = contents(tmp_path / "run" / "exp", "post", "history.tsv")
+    assert {name: after[name] for name in before} == before
 
 
 def test_iemocap_recipe_in_one_job(repo: Path, release: Path, finished: Path, tmp_path: Path) -> None:

@@ -1,0 +1,303 @@
+"""What is reported of an experiment: numbers against their definition, refusals, the seal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ser.data import tables
+from ser.errors import DataError
+from ser.reporting import differences, provenance, results, sheets
+from ser.reporting.report import make_report
+from ser.reporting.sheet import Score, Sheet
+from ser.reporting.study import read_study
+from ser.scoring.evaluate import score_folder
+from tests.report.experiment import SKILLS, Made
+
+RunVerb = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def table(sheet: Sheet) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(sheet.csv())))
+
+
+def test_the_numbers_are_those_of_score(made: Made) -> None:
+    """Means over the seeds of what stage 6 writes, of every system, padded ones too."""
+    rows = {row["system"]: row for row in table(sheets.systems(read_study("x", made.exp, made.folds)))}
+    assert set(rows) == {*SKILLS, "csa_30 padded", "csa_60 padded"}  # no utterance is shorter than 20 frames
+    for name, row in rows.items():
+        system, _, padded = name.partition(" ")
+        folders = sorted(
+            (made.exp / "pooled" / system).glob("seed*/decode_test" + ("/padded" if padded else ""))
+        )
+        found = [
+            score_folder(made.folds / "pooled", f, key2utt=None, allow_missing=False, num_draws=0, seed=0)
+            for f in folders
+        ]
+        assert row["scored/total"] == f"{found[0]['n_scored']}/{found[0]['n_total']}"
+        for key in sheets.MEASURES:
+            assert float(row[key]) == pytest.approx(np.mean([float(each[key]) for each in found]), abs=1e-6)
+            if len(found) > 1:
+                assert float(row[f"{key}_sd"]) == pytest.approx(
+                    np.std([float(e[key]) for e in found], ddof=1), abs=1e-6
+                )
+        for folder in folders:
+            shutil.rmtree(folder / "score")
+
+
+def test_parts_add_up_to_the_whole(made: Made) -> None:
+    study = read_study("x", made.exp, made.folds)
+    folds = table(sheets.by_fold(study))
+    styles = table(sheets.by_style(study) or pytest.fail("no styles"))
+    for system in ("blstmatt", "syscomb"):  # these score everything
+        pooled = study.system(system).values(study.test, "acc").mean()  # type: ignore[union-attr]
+        weighted = sum(int(row["n"]) * float(row[system]) for row in folds[:-1]) / len(made.labels)
+        assert weighted == pytest.approx(pooled, abs=1e-5)
+        own = [row for row in styles if row["system"] == system]
+        assert {row["style"] for row in own} == {"improvised", "scripted"}
+        counts = [int(row["scored/total"].split("/")[0]) for row in own]
+        apart = sum(n * float(row["acc"]) for n, row in zip(counts, own, strict=True)) / sum(counts)
+        assert apart == pytest.approx(pooled, abs=1e-5)
+    assert folds[-1]["fold"] == "mean ± sd of the rows"
+    assert len(table(sheets.by_speaker(study))) == 6 + 1
+
+
+def test_table1_holds_the_papers_rows_in_its_order(made: Made) -> None:
+    rows = table(sheets.table1(read_study("iemocap", made.exp, made.folds)))
+    printed = [(row["system"], row["paper UA"], row["paper WA"]) for row in rows]
+    assert [name for name, _, _ in printed][:7] == [
+        *("factor analysis [41]", "CNN_LSTM [42]", "CNN_RecCap [24]", "CNN_GRU-SeqCap [24]"),
+        *("attention pooling [43]", "multimodal attention [44]", "BLSTMATT"),
+    ]
+    assert [name for name, _, _ in printed][7:18] == [f"CSA {context}" for context in range(20, 121, 10)]
+    assert ("SYSCOMB, BLSTMATT and CSA 30", "0.805000", "0.740000") in printed
+    read = {
+        row["system"]: (float(row["read as acc"]), float(row["read as uar"]))
+        for row in rows
+        if row["read as acc"]
+    }
+    assert read["BLSTMATT"] == pytest.approx((0.602, 0.6025))
+    assert read["CSA 120"] == pytest.approx((0.444, 0.463))
+    ours = next(row for row in rows if row["system"] == "BLSTMATT")
+    assert float(ours["our ua_eq6"]) == pytest.approx((1 + float(ours["our acc"])) / 2, abs=1e-6)
+    assert next(row for row in rows if row["system"] == "CSA 120")["our acc"] == ""
+
+
+def test_differences(made: Made) -> None:
+    study = read_study("x", made.exp, made.folds)
+    found = {(each.first, each.second): each for each in differences.compare(study)}
+    others = {name for name in SKILLS if name != "blstmatt"}
+    asked = {("blstmatt", name) for name in others} | {
+        ("csa_30", "csa_20"),
+        ("csa_30", "csa_60"),
+        ("majority", "syscomb"),
+    }
+    assert set(found) == asked
+    chance = found["blstmatt", "majority"]  # one run, beside each of the other's
+    assert (chance.n_runs, chance.n_utts, chance.verdict) == (3, 120, differences.SUPPORTED)
+    assert chance.interval is not None
+    assert chance.interval[1] < 0
+    near = found["blstmatt", "syscomb"]
+    assert near.verdict == differences.UNSUPPORTED
+    assert near.p_holm >= near.p
+    blstmatt, csa = study.system("blstmatt"), study.system("csa_60")
+    assert blstmatt is not None
+    assert csa is not None
+    both = found["blstmatt", "csa_60"]
+    assert both.n_utts == int(csa.scored.sum()) < 120
+    change = csa.values(study.test, "uar") - blstmatt.values(study.test, "uar", csa.scored)
+    assert both.difference == pytest.approx(change.mean())
+
+
+@pytest.mark.parametrize(
+    ("p", "interval", "verdict"),
+    [
+        (0.01, (0.1, 0.2), "supported"),
+        (0.01, (-0.1, 0.2), "for these speakers only"),
+        (0.01, None, "for these speakers only"),
+        (0.06, (0.1, 0.2), "not supported"),
+    ],
+)
+def test_verdicts(p: float, interval: tuple[float, float] | None, verdict: str) -> None:
+    assert differences.Comparison("a", "b", 0.15, interval, p, p, 9, 1).verdict == verdict
+
+
+def test_the_order_of_folders_and_the_number_of_reports_change_nothing(made: Made) -> None:
+    one = make_report("x", made.exp, made.folds, "./run.sh")
+    two = make_report("x", made.exp, made.folds, "./run.sh")
+    assert [sheet.csv() for sheet in one.sheets] == [sheet.csv() for sheet in two.sheets]
+    assert [figure.svg for figure in one.figures] == [figure.svg for figure in two.figures]
+    assert [figure.title for figure in one.figures] == [
+        "Context length",
+        "Each speaker",
+        "Calibration",
+        "Learning curves",
+    ]
+
+
+def test_cells() -> None:
+    sheet = Sheet(
+        "s",
+        "S",
+        ("a", "b", "c"),
+        [["x|y", Score(0.861, 0.023, (0.83, 0.891)), None], ["z", Score(-0.01, signed=True), 0.04]],
+    )
+    assert sheet.text() == [["x|y", "86.1 ± 2.3 [83.0, 89.1]", "-"], ["z", "\N{MINUS SIGN}1.0", "0.0400"]]
+    assert (
+        sheet.csv()
+        == "a,b,b_sd,b_low,b_high,c\nx|y,0.861000,0.023000,0.830000,0.891000,\nz,-0.010000,,,,0.04\n"
+    )
+    assert sheet.markdown().splitlines()[:3] == [
+        "| a | b | c |",
+        "|---|---:|---:|",
+        "| x\\|y | 86.1 ± 2.3 [83.0, 89.1] | - |",
+    ]
+
+
+# ---------------------------------------------------------------------------------------------- RESULTS.md
+
+
+def test_a_hand_edit_is_refused(made: Made, tmp_path: Path) -> None:
+    path = tmp_path / "RESULTS.md"
+    results.write(path, make_report("x", made.exp, made.folds, ""))
+    results.check_seal(path)
+    text = path.read_text()
+    spoilt = re.sub(r"\| blstmatt \| 3 \| 120/120 \| \d", "| blstmatt | 3 | 120/120 | 9", text)
+    for other, message in [
+        (spoilt, "was changed since it was generated; make it again with stage 9"),
+        (text + "more\n", "its last line is not the seal of a generated file; make it with stage 9"),
+        ("# Results\n", "its last line is not the seal of a generated file; make it with stage 9"),
+    ]:
+        assert other != text
+        path.write_text(other)
+        with pytest.raises(DataError) as error:
+            results.check_seal(path)
+        assert str(error.value) == f"{path}: {message}"
+
+
+def test_the_recipes_results_are_as_generated(repo: Path) -> None:
+    for path in repo.glob("egs/*/RESULTS.md"):
+        results.check_seal(path)
+
+
+def test_results_stay_when_only_the_date_would_change(made: Made, tmp_path: Path) -> None:
+    path = tmp_path / "RESULTS.md"
+    report = make_report("x", made.exp, made.folds, "")
+    report.facts["report"] = "made 2000-01-01 00:00 UTC"
+    results.write(path, report)
+    before = path.read_text()
+    assert "2000-01-01" in before
+    results.write(path, make_report("x", made.exp, made.folds, ""))
+    assert path.read_text() == before
+    results.write(path, make_report("x", made.exp, made.folds, "./run.sh --nj 3"))
+    assert "./run.sh --nj 3" in path.read_text()
+    assert "2000-01-01" not in path.read_text()
+
+
+def test_provenance(made: Made) -> None:
+    facts = provenance.collect("./run.sh --corpus-dir=/a/b/emodb --seeds '1 2'", made.exp).facts
+    assert facts["command"] == "./run.sh --corpus-dir=.../emodb --seeds '1 2'"
+    assert re.match(r"[0-9a-f]{40}|not known", facts["commit"])
+    assert "numpy " in facts["versions"]
+    # 4 systems x 3 folds x 3 seeds, 36 s each
+    assert facts["trainings"] == "36, 2023-11-14, 0.4 hours of wall-clock time, summed over them"
+    assert provenance.event_times(b"") == []
+    assert provenance.event_times(bytes(30)) == []
+
+
+# ----------------------------------------------------------------------------------------------- refusals
+
+
+def message(own: Made) -> str:
+    with pytest.raises(DataError) as error:
+        read_study("x", own.exp, own.folds)
+    return str(error.value)
+
+
+def test_before_anything_was_scored(run_verb: RunVerb, own: Made) -> None:
+    shutil.rmtree(own.exp / "pooled")
+    said = run_verb("report", own.exp, own.folds)
+    assert (said.returncode, said.stdout) == (1, "")
+    assert said.stderr == (
+        f"ser: error: {own.exp}/pooled: no such folder; nothing was scored yet, run stages 3 to 7 first\n"
+    )
+    (own.exp / "pooled").mkdir()
+    assert (
+        message(own)
+        == f"{own.exp}/pooled: has no <system>/seed<k>; nothing was scored yet, run stages 3 to 7 first"
+    )
+    shutil.rmtree(own.folds)
+    assert message(own) == f"{own.folds}/pooled/emotions.txt: no such file; run stage 0"
+    assert not (own.exp / "RESULTS.md").exists()
+
+
+def test_a_folder_deleted_truncated_or_of_another_version(own: Made) -> None:
+    pooled = own.exp / "pooled"
+    (pooled / "blstmatt" / "seed1" / "decode_test" / "post").unlink()
+    post = pooled / "csa_30" / "seed2" / "decode_test" / "post"
+    text = post.read_text()
+    post.write_text(text[: len(text) // 2])
+    said = message(own).splitlines()
+    assert said[0] == f"{pooled}/blstmatt/seed1/decode_test/post: no such file; run steps/decode.sh"
+    assert re.match(rf"{post}:\d+: the last line has no newline, the file may be cut short", said[1])
+    post.write_text("".join(f"{line}\n" for line in text.splitlines()[:-3]))
+    assert "3 of the 32 keys" in message(own).splitlines()[1]
+    shutil.rmtree(pooled / "blstmatt" / "seed1")  # a run less is a run less
+    post.write_text(text)
+    study = read_study("x", own.exp, own.folds)
+    assert {runs.name: runs.seeds for runs in study.runs} == {"blstmatt": ("2",), "csa_30": ("1", "2")}
+    emotions = pooled / "blstmatt" / "seed2" / "decode_test" / "emotions.txt"
+    emotions.write_text("hap 0\nang 1\nneu 2\nsad 3\n")
+    assert message(own) == (
+        f"{emotions}: its classes are hap ang neu sad, those of {own.folds}/pooled/emotions.txt are ang "
+        "hap neu sad; make both from the same conf/corpus.yaml"
+    )
+
+
+def test_decoded_by_another_version_has_no_padded_variant(own: Made) -> None:
+    for folder in (own.exp / "pooled").rglob("padded"):
+        shutil.rmtree(folder)
+    (own.folds / "checks.tsv").unlink()
+    study = read_study("x", own.exp, own.folds)
+    assert all(runs.padded is None for runs in study.runs)
+    assert sheets.checks(study) is None
+    (own.exp / "f0" / "blstmatt" / "seed1" / "history.tsv").write_text("epoch\tloss\n1\n")
+    with pytest.raises(
+        DataError, match=r"history.tsv: is no table of epochs; train again into another folder"
+    ):
+        make_report("x", own.exp, own.folds, "")
+
+
+def test_a_fold_without_a_class(own: Made) -> None:
+    """It counts for what it has: no division by zero, and the class's recall is that of the other folds."""
+    for path in (own.folds / "f0" / "test" / "utt2emo", own.folds / "pooled" / "utt2emo"):
+        labels = tables.read_table(path)
+        tables.write_table(
+            path,
+            {utt: "ang" if utt.startswith("f0") and emo == "sad" else emo for utt, emo in labels.items()},
+        )
+    report = make_report("x", own.exp, own.folds, "")
+    rows = {row["fold"]: row for sheet in report.sheets if sheet.name == "folds" for row in table(sheet)}
+    assert 0 <= float(rows["f0"]["blstmatt"]) <= 1
+    classes = next(table(sheet) for sheet in report.sheets if sheet.name == "classes")
+    assert all(row["sad recall"] for row in classes)
+
+
+def test_one_speaker_has_no_interval(own: Made) -> None:
+    for path in (
+        own.folds / "f0" / "test" / "utt2spk",
+        own.folds / "f1" / "test" / "utt2spk",
+        own.folds / "pooled" / "utt2spk",
+    ):
+        tables.write_table(path, dict.fromkeys(tables.read_table(path), "one"))
+    study = read_study("x", own.exp, own.folds)
+    assert study.interval(study.runs[0], "uar") is None
+    assert all(each.verdict != differences.SUPPORTED for each in differences.compare(study))

@@ -18,12 +18,12 @@ from ser.learn import settings, tasks
 def get_parser() -> cli.Parser:
     """The command line."""
     parser = cli.Parser(__doc__, "train")
-    parser.add_argument("config", type=Path, help="settings of the system, such as conf/blstmatt.yaml")
+    parser.add_argument("config", type=Path, nargs="?", help="settings, such as conf/blstmatt.yaml")
     parser.add_argument("train", type=Path, nargs="?", help="data folder of the training part")
     parser.add_argument("folder", type=Path, nargs="?", help="model folder to make")
     parser.add_argument("--dev", type=Path, help="data folder of the dev part, where the settings need one")
     parser.add_argument("--seed", type=int, default=777, help="random seed (%(default)s, the authors')")
-    parser.add_argument("--tasks", type=Path, help="task list: train<TAB>dev or -<TAB>model folder<TAB>seed")
+    parser.add_argument("--tasks", type=Path, help="task list, see steps/train.sh --help")
     parser.add_argument("--task", type=int, default=1, help="line of the task list, from 1")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
     parser.add_argument("--use-gpu", choices=["auto", "yes", "no"], default="auto")
@@ -34,13 +34,15 @@ def get_parser() -> cli.Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb."""
     args = get_parser().parse_args(argv)
-    if args.tasks is not None:
-        task = tasks.read_task(args.tasks, args.task)
-    elif args.folder is not None:
-        task = tasks.Task(args.train, args.dev, args.folder, args.seed)
+    if args.tasks is not None and args.config is None:
+        task, config, overrides = tasks.read_task(args.tasks, args.task)
+    elif args.tasks is None and args.folder is not None:
+        task, config, overrides = tasks.Task(args.train, args.dev, args.folder, args.seed), args.config, []
     else:
-        raise UsageError("name the training part and the model folder, or a task list with --tasks")
-    loaded = settings.load(args.config, args.set)
+        raise UsageError(
+            "name the settings, the training part and the model folder, or a task list with --tasks"
+        )
+    loaded = settings.load(config, overrides + args.set)
     if tasks.finished(task, loaded) and tasks.described(task, loaded):
         cli.log.info("%s: up to date", task.folder)
         return 0

@@ -149,21 +149,19 @@ tasks() {
   mv "$exp_dir/tasks/.$1.part" "$exp_dir/tasks/$1.tsv"
 }
 
-# train SYSTEM SETTINGS [--set KEY=VALUE ...]: every fold and seed.
-train() {
-  local system=$1 settings=$2 line fold dev seed
-  shift 2
-  read_folds
+# add_trainings SYSTEM SETTINGS [KEY=VALUE ...]: a line of the task list for every fold and seed, into trainings.
+add_trainings() {
+  local system=$1 settings line fold dev seed
+  printf -v settings '\t%s' "${@:2}"
   for line in "${fold_lines[@]}"; do
     fold=${line%%$'\t'*}
     dev=$folds/$fold/dev
     [[ -d $dev ]] || dev=-
     for seed in $seeds; do
-      printf '%s\t%s\t%s\t%s\n' "$folds/$fold/train" "$dev" "$exp_dir/$fold/$system/seed$seed" "$seed"
+      line=$folds/$fold/train$'\t'$dev$'\t'$exp_dir/$fold/$system/seed$seed$'\t'$seed$settings
+      trainings+=("$line")
     done
-  done | tasks "$system"
-  step steps/train.sh --cmd "$cuda_cmd" --nj "$nj" --use-gpu "$use_gpu" --num-proc "$num_proc" "$@" \
-    "$settings" "$exp_dir/tasks/$system.tsv"
+  done
 }
 
 # tuning_parts: "<fold><TAB><part>" of the data on which the fusion of each fold is tuned.
@@ -313,22 +311,29 @@ main() {
   fi
 
   if in_stage 2 "CMVN statistics and folds"; then
-    step steps/compute_cmvn.sh "$data"
-    step steps/make_folds.sh --protocol "$protocol" "$corpus_conf" "$data" "$folds"
+    step steps/compute_cmvn.sh --cmd "$train_cmd" "$data"
+    step steps/make_folds.sh --cmd "$train_cmd" --protocol "$protocol" "$corpus_conf" "$data" "$folds"
   fi
 
+  # All trainings of both stages are one array.
+  trainings=()
   if in_stage 3 "train BLSTMATT"; then
-    overrides=()
-    for override in "${set[@]}" "${set_blstmatt[@]}"; do overrides+=(--set "$override"); done
-    train blstmatt "$blstmatt_conf" "${overrides[@]}"
+    read_folds
+    add_trainings blstmatt "$blstmatt_conf" "${set[@]}" "${set_blstmatt[@]}"
+    name=train_blstmatt
   fi
-
   if in_stage 4 "train CSA, contexts $contexts"; then
+    read_folds
     for context in "${context_list[@]}"; do
-      overrides=(--set "chunking.context=$context")
-      for override in "${set[@]}" "${set_csa[@]}"; do overrides+=(--set "$override"); done
-      train "csa_$context" "$csa_conf" "${overrides[@]}"
+      add_trainings "csa_$context" "$csa_conf" "chunking.context=$context" "${set[@]}" "${set_csa[@]}"
     done
+    name=train_csa
+  fi
+  if ((${#trainings[@]} > 0)); then
+    ((stage > 3 || stop_stage < 4)) || name=train
+    printf '%s\n' "${trainings[@]}" | tasks "$name"
+    step steps/train.sh --cmd "$cuda_cmd" --nj "$nj" --use-gpu "$use_gpu" --num-proc "$num_proc" \
+      "$exp_dir/tasks/$name.tsv"
   fi
 
   if in_stage 5 "decode"; then

@@ -26,8 +26,10 @@ class Task:
     seed: int
 
 
-def read_task(path: Path, number: int) -> Task:
-    """Line ``number`` (from 1) of a task list: train, dev or ``-``, model folder, seed; tab-separated.
+def read_task(path: Path, number: int) -> tuple[Task, Path, list[str]]:
+    """Line ``number`` (from 1) of a task list: the task, its settings file, overrides of settings.
+
+    Its fields, tab-separated: train, dev or ``-``, model folder, seed, settings file, any ``KEY=VALUE``.
 
     Raises:
         DataError: there is no such line, or it is none.
@@ -35,17 +37,18 @@ def read_task(path: Path, number: int) -> Task:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; steps/train.sh makes it") from error
+        raise DataError(f"{path}: no such file; list the trainings, see steps/train.sh --help") from error
     if not 1 <= number <= len(lines):
         raise UsageError(f"--task {number}: {path} has {len(lines)} tasks")
     fields = lines[number - 1].split("\t")
-    if len(fields) != 4 or not fields[3].isdigit():
+    if len(fields) < 5 or not fields[3].isdigit():
         raise DataError(
-            f"{path}:{number}: expected '<train><TAB><dev or -><TAB><model folder><TAB><seed>', "
-            f"got {lines[number - 1]!r}; correct the line"
+            f"{path}:{number}: expected '<train><TAB><dev or -><TAB><model folder><TAB><seed><TAB>"
+            f"<settings>' and overrides KEY=VALUE, got {lines[number - 1]!r}; correct the line"
         )
-    train, dev, folder, seed = fields
-    return Task(Path(train), None if dev == "-" else Path(dev), Path(folder), int(seed))
+    train, dev, folder, seed, settings, *overrides = fields
+    task = Task(Path(train), None if dev == "-" else Path(dev), Path(folder), int(seed))
+    return task, Path(settings), overrides
 
 
 def finished(task: Task, settings: Settings) -> bool:

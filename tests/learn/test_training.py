@@ -282,14 +282,16 @@ def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_task_lists(tmp_path: Path) -> None:
     path = tmp_path / "tasks.tsv"
-    path.write_text("a\t-\tb\t3\nc\td\te\n")
-    assert tasks.read_task(path, 1) == Task(Path("a"), None, Path("b"), 3)
+    path.write_text("a\t-\tb\t3\tx.yaml\na\td\tb\t3\tx.yaml\tp=1\tq=[2, 3]\nc\td\te\t1\n")
+    assert tasks.read_task(path, 1) == (Task(Path("a"), None, Path("b"), 3), Path("x.yaml"), [])
+    task = Task(Path("a"), Path("d"), Path("b"), 3)
+    assert tasks.read_task(path, 2) == (task, Path("x.yaml"), ["p=1", "q=[2, 3]"])
     with pytest.raises(DataError) as error:
-        tasks.read_task(path, 2)
+        tasks.read_task(path, 3)
     assert str(error.value) == (
-        f"{path}:2: expected '<train><TAB><dev or -><TAB><model folder><TAB><seed>', got 'c\\td\\te'; "
-        "correct the line"
+        f"{path}:3: expected '<train><TAB><dev or -><TAB><model folder><TAB><seed><TAB><settings>' and "
+        "overrides KEY=VALUE, got 'c\\td\\te\\t1'; correct the line"
     )
     with pytest.raises(UsageError) as usage:
-        tasks.read_task(path, 3)
-    assert str(usage.value) == f"--task 3: {path} has 2 tasks"
+        tasks.read_task(path, 4)
+    assert str(usage.value) == f"--task 4: {path} has 3 tasks"

@@ -159,7 +159,7 @@ def read_config(path: Path, dollar_needed: bool) -> Config:
 class State(NamedTuple):
     """What the scheduler says of a task."""
 
-    what: str  # waiting, running, ended, unknown
+    what: str  # waiting, running, ending, ended, unknown
     why: str = ""
     patience_s: float = math.inf  # how long it may stay so; then the task has failed
     code: int | None = None  # the exit code to give it then, as the scheduler knows that it ended
@@ -202,7 +202,8 @@ class Cluster(jobs.Runner):
         base = log.name.removesuffix(".log")
         if request.name is not None:
             base = request.fill(base, "\0").replace(".\0", "").replace("\0", "") or "job"
-            folder = Path(request.fill(str(folder), "all"))
+            while request.fill(str(folder), "") != str(folder):
+                folder = folder.parent
         self.q = folder / "q"
         self.base = base
         self.script, self.answers = self.q / f"{base}.sh", self.q / f"{base}.log"
@@ -354,15 +355,15 @@ class Cluster(jobs.Runner):
         begun = time.monotonic()
         next_look, next_shown = begun + 1.0, begun
         answer: list[dict[int, State] | str] = []
-        asking = False
+        asking: threading.Thread | None = None
         while self.open and not self.caught:
             now = time.monotonic()
             self.collect()
-            if not asking and now >= next_look:
-                asking = True
-                threading.Thread(target=self.ask_all, args=(answer,), daemon=True).start()
-            if asking and answer:
-                asking, next_look = False, now + (1.0 if now - begun < 60 else 3.0)
+            if asking is None and now >= next_look:
+                asking = threading.Thread(target=self.ask_all, args=(answer,), daemon=True)
+                asking.start()
+            elif asking and not asking.is_alive():
+                asking, next_look = None, now + (1.0 if now - begun < 60 else 3.0)
                 self.take(answer.pop(), now)
             self.judge(now)
             if now >= next_shown:
@@ -380,15 +381,17 @@ class Cluster(jobs.Runner):
 
     def collect(self) -> None:
         """Take notice of the ends that tasks have left."""
+        suspect = {}
         for name in os.listdir(self.ends):
             task, _, code = name.partition(".")
             if not (task.isdigit() and code.isdigit() and int(task) in self.open):
                 continue
-            if int(code) <= 128 or self.job == "":
+            if int(code) <= 128:
                 self.end(int(task), int(code))
             else:
                 # Killed, or put back into the queue and killed for that: the scheduler knows.
-                self.suspect.setdefault(int(task), (int(code), time.monotonic()))
+                suspect[int(task)] = self.suspect.get(int(task), (int(code), time.monotonic()))
+        self.suspect = suspect
 
     def end(self, task: int, code: int, why: str = "") -> None:
         """A task has ended."""
@@ -411,7 +414,8 @@ class Cluster(jobs.Runner):
             before, state = self.states.get(task), answer.get(task) or self.missing(task)
             if before is None or before[:3] != state[:3]:
                 self.since[task] = now
-            if before and before.what == "running" and state.what == "waiting" and not state.tell:
+            ran = before is not None and before.what in ("running", "ending")
+            if ran and state.what == "waiting" and not state.tell:
                 say(f"{self.title([task])} was put back into the queue by the scheduler")
                 (self.ends / f"{task}.{self.suspect.pop(task, (0, 0))[0]}").unlink(missing_ok=True)
             self.states[task] = state
@@ -433,7 +437,7 @@ class Cluster(jobs.Runner):
         for task in sorted(self.open & self.states.keys()):
             state, waited_s = self.states[task], now - self.since[task]
             code, seen = self.suspect.get(task, (0, now))
-            if code and (state.what in ("ended", "unknown") or now - seen > 4.0):
+            if code and (state.what in ("ended", "unknown") or now - seen > self.suspect_s(state)):
                 self.end(task, code, state.why if state.code else "")
             elif waited_s >= state.patience_s and not (state.tell and now - self.back < BACK_S):
                 lost.append((task, state))
@@ -443,9 +447,13 @@ class Cluster(jobs.Runner):
             self.end(task, state.code or 1, state.why)
             if state.code is not None:
                 self.write_end(task, state.code, state.why)
-        left = [task for task, state in lost if state.what in ("waiting", "running")]
+        left = [task for task, state in lost if state.what in ("waiting", "running", "ending")]
         if left:
             self.order(self.cancellation(left if self.open else None))
+
+    def suspect_s(self, state: State) -> float:
+        """How long the scheduler has to say why a task was ended by a signal."""
+        return self.patience_s if state.what == "ending" else 4.0
 
     def poke(self) -> None:
         """Make a shared file system look again at the folder of the ends."""

@@ -128,7 +128,7 @@ class Slurm(Cluster):
         if word in ("FAILED", "COMPLETED"):
             return State("ended", ended, self.patience_s)
         if word == "COMPLETING":  # the node cleans up, or does not answer
-            return State("ended", ended, 3 * self.patience_s)
+            return State("ending", ended, 3 * self.patience_s)
         if word in ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"):
             return State("running")
         reason = re.sub(r"\W+", "_", reason)

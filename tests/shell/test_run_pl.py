@@ -352,6 +352,25 @@ def test_pick_incomplete() -> None:
     assert ["old" in Path(f"x.{n}.log").read_text() for n in range(1, 5)] == [True, False, True, False]
 
 
+def test_retries() -> None:
+    script = "echo try; [[ JOB == 2 || -e again.JOB ]] || { touch again.JOB; exit 3; }"
+    result = run_pl("--retries", 2, "JOB=1:3", "x.JOB.log", "bash", "-c", script)
+    assert (result.returncode, result.stderr) == (0, "run.pl: 2 failed; trying again (1 of 2)\n")
+    assert sorted(path.name for path in Path().glob("x.*")) == [
+        *("x.1.log", "x.1.log.bak", "x.2.log", "x.3.log", "x.3.log.bak")
+    ]
+    assert "(code 3)" in Path("x.3.log.bak").read_text()
+    result = run_pl("--retries", 1, "x.log", "false")
+    assert result.returncode == 1
+    assert result.stderr.startswith(
+        "run.pl: 1 failed; trying again (1 of 1)\nrun.pl: job failed, log is in x"
+    )
+
+
+def test_a_shell_word_inside_another_argument_is_no_shell_word() -> None:
+    assert ran("x.log", "bash", "-c", 'printf "%s\\n" "|" ">"') == "|\n>\n"
+
+
 def test_a_log_that_cannot_be_written() -> None:
     Path("file").touch()
     result = run_pl("file/x.log", "true")

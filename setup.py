@@ -45,6 +45,7 @@ setup(
     ],
     extras_require={
         "dev": pinned("requirements-dev.txt"),
+        "align": pinned("requirements-align.txt"),
         "baselines": pinned("requirements-baselines.txt"),
         "interpret": pinned("requirements-interpret.txt"),
         "mini": pinned("requirements-mini.txt"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -32,7 +31,6 @@ def k2_python(repo: Path) -> str:
     found = subprocess.run(
         ["bash", "-c", ". ./path.sh && . utils/log.sh && . utils/k2.sh && require_k2"],
         cwd=repo, capture_output=True, text=True, check=False,
-        env={**os.environ, "SER_PYTHON": os.environ.get("SER_PYTHON", "")},
     )  # fmt: skip
     if found.returncode:
         pytest.skip(found.stderr.strip())

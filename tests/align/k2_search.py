@@ -15,19 +15,21 @@ from ser.analysis import hmm, k2_align
 PHONES = ("a", "b", "c", "-")
 
 
+def _variants(rng: np.random.Generator) -> list[tuple[str, ...]]:
+    """One to three different pronunciations: of two that are the same, either would be right."""
+    found = [
+        tuple(rng.choice(PHONES[:3], size=rng.integers(1, 4)).tolist()) for _ in range(rng.integers(1, 4))
+    ]
+    return list(dict.fromkeys(found))
+
+
 def main() -> None:
     """Compare on words with variants, some too long for their frames; more than one batch."""
     rng = np.random.default_rng(0)
     pdfs = {phone: 2 * index for index, phone in enumerate(PHONES)}
     graphs, scores = [], []
     for number in range(30):
-        words = [
-            [
-                tuple(rng.choice(PHONES[:3], size=rng.integers(1, 4)).tolist())
-                for _ in range(rng.integers(1, 4))
-            ]
-            for _ in range(rng.integers(1, 5))
-        ]
+        words = [_variants(rng) for _ in range(rng.integers(1, 5))]
         graphs.append(hmm.utterance_graph(words, pdfs, 2, "-" if number % 3 else None))
         scores.append(rng.normal(0, 3, size=(rng.integers(2, 60), 8)).astype(np.float32))
     path = [np.array(rng.integers(0, 8, size=200), np.int32)]

@@ -95,6 +95,12 @@ class _Aligner:
         self._search = search
         self._model = phone_model.load(model_dir / phone_model.MODEL)
         self._lexicon = read_lexicon(model_dir / LEXICON, phones)
+        spoken = {phone for entry in self._lexicon.values() for item in entry for phone in item}
+        if strangers := sorted(spoken - set(self._model.phones)):
+            raise DataError(
+                f"{model_dir / LEXICON}: has phones that the model was not trained on: {', '.join(strangers)}; "
+                "train it with this lexicon"
+            )
         self._words = read_transcripts(data, self._lexicon, model_dir / LEXICON)
         self._pause = pause(settings, phones)
         self.speech = Speech(data, settings)

@@ -198,6 +198,18 @@ def test_features_of_another_kind(data: Path, repo: Path, tmp_path: Path) -> Non
     )
 
 
+def test_a_lexicon_with_phones_that_were_not_trained(data: Path, repo: Path, tmp_path: Path) -> None:
+    model = train(data, repo)
+    with open(model / "lexicon.txt", "a") as stream:
+        stream.write("ZEBRA Z IY B R AX\n")
+    with pytest.raises(DataError) as error:
+        aligner.align_part(data, model, tmp_path / "k2", 1, 1, search, progress)
+    assert str(error.value) == (
+        f"{model}/lexicon.txt: has phones that the model was not trained on: AX, B, IY, R, Z; "
+        "train it with this lexicon"
+    )
+
+
 def test_wrong_numbers_and_missing_parts(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^--job 3: must be from 1 to --num-jobs \(2\)$"):
         aligner.align_part(data, tmp_path, tmp_path, 3, 2, search, progress)

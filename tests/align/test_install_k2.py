@@ -129,8 +129,8 @@ def test_no_python_310(top: Path) -> None:
     assert result.returncode == 1
     assert messages(result) == [
         f"error: found no Python 3.10 at {python}, which k2 1.23.4 from PyPI is built for; install one "
-        "(pyenv install 3.10, uv python install 3.10, or apt-get install python3.10-venv where there is one) and "
-        "name it with --python, or take a wheel of k2 for your Python with --wheel"
+        "(pyenv install 3.10, uv python install 3.10, or apt-get install python3.10-venv where there is one) "
+        "and name it with --python, or take a wheel of k2 for your Python with --wheel"
     ]
     assert not (top / ".venv-k2").exists()
 

@@ -66,7 +66,7 @@ def step(repo: Path) -> Step:
     def run(name: str, *args: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["bash", f"steps/{name}.sh", *map(str, args)],
-            cwd=repo / "egs" / "emodb", capture_output=True, text=True, check=False, timeout=280,
+            cwd=repo / "egs" / "emodb", capture_output=True, text=True, check=False, timeout=800,
         )  # fmt: skip
 
     return run
@@ -87,6 +87,7 @@ def quick_conf(repo: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.usefixtures("k2_python")
 def test_from_transcripts_to_times(data: Path, step: Step, quick_conf: Path, repo: Path) -> None:
     model, out = data.parent / "phones", data.parent / "k2"

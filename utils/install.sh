@@ -10,7 +10,7 @@
 
 set -euo pipefail
 
-extra=()   # also install requirements-<extra>.txt: dev (tests), mini (a voice for egs/mini), baselines (SVMs), interpret (stage 8)
+extra=()   # also install requirements-<extra>.txt: dev (tests), mini (a voice for egs/mini), baselines (SVMs), interpret, report (stages 8, 9)
 python=    # the interpreter to build on, else python3 or the newest of python3.13 to python3.10
 pulse_s=10 # seconds between two lines that say it is still at work, where there is no terminal
 
@@ -113,6 +113,7 @@ use_extra() {
   case $1 in
     requirements-mini.txt) without="no espeak-ng here (see .venv/install.log); egs/mini will speak through its formant engine" ;;
     requirements-interpret.txt) without="no captum or matplotlib here (see .venv/install.log); stage 8 will draw no figures" ;;
+    requirements-report.txt) without="no matplotlib here (see .venv/install.log); stage 9 will make no report" ;;
     *) required "$1" -r "$top/$1" ;;
   esac
   if [[ -n $without ]] && ! pip_install "$1" -r "$top/$1"; then

@@ -110,7 +110,8 @@ def parse(argv: list[str]) -> Request:
         else:
             break
     if len(words) < 2:
-        stop(f"usage: {PROG} [options] [JOB=1:n] log-file command-line arguments... (try --help)")
+        usage = f"usage: {PROG} [options] [JOB=1:n] log-file command-line arguments... (try --help)"
+        stop(usage, 255 if PROG == "run.pl" else 1)
     if re.match(r"[A-Za-z_]\w*=.*:", words[0]):
         say(f"warning: '{words[0]}' is taken for the log file; a job range looks like JOB=1:10")
     if words[1].startswith("-"):

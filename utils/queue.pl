@@ -19,8 +19,8 @@ Options of one dash go to qsub as they are: each with one argument, but -V with 
 (-sync y goes nowhere: queue.pl waits in any case.)
 
 The job's script and the scheduler's own words are in q/ beside the log (beside log/ if it is in log/).
-Exit: 0 every task left its end with status 0; 1 some failed; 255 wrong usage; 2 stopped by a signal, and
-the job cancelled.
+Exit: 0 every task left its end with status 0; 1 some failed, or nothing could be submitted; 255 (without
+arguments 1) wrong usage; 2 stopped by a signal, and the job cancelled.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,13 @@ def unavailable(kind: type[Daemons]) -> str:
         )
     if missing:
         kind.install()
+    try:
+        socket.gethostbyname(socket.gethostname())
+    except OSError:
+        if os.environ.get("SER_CLUSTER") != "install":
+            return f"{kind.name}: this machine's name, {socket.gethostname()}, is not in /etc/hosts"
+        with open("/etc/hosts", "a", encoding="utf-8") as hosts:
+            hosts.write(f"127.0.0.1 {socket.gethostname()}\n")
     return ""
 
 

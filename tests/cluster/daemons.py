@@ -400,7 +400,7 @@ class GridEngine(Daemons):
             schedule = re.sub(rf"^{key}\b.*", f"{key} {value}", schedule, flags=re.MULTILINE)
         lists = "load_scaling user_lists xuser_lists projects xprojects usage_scaling report_variables"
         files = {
-            "-Ae": f"hostname {host}\ncomplex_values gpu=2,slots=64\n"
+            "-Ae": f"hostname {host}\ncomplex_values gpu=2,slots=64,mem_free=16G\n"
             + "".join(f"{name} NONE\n" for name in lists.split()),
             "-Ahgrp": f"group_name @allhosts\nhostlist {host}\n",
             "-Ap": ENVIRONMENT,

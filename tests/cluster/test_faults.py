@@ -145,10 +145,10 @@ def test_cancelled_while_it_waits(cluster: Daemons) -> None:
 def test_over_its_memory_on_slurm(slurm: Daemons) -> None:
     conf = "command sbatch --export=ALL --acctg-freq=task=1\noption mem=* --mem $0\n"
     Path("slurm.conf").write_text(conf)
-    code = "import time; x = b'1' * 300_000_000; print(time.time(), flush=True); time.sleep(60)"
+    code = "import time; print(time.time(), flush=True); x = b'1' * 300_000_000; time.sleep(60)"
     result = run(slurm, "--config", "slurm.conf", "--mem", "100M", "x.log", "python3", "-c", code)
     begun = Path("x.log").read_text().partition("\n#\n")[2].split()[0]
-    assert time.time() - float(begun) < 1 + SOON_S  # Slurm looks once a second
+    assert time.time() - float(begun) < 2 + SOON_S  # the allocation, and Slurm looks once a second
     assert result.returncode == 1
     assert result.stderr.startswith(
         "slurm.pl: job failed with status 137, log is in x.log (over its memory (--mem))\n"
@@ -191,7 +191,9 @@ def test_what_can_never_run(cluster: Daemons) -> None:
     assert result.returncode == 1
     expected = "sbatch: error: Batch job submission failed: Requested node configuration is not available"
     if isinstance(cluster, GridEngine):
-        expected = r"job failed .*\(no queue can ever run it: Job \d+ \(.*gpu=3\) cannot run at host .* because it offers"
+        expected = (
+            r"job failed .*\(no queue can ever run it: Job \d+ \(.*gpu=3\) cannot run at host .* offers"
+        )
     assert re.search(expected, result.stderr)
     assert not cluster.jobs()
 
@@ -364,7 +366,7 @@ def test_slow_shared_folder(cluster: Daemons, folder: Path) -> None:
     if "unshare" in done.stderr or "mount" in done.stderr:
         pytest.skip(f"no mount namespaces here: {done.stderr.strip()}")
     assert (done.returncode, done.stderr) == (0, "")
-    assert delay_s < taken < delay_s + 5
+    assert delay_s < taken < 20
     assert "with status 0" in (view / "x.2.log").read_text()
 
 

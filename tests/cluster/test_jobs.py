@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -171,31 +172,39 @@ def ours(cluster: Daemons, *args: object) -> float:
     return time.monotonic() - start
 
 
+def within(seconds: float, taken: Callable[[], float], needed: Callable[[], float]) -> bool:
+    """Whether it is so in one of three tries, as the machine may have other work to do."""
+    return any(taken() < needed() + seconds for _ in range(3))
+
+
 def test_at_most_a_second_above_the_scheduler(cluster: Daemons) -> None:
-    first = ours(cluster, "new/x.log", "true")
-    least = min(bare(cluster, "true") for _ in range(2))
-    assert first < least + 1.0
-    assert min(ours(cluster, "new/x.log", "true") for _ in range(2)) < least + 1.0
-    assert ours(cluster, "x.log", "sleep", "3") < bare(cluster, "sleep 3") + 1.0
+    folders = iter(("new/1", "new/2", "new/3"))
+    assert within(1.0, lambda: ours(cluster, f"{next(folders)}/x.log", "true"), lambda: bare(cluster, "true"))
+    assert within(1.0, lambda: ours(cluster, "x.log", "true"), lambda: bare(cluster, "true"))
+    assert within(1.0, lambda: ours(cluster, "x.log", "sleep", "3"), lambda: bare(cluster, "sleep 3"))
 
 
 def test_two_at_a_time(cluster: Daemons) -> None:
     code = "import time; a = time.time(); time.sleep(1); print(a, time.time())"
-    taken = ours(cluster, "--max-jobs-run", 2, "JOB=1:4", "t.JOB.log", "python3", "-SE", "-c", code)
+    two = ["--max-jobs-run", 2, "JOB=1:4"]
+    ours(cluster, *two, "t.JOB.log", "python3", "-SE", "-c", code)
     spans = [tuple(map(float, written(f"t.{n}.log").split())) for n in range(1, 5)]
     assert max(sum(a <= start < b for a, b in spans) for start, _ in spans) == 2
-    two = ("-t", "1-4", "-tc", "2") if isinstance(cluster, GridEngine) else ("--array=1-4%2",)
-    assert taken < bare(cluster, "sleep 1", *two) + 1.5  # interpreters take their time to start
+    array = ("-t", "1-4", "-tc", "2") if isinstance(cluster, GridEngine) else ("--array=1-4%2",)
+    sleep = "sleep 1"
+    assert within(
+        1.0, lambda: ours(cluster, *two, "x.JOB.log", *sleep.split()), lambda: bare(cluster, sleep, *array)
+    )
 
 
 def test_the_end_is_seen_at_once(cluster: Daemons) -> None:
-    delays = []
-    for _ in range(4):
+    def delay() -> float:
         assert (
             run(cluster, "x.log", "python3", "-SE", "-c", "import time; print(time.time())").returncode == 0
         )
-        delays.append(time.time() - float(written("x.log")))
-    assert min(delays) < 0.3
+        return time.time() - float(written("x.log"))
+
+    assert any(delay() < 0.3 for _ in range(8))
 
 
 def test_a_thousand_tasks(slurm: Daemons, folder: Path) -> None:

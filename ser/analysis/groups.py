@@ -44,7 +44,7 @@ class GroupStat(NamedTuple):
     position: float
 
 
-class Test(NamedTuple):
+class PhoneTest(NamedTuple):
     """A row of ``phone_tests.tsv``."""
 
     level: str
@@ -182,7 +182,9 @@ def _group_stat(
 # ------------------------------------------------------------------------------------------------------ tests
 
 
-def tests(maps: Maps, usable: Sequence[Case], num_draws: int, seed: int, min_segments: int) -> list[Test]:
+def tests(
+    maps: Maps, usable: Sequence[Case], num_draws: int, seed: int, min_segments: int
+) -> list[PhoneTest]:
     """All tests; Holm's correction is over the phones (words) of one test, which take ten times the draws."""
     phones = _averaged(maps.phones, lambda row: row.kind in SIGNS)
     found = _holm([_duration_test(symbol, phones, num_draws) for symbol in _frequent(phones, min_segments)])
@@ -262,7 +264,7 @@ def normal_p(z: float) -> float:
     return math.erfc(abs(z) / math.sqrt(2))
 
 
-def _duration_test(symbol: str, tokens: _Tokens, num_draws: int) -> Test:
+def _duration_test(symbol: str, tokens: _Tokens, num_draws: int) -> PhoneTest:
     """A phone against the others of like length in the same utterance."""
     member = tokens.symbols == symbol
     place = np.char.add(np.char.add(tokens.utts, " "), nulls.length_bins(tokens.frames).astype(str))
@@ -272,7 +274,7 @@ def _duration_test(symbol: str, tokens: _Tokens, num_draws: int) -> Test:
     all_residuals, _ = stratified(tokens.values, np.ones(len(member), bool), strata)
     mean = nulls.estimate(list(tokens.speakers[member]), residuals, np.ones(len(residuals)), num_draws)
     p = normal_p(total / math.sqrt(variance)) if variance > 0 else 1.0
-    return Test(
+    return PhoneTest(
         "phone",
         symbol,
         "duration",
@@ -288,7 +290,7 @@ def _counts(tokens: _Tokens, member: npt.NDArray[np.bool_]) -> tuple[int, int, i
     return int(member.sum()), len(set(tokens.utts[member])), len(set(tokens.speakers[member]))
 
 
-def _emotion_tests(level: str, tokens: _Tokens, num_draws: int, seed: int, least: int) -> list[Test]:
+def _emotion_tests(level: str, tokens: _Tokens, num_draws: int, seed: int, least: int) -> list[PhoneTest]:
     """Each phone or word: does its mass depend on the emotion it is said in?"""
     found = []
     for symbol in _frequent(tokens, least):
@@ -301,11 +303,13 @@ def _emotion_tests(level: str, tokens: _Tokens, num_draws: int, seed: int, least
         result = grouped(values, emotions, speakers, num_draws, seed)
         if result is not None:
             head = (level, symbol, "emotion", *_counts(tokens, member))
-            found.append(Test(*head, result.value, math.nan, math.nan, result.effect, result.p, result.p))
+            found.append(
+                PhoneTest(*head, result.value, math.nan, math.nan, result.effect, result.p, result.p)
+            )
     return found
 
 
-def _contrast_tests(maps: Maps, usable: Sequence[Case], num_draws: int, seed: int) -> list[Test]:
+def _contrast_tests(maps: Maps, usable: Sequence[Case], num_draws: int, seed: int) -> list[PhoneTest]:
     """Does vowels' lead over consonants depend on the emotion, and on whether the decision is right?"""
     d = nulls.contrasts([case.speech() for case in usable]).mean(1)  # (U,)
     speakers = np.array([case.speaker for case in usable])
@@ -324,7 +328,9 @@ def _contrast_tests(maps: Maps, usable: Sequence[Case], num_draws: int, seed: in
         result = grouped(d, labels, speakers, num_draws, seed)
         if result is not None:
             head = ("kind", "vowel-consonant", test, len(d), len(d), len(set(speakers)))
-            found.append(Test(*head, result.value, math.nan, math.nan, result.effect, result.p, result.p))
+            found.append(
+                PhoneTest(*head, result.value, math.nan, math.nan, result.effect, result.p, result.p)
+            )
     return found
 
 
@@ -385,6 +391,6 @@ def holm(ps: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _holm(found: list[Test]) -> list[Test]:
+def _holm(found: list[PhoneTest]) -> list[PhoneTest]:
     corrected = holm([test.p for test in found])
     return [test._replace(p_holm=p) for test, p in zip(found, corrected, strict=True)]

@@ -65,7 +65,7 @@ class Gradient(NamedTuple):
     frames: int
     attention: float  # a frame, against uniform
     magnitude: float  # absolute attribution a frame, against the utterance's mean
-    signed: float  # its sum, as a share of the logit's rise from the mean frame to the utterance
+    signed: float  # attribution a frame, likewise; above 0 it speaks for the decision
     correlation: float  # of attention and magnitude over the utterance's frames (Spearman)
 
 
@@ -275,7 +275,7 @@ def _summary(masking: Sequence[MaskingStat], gradients: Sequence[GradientStat]) 
         )
         for row in masking if row.seed == last
     ]  # fmt: skip
-    more = [("kind", "attention", "95 %", "gradients", "95 %", "rank corr.", "p spk")]
+    more = [("kind", "attn", "95 %", "IG", "95 %", "corr.", "p spk")]
     more += [
         (
             one.kind, f"{one.attention:.3f}", ends(one.attention_low, one.attention_high),
@@ -290,7 +290,7 @@ def _summary(masking: Sequence[MaskingStat], gradients: Sequence[GradientStat]) 
             f"Fall of the decision's posterior, {first.frames:.0f} frames masked "
             f"({first.utterances} utterances, {last})",
             *columns(lines),
-            "Attention and integrated gradients a frame, against the utterance's mean",
+            "Attention and integrated gradients (IG) a frame, against the utterance's mean",
             *columns(more),
         ]
     )

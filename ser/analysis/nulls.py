@@ -5,9 +5,11 @@ weight of the vowels' (consonants') frames.  Its nulls, each drawn within the ut
 
 permutation  the weights are put to other frames, all orders alike
 rotation     the weights are turned round by a random number of frames: they stay as smooth as they are,
-             which the permutation's do not, so that its null is too narrow
-duration     vowels and consonants of like length (a quarter apart at most) change places: what is left of a
-             contrast that comes of vowels being longer
+             which the permutation's do not, so that its null can be too narrow
+
+Vowels are longer, and attention may go with length.  The matched contrast compares vowels with consonants of
+like length (a quarter apart at most) in the same utterance, bin by bin; a bin of v vowels and c consonants has
+the weight v c / (v + c).  Its null, ``duration``, lets the members of a bin change places.
 
 Shapes: T frames, K seeds (systems), D draws, S segments, U utterances.
 """
@@ -24,7 +26,7 @@ import numpy.typing as npt
 from ser.scoring.metrics import Floats
 from ser.scoring.significance import draw_speakers, percentiles
 
-NULLS = ("permutation", "rotation", "duration")
+NULLS = ("permutation", "rotation")
 VOWEL, CONSONANT, OTHER = 1, -1, 0
 _SAME_LENGTH = 1.25  # segments of one bin differ by less than this factor
 
@@ -87,12 +89,55 @@ def contrasts(cases: Sequence[Case]) -> Floats:
 
 def null(cases: Sequence[Case], kind: str, num_draws: int, seed: int) -> Floats:
     """Draws of the mean contrast under one of :data:`NULLS`, (D, K); a draw is the same for all seeds."""
-    draw = {"permutation": _permuted, "rotation": _rotated, "duration": _exchanged}[kind]
+    draw = {"permutation": _permuted, "rotation": _rotated}[kind]
     random = np.random.default_rng(seed)
     total = np.zeros((num_draws, cases[0].weights.shape[1]))
     for case in cases:
         total += draw(case, num_draws, random)
     return total / len(cases)
+
+
+def matched(cases: Sequence[Case], num_draws: int, seed: int) -> tuple[Floats, Floats, list[str]]:
+    """The matched contrast and its null.
+
+    Returns:
+        The contrast of each utterance that has vowels and consonants of like length, (U, K); draws of its
+        mean under the null ``duration``, (D, K); and the speakers of these utterances.
+    """
+    random = np.random.default_rng(seed)
+    found, speakers = [], []
+    total = np.zeros((num_draws, cases[0].weights.shape[1]))
+    for case in cases:
+        bins, coefficients, values = _like_lengths(case)
+        if not coefficients.any():
+            continue
+        found.append(coefficients @ values)
+        speakers.append(case.speaker)
+        keys = bins + random.random(
+            (num_draws, len(bins))
+        )  # a bin stays in its place, its members change theirs
+        total += coefficients[np.argsort(keys, axis=1)] @ values
+    return np.array(found), total / max(1, len(found)), speakers
+
+
+def _like_lengths(case: Case) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
+    """The vowels and consonants of an utterance by length.
+
+    Returns:
+        Their bins, rising, (S,); the matched contrast's coefficients, (S,); and the values that these multiply,
+        mass a frame against uniform, (S, K).
+    """
+    spoken = case.segments[case.segments[:, 2] != OTHER]
+    spoken = spoken[np.argsort(length_bins(spoken[:, 1]), kind="stable")]
+    _, bins = np.unique(length_bins(spoken[:, 1]), return_inverse=True)
+    vowel = spoken[:, 2] == VOWEL
+    v, c = np.bincount(bins, vowel), np.bincount(bins, ~vowel)
+    weight = v * c / (v + c)
+    share = weight / max(weight.sum(), 1e-12)
+    coefficients = np.where(vowel, (share / np.maximum(v, 1))[bins], -(share / np.maximum(c, 1))[bins])
+    ends = np.cumsum(np.vstack([np.zeros((1, case.weights.shape[1])), case.weights]), axis=0)
+    mass = ends[spoken[:, 0] + spoken[:, 1]] - ends[spoken[:, 0]]
+    return bins, coefficients, mass / spoken[:, 1:2] * len(case.weights)
 
 
 def _permuted(case: Case, num_draws: int, random: np.random.Generator) -> Floats:
@@ -106,23 +151,6 @@ def _rotated(case: Case, num_draws: int, random: np.random.Generator) -> Floats:
     spectrum = np.fft.rfft(coefficients(case)).conj()[:, None] * np.fft.rfft(case.weights, axis=0)
     turned = np.fft.irfft(spectrum, total, axis=0)  # (T, K): d after turning the weights by 0 .. T - 1 frames
     result: Floats = turned[random.integers(total, size=num_draws)]
-    return result
-
-
-def _exchanged(case: Case, num_draws: int, random: np.random.Generator) -> Floats:
-    spoken = case.segments[case.segments[:, 2] != OTHER]
-    frames = spoken[:, 1].astype(np.float64)  # (S,)
-    ends = np.cumsum(np.vstack([np.zeros((1, case.weights.shape[1])), case.weights]), axis=0)
-    mass = ends[spoken[:, 0] + spoken[:, 1]] - ends[spoken[:, 0]]  # (S, K)
-    order = np.argsort(length_bins(spoken[:, 1]), kind="stable")
-    bins = length_bins(spoken[:, 1])[order]
-    keys = bins + random.random((num_draws, len(bins)))  # a bin stays in its place, its members change theirs
-    vowel = (spoken[order, 2] == VOWEL)[np.argsort(keys, axis=1)].astype(np.float64)  # (D, S)
-    frames, mass = frames[order], mass[order]
-    consonant = 1 - vowel
-    relative_v = vowel @ mass / (vowel @ frames)[:, None]
-    relative_c = consonant @ mass / (consonant @ frames)[:, None]
-    result: Floats = len(case.weights) * (relative_v - relative_c)
     return result
 
 

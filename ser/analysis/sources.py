@@ -105,8 +105,8 @@ def make_alignment(
         for tier, alignments in times.items()
     }
     known = "phone" if "phone" in framed else "word"
-    reasons |= {utt: f"no {known}s in {source.name}" for utt in num_frames if not framed[known].get(utt)}
-    not_aligned = {utt: reason for utt, reason in reasons.items() if utt in num_frames}
+    nothing = f"no {known}s in {source.name}"
+    not_aligned = {utt: reasons.get(utt, nothing) for utt in num_frames if not framed[known].get(utt)}
     if len(not_aligned) == len(num_frames):
         raise DataError(f"{source}: has no {known} of any utterance of {data}; are its ids the same?")
     with files.locked(out):

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ser.analysis import nulls
-from ser.analysis.groups import SIGNS, GroupStat, Test, cases, group_stats, map_files, read_maps, tests
+from ser.analysis.groups import SIGNS, GroupStat, PhoneTest, cases, group_stats, map_files, read_maps, tests
 from ser.analysis.nulls import OTHER, Case
 from ser.analysis.tsv import columns, ends, number, read_tsv, write_tsv
 from ser.data import files
@@ -50,9 +50,10 @@ class VowelConsonant(NamedTuple):
     p_speakers: float  # signs of speakers' means turned
     p_permutation: float
     p_rotation: float
-    p_duration: float
-    duration_null: float  # the difference that phones' lengths alone bring
-    excess: float  # difference - duration_null
+    matched: float  # difference between vowels and consonants of like length in the same utterance
+    matched_low: float
+    matched_high: float
+    p_duration: float  # of the matched difference
 
 
 def write_statistics(
@@ -89,7 +90,7 @@ def write_statistics(
     table = vowel_consonant(usable, maps.names, num_draws, seed)
     write_tsv(path, VowelConsonant, table)
     write_tsv(out / "phone_stats.tsv", GroupStat, group_stats(maps, num_draws))
-    write_tsv(out / "phone_tests.tsv", Test, tests(maps, usable, num_draws, seed, min_segments))
+    write_tsv(out / "phone_tests.tsv", PhoneTest, tests(maps, usable, num_draws, seed, min_segments))
     files.write_made(out, settings, inputs)
     return summary(table)
 
@@ -115,6 +116,7 @@ def vowel_consonant(
     for frames, chosen in (("all", list(usable)), ("speech", [case.speech() for case in usable])):
         d = nulls.contrasts(chosen)  # (U, K)
         drawn = {kind: nulls.null(chosen, kind, num_draws, seed) for kind in nulls.NULLS}  # (D, K) each
+        like, exchanged, spoken_by = nulls.matched(chosen, num_draws, seed)
         relative = {
             name: np.stack([nulls.relative_mass(case, sign) for case in chosen])  # (U, K)
             for name, sign in (*SIGNS.items(), ("other", OTHER))
@@ -123,7 +125,15 @@ def vowel_consonant(
         for name, k in [*picks, ("all", list(range(len(names))))] if len(names) > 1 else picks:
             means = {kind: _mean(values[:, k]) for kind, values in relative.items()}
             seeds = {kind: draws[:, k].mean(1) for kind, draws in drawn.items()}
-            rows.append(_row(name, frames, chosen, d[:, k].mean(1), means, seeds, seed))
+            row = _row(name, frames, chosen, d[:, k].mean(1), means, seeds, seed)
+            if len(like):
+                of_seeds = like[:, k].mean(1)
+                found = nulls.estimate(spoken_by, of_seeds, np.ones(len(of_seeds)), num_draws)
+                p = nulls.p_value(found.value, exchanged[:, k].mean(1))
+                row = row._replace(
+                    matched=found.value, matched_low=found.low, matched_high=found.high, p_duration=p
+                )
+            rows.append(row)
     return rows
 
 
@@ -143,11 +153,10 @@ def _row(
 ) -> VowelConsonant:
     """One row, of contrasts d (U,) and draws of their mean under each null, (D,)."""
     speakers = [case.speaker for case in chosen]
-    num_draws = len(drawn["duration"])
+    num_draws = len(drawn["rotation"])
     difference = nulls.estimate(speakers, d, np.ones(len(d)), num_draws)
     effect = nulls.effect_size(speakers, d, num_draws)
     by_speaker = nulls.sums(speakers, d, np.ones(len(d)))
-    expected = float(drawn["duration"].mean())
     return VowelConsonant(
         seed=name,
         frames=frames,
@@ -163,23 +172,25 @@ def _row(
         effect_high=effect.high,
         p_speakers=nulls.sign_flip(by_speaker[:, 0] / by_speaker[:, 1], num_draws, seed),
         **{f"p_{kind}": nulls.p_value(difference.value, drawn[kind]) for kind in nulls.NULLS},
-        duration_null=expected,
-        excess=difference.value - expected,
+        matched=math.nan,
+        matched_low=math.nan,
+        matched_high=math.nan,
+        p_duration=math.nan,
     )
 
 
 def summary(table: Sequence[VowelConsonant]) -> str:
     """The most of the table, for people."""
-    head = ("frames", "seed", "vowel", "cons.", "other", "diff.", "95 %", "d", "p rot", "p dur", "p spk")
+    head = ("frames", "seed", "vowel", "cons.", "other", "diff.", "95 %", "p rot", "match", "p dur")
     lines: list[tuple[str, ...]] = [head]
     for row in table:
         levels = map(number, (row.vowel, row.consonant, row.other, row.difference))
-        ps = map(number, (row.p_rotation, row.p_duration, row.p_speakers))
         interval = ends(row.difference_low, row.difference_high)
-        lines.append((row.frames, row.seed, *levels, interval, f"{row.effect:.2f}", *ps))
+        rest = map(number, (row.p_rotation, row.matched, row.p_duration))
+        lines.append((row.frames, row.seed.removeprefix("seed"), *levels, interval, *rest))
     first = table[0]
     title = (
         f"Attention a frame against uniform: {first.utterances} utterances, {first.speakers} speakers\n"
-        "diff.: vowels - consonants; p: weights rotated, lengths matched, speakers"
+        "diff.: vowels - consonants; match: of like length; p rot, p dur: of their nulls"
     )
     return "\n".join([title, *columns(lines)])

@@ -40,9 +40,9 @@ def draw_vowel_consonant(rows: Sequence[VowelConsonant]) -> Figure:
         )
     for row, place in zip(rows, y, strict=True):
         _interval(right, row.difference, (row.difference_low, row.difference_high), float(place), "D", INK)
-        right.plot([row.duration_null], [place], "|", color="0.35", markersize=13, markeredgewidth=2)
-    right.plot([], [], "D", color=INK, label="measured, 95 % over speakers")
-    right.plot([], [], "|", color="0.35", markersize=11, markeredgewidth=2, label="expected of lengths")
+        _interval(right, row.matched, (row.matched_low, row.matched_high), float(place) - 0.28, "s", "1.0")
+    right.plot([], [], "D", color=INK, label="all, 95 % over speakers")
+    right.plot([], [], "s", markerfacecolor="1.0", markeredgecolor=INK, label="of like length")
     for axis, line, title in ((left, 1, "attention a frame / uniform"), (right, 0, "vowels - consonants")):
         axis.axvline(line, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)))
         axis.set_xlabel(title, fontsize=9)

@@ -162,7 +162,6 @@ class Probe:
         attention = self._attention(features) * len(features)
         by_frame, hyp = self.integrated_gradients(features)
         magnitude = np.abs(by_frame)
-        rise = by_frame.sum()
         kinds = np.full(len(features), "unaligned", dtype=object)
         for row in rows:
             if row.first >= 0:
@@ -172,7 +171,7 @@ class Probe:
             Gradient(
                 rows[0].utt, rows[0].speaker, rows[0].emotion, self.emotions[hyp], str(kind), int(mask.sum()),
                 float(attention[mask].mean()), float(magnitude[mask].mean() / magnitude.mean()),
-                float(by_frame[mask].sum() / rise), correlation,
+                float(by_frame[mask].mean() / magnitude.mean()), correlation,
             )
             for kind in sorted(set(kinds))
             for mask in [kinds == kind]

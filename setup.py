@@ -49,6 +49,7 @@ setup(
         "baselines": pinned("requirements-baselines.txt"),
         "interpret": pinned("requirements-interpret.txt"),
         "mini": pinned("requirements-mini.txt"),
+        "report": pinned("requirements-report.txt"),
     },
     entry_points={"console_scripts": ["ser = ser.__main__:main"]},
 )

@@ -53,7 +53,7 @@ def finished(repo: Path, release: Path, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("finished")
     done = run(command(repo, folder, release))
     assert done.returncode == 0, done.stderr
-    assert "done: stages 0 to 8" in done.stderr
+    assert "done: stages 0 to 9" in done.stderr
     for system in ("blstmatt", "csa_30", "majority", "syscomb", "syscomb_dev"):
         assert re.search(rf"^{system} +1 +\d+/\d+ +\d", done.stdout, re.MULTILINE), done.stdout
     assert max(len(line) for line in done.stdout.splitlines() if not line.startswith("/")) <= 80

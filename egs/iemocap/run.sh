@@ -15,6 +15,7 @@
 #   6  score each fold, and all folds together
 #   7  fuse BLSTMATT with CSA, score, and print the table of results
 #   8  interpret: BLSTMATT's attention over phones and words (of corpora that have an alignment), figures
+#   9  report: RESULTS.md and report.html, with tests of the differences between systems
 #
 # Example: ./run.sh --corpus emodb --corpus-dir ~/corpora/emodb --seeds "1 2 3"
 
@@ -23,7 +24,7 @@ set -euo pipefail
 corpus=                            # recipe to run, a folder of egs: iemocap, emodb, ravdess, cremad, csv or mini
 corpus_dir=                        # the corpus's release, of csv its table (or a variable of its name: IEMOCAP, CSV)
 stage=0                            # first stage
-stop_stage=8                       # last stage
+stop_stage=9                       # last stage
 nj=$(env -u OMP_NUM_THREADS nproc) # jobs at once
 use_gpu=auto                       # train on a GPU: auto, yes or no; decoding takes the CPU
 num_proc=1                         # processes (GPUs) that train one system together
@@ -34,6 +35,8 @@ fusion_weight=0.4                  # weight of CSA in the fusion; the paper's is
 baselines="majority"               # systems to compare with: majority, egemaps, compare (SVMs on functionals), or ""
 alignment=corpus                   # phones of stage 8: corpus, k2 (makes one), or a CTM file, a folder of them or of TextGrids
 compress=none                      # feature archives: none, CM (a byte a value) or CM2 (two)
+results=                           # where RESULTS.md goes, --exp-dir if not said; "RESULTS.md" is the recipe's own
+dry_run=false                      # only list the trainings and decodings: what is done, what would run, what failed
 strict=false                       # a corpus check that differs stops stage 0
 data_dir=data                      # where data goes
 exp_dir=exp                        # where models and results go
@@ -45,6 +48,7 @@ set=()                             # override a setting of both systems, KEY=VAL
 set_blstmatt=()                    # override a setting of BLSTMATT
 set_csa=()                         # override a setting of CSA
 
+given=${*@Q}
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=utils/log.sh
 . "$recipe/utils/log.sh"
@@ -86,6 +90,7 @@ extras=()
 [[ $own != mini ]] || extras=(--extra mini)
 ((${#functionals[@]} == 0)) || extras+=(--extra baselines)
 ((stop_stage < 8)) || extras+=(--extra interpret)
+((stop_stage < 9)) || extras+=(--extra report)
 utils/install.sh "${extras[@]}"
 . ./path.sh
 . ./cmd.sh
@@ -130,6 +135,15 @@ trap 'stopped INT 130' INT
 trap 'stopped TERM 143' TERM
 trap 'stopped HUP 129' HUP
 
+# Stages 3 to 5 make the lists of their tasks; with --dry-run these are looked at, and nothing runs.
+if [[ $dry_run == true ]]; then
+  ((stage >= 3)) || stage=3
+  ((stop_stage <= 5)) || stop_stage=5
+  step() {
+    steps/list_tasks.sh "${@: -1}"
+  }
+fi
+
 # read_folds: folds.tsv, "<fold><TAB><tuning fold or -><TAB><tuning part or ->", into fold_lines; final_folds
 # are those of the results, the others (<fold>-dev) are there to tune on.
 read_folds() {
@@ -142,11 +156,13 @@ read_folds() {
   done
 }
 
-# tasks NAME: a new, whole list $exp_dir/tasks/NAME.tsv from the lines on stdin.
+# tasks NAME: a whole list $exp_dir/tasks/NAME.tsv from the lines on stdin; the same list keeps its date, by which
+# --dry-run sees that logs are of it.
 tasks() {
+  local part=$exp_dir/tasks/.$1.part
   mkdir -p "$exp_dir/tasks"
-  cat >"$exp_dir/tasks/.$1.part"
-  mv "$exp_dir/tasks/.$1.part" "$exp_dir/tasks/$1.tsv"
+  cat >"$part"
+  if cmp -s "$part" "$exp_dir/tasks/$1.tsv"; then rm "$part"; else mv "$part" "$exp_dir/tasks/$1.tsv"; fi
 }
 
 # add_trainings SYSTEM SETTINGS [KEY=VALUE ...]: a line of the task list for every fold and seed, into trainings.
@@ -194,7 +210,7 @@ score_parts() {
 
 # score_pooled SYSTEM...: the test parts of all folds together.
 score_pooled() {
-  local system seed out pairs=() decoded
+  local system seed out variant pairs=() decoded
   for system in "$@"; do
     for seed in $seeds; do
       decoded=("${final_folds[@]/%//$system/seed$seed/decode_test}")
@@ -202,9 +218,11 @@ score_pooled() {
       out=$exp_dir/pooled/$system/seed$seed/decode_test
       step steps/pool_folds.sh "$out" "${decoded[@]}" >/dev/null
       pairs+=("$folds/pooled" "$out")
-      [[ -d ${decoded[0]}/chunks ]] || continue
-      step steps/pool_folds.sh "$out/chunks" "${decoded[@]/%//chunks}" >/dev/null
-      pairs+=("$folds/pooled" "$out/chunks")
+      for variant in chunks padded; do
+        [[ -d ${decoded[0]}/$variant ]] || continue
+        step steps/pool_folds.sh "$out/$variant" "${decoded[@]/%//$variant}" >/dev/null
+        pairs+=("$folds/pooled" "$out/$variant")
+      done
     done
   done
   step steps/score.sh "${pairs[@]}"
@@ -374,11 +392,23 @@ main() {
     interpret
   fi
 
+  if in_stage 9 "report"; then
+    if python3 -c 'import jinja2, matplotlib' 2>/dev/null; then
+      [[ -n $corpus ]] || given="--corpus $own $given"
+      step steps/report.sh --name "$own" --command="./run.sh $given" --results "${results:-$exp_dir/RESULTS.md}" \
+        "$exp_dir" "$folds"
+    else
+      log "no report: matplotlib or jinja2 is not installed (utils/install.sh --extra report)"
+    fi
+  fi
+
+  [[ $dry_run == false ]] || exit 0
   log "done: stages $stage to $stop_stage"
   log "  data                $(absolute "$data_dir")"
   ((stop_stage < 3)) || log "  models and results  $(absolute "$exp_dir")"
   ((stop_stage < 7)) || log "  all numbers         $(absolute "$exp_dir")/results.tsv"
   [[ $stop_stage -lt 8 || ! -d $exp_dir/interpret ]] || log "  attention           $(absolute "$exp_dir")/interpret"
+  [[ $stop_stage -lt 9 || ! -e $exp_dir/report.html ]] || log "  report              $(absolute "$exp_dir")/report.html"
 }
 main
 exit

@@ -18,11 +18,12 @@ from ser import config
 from ser.data.files import whole_file
 from ser.errors import CheckpointError, ConfigError
 from ser.learn import settings as system_settings
+from ser.learn.plan import CHECKPOINT as CHECKPOINT
+from ser.learn.plan import MODEL as MODEL
 from ser.learn.tasks import CONFIG
 from ser.models import MODELS, create
 
 FORMAT = 1
-MODEL, CHECKPOINT = "model.pt", "checkpoint.pt"
 
 
 def save(path: Path, content: dict[str, Any]) -> None:

@@ -14,10 +14,9 @@ from ser.learn.checkpoint import TrainedModel
 from ser.learn.inference import Doubles, decode
 from ser.learn.parallel import choose_device
 from ser.learn.part import Part, read_fbank_settings
+from ser.learn.plan import DECODED, decode_inputs
 from ser.learn.settings import CsaSettings
 from ser.scoring.system import System, write_system
-
-FORMAT = {"format": 2}  # of what is written; 2 has padded/
 
 
 def decode_folder(model_folder: Path, data: Path, out: Path, *, use_gpu: str = "auto") -> None:
@@ -33,14 +32,13 @@ def decode_folder(model_folder: Path, data: Path, out: Path, *, use_gpu: str = "
         CheckpointError: no usable model.
         DataError: data that cannot be used, or features made with other settings than the model's.
     """
-    inputs = {"model": model_folder / checkpoint.MODEL}
-    inputs |= {name: data / name for name in ("feats.scp", "utt2num_frames", "utt2spk")}
+    inputs = decode_inputs(model_folder, data)
     for name, path in inputs.items():
         if not path.exists():
             if name == "model":
                 raise CheckpointError(f"{path}: no such file; train the model first (stage 3 or 4)")
             raise DataError(f"{path}: no such file; run stage 2")
-    if files.is_made(out, FORMAT, inputs):
+    if files.is_made(out, DECODED, inputs):
         log.info("%s: up to date", out)
         return
     model = checkpoint.load_model(model_folder)
@@ -109,7 +107,7 @@ def _decode(model: TrainedModel, data: Path, out: Path, use_gpu: str, inputs: di
     if chunks:
         chunk2utt = {chunk: chunk.rpartition("-")[0] for chunk in chunks}
         system = System(f"{out}/chunks", model.emotions, chunks, {}, chunk2utt, notes)
-        write_system(out / "chunks", system, FORMAT, inputs)
+        write_system(out / "chunks", system, DECODED, inputs)
     if isinstance(model.settings, CsaSettings):
         every = System(
             f"{out}/padded",
@@ -119,5 +117,5 @@ def _decode(model: TrainedModel, data: Path, out: Path, use_gpu: str, inputs: di
             {},
             notes | {"short_utterances": "padded"},
         )
-        write_system(out / "padded", every, FORMAT, inputs)
-    write_system(out, System(str(out), model.emotions, posteriors, not_scored, {}, notes), FORMAT, inputs)
+        write_system(out / "padded", every, DECODED, inputs)
+    write_system(out, System(str(out), model.emotions, posteriors, not_scored, {}, notes), DECODED, inputs)

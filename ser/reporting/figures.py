@@ -107,15 +107,15 @@ def learning(study: Study, curves: Sequence[Curve]) -> Figure | None:
         for key, losses in curve.losses.items()
         for epoch in range(losses.shape[1])
     ]
+    chosen = [curve for curve in curves if curve.system in principal(study)]
     ends = [
         f"{curve.system} from {np.nanmean(losses[:, 0]):.2f} to {np.nanmean(losses[:, -1]):.2f} nats in "
         f"{losses.shape[1]} epochs"
-        for curve in curves[:MOST]
+        for curve in chosen
         for losses in [curve.losses["train_loss"]]
     ]
     reading = f"Training loss, mean over {len(study.fold_names)} folds and the seeds: {'; '.join(ends)}."
     alt = "Line plot of the loss against the epoch, a line for each system; the shade spans folds and seeds."
-    chosen = [curve for curve in curves if curve.system in principal(study)]
     sheet = Sheet("learning", "", ("system", "loss", "epoch", "mean", "lowest", "highest"), rows)
     return Figure("Learning curves", reading, alt, plots.draw_learning(chosen), sheet)
 

@@ -24,6 +24,7 @@ from matplotlib.ticker import MaxNLocator
 from ser.reporting.sheets import Calibration
 from ser.reporting.study import Curve, FusionCurve, Study
 
+LEAST = 10  # decisions in a bin that is drawn
 WIDTH_IN = 4.4  # 317 points; the page shows it at 320 to 620 pixels
 _VARIABLES = {"#fe0010": "--ink", "#fe0011": "--soft", "#fe0012": "--line", "#fe0013": "--paper"}
 _VARIABLES |= {f"#fe002{i}": f"--c{i}" for i in range(8)}
@@ -210,13 +211,13 @@ def draw_fusion(curve: FusionCurve) -> str:
 
 
 def draw_reliability(found: Sequence[Calibration]) -> str:
-    """Accuracy against confidence; on the diagonal a system means what it says."""
+    """Accuracy against confidence, bins of ten decisions or more; the diagonal is a system that means it."""
     with mpl.rc_context(_STYLE | {"svg.hashsalt": "reliability"}):
         figure, axes = _axes(4.3)
         axes.plot([0, 100], [0, 100], color=SOFT, linewidth=1, linestyle=":", label="perfect")
         for number, each in enumerate(found):
             x, y = 100 * each.pooled.confidence, 100 * each.pooled.accuracy
-            shown = each.pooled.counts > 0
+            shown = each.pooled.counts >= LEAST
             axes.plot(x[shown], y[shown], label=each.system, **_style(number))
         axes.set_xlabel("confidence, %")
         axes.set_ylabel("right, %")

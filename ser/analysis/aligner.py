@@ -98,8 +98,8 @@ class _Aligner:
         spoken = {phone for entry in self._lexicon.values() for item in entry for phone in item}
         if strangers := sorted(spoken - set(self._model.phones)):
             raise DataError(
-                f"{model_dir / LEXICON}: has phones that the model was not trained on: {', '.join(strangers)}; "
-                "train it with this lexicon"
+                f"{model_dir / LEXICON}: has phones that the model was not trained on: "
+                f"{', '.join(strangers)}; train it with this lexicon"
             )
         self._words = read_transcripts(data, self._lexicon, model_dir / LEXICON)
         self._pause = pause(settings, phones)

@@ -8,8 +8,8 @@ rotation     the weights are turned round by a random number of frames: they sta
              which the permutation's do not, so that its null can be too narrow
 
 Vowels are longer, and attention may go with length.  The matched contrast compares vowels with consonants of
-like length (a quarter apart at most) in the same utterance, bin by bin; a bin of v vowels and c consonants has
-the weight v c / (v + c).  Its null, ``duration``, lets the members of a bin change places.
+like length (a quarter apart at most) in the same utterance, bin by bin; a bin of v vowels and c consonants
+has the weight v c / (v + c).  Its null, ``duration``, lets the members of a bin change places.
 
 Shapes: T frames, K seeds (systems), D draws, S segments, U utterances.
 """
@@ -124,8 +124,8 @@ def _like_lengths(case: Case) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
     """The vowels and consonants of an utterance by length.
 
     Returns:
-        Their bins, rising, (S,); the matched contrast's coefficients, (S,); and the values that these multiply,
-        mass a frame against uniform, (S, K).
+        Their bins, rising, (S,); the matched contrast's coefficients, (S,); and the values that these
+        multiply, mass a frame against uniform, (S, K).
     """
     spoken = case.segments[case.segments[:, 2] != OTHER]
     spoken = spoken[np.argsort(length_bins(spoken[:, 1]), kind="stable")]

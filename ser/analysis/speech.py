@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +42,7 @@ class Speech:
         self._speakers: dict[str, list[str]] = defaultdict(list)
         for name, speaker in self._utt2spk.items():
             self._speakers[speaker].append(name)
-        self.speaker_sums = lru_cache(maxsize=8)(self._speaker_sums)
+        self._speaker_sums: dict[str, Doubles] = {}
         path = folder / "utt2num_frames"
         frames = tables.read_table(path, made_by=MADE_BY)
         self.num_frames = tables.convert(frames, path, tables.positive_int, "<frames>")
@@ -61,12 +60,13 @@ class Speech:
     def frames(self, name: str) -> Floats:
         """Cepstra and differences of an utterance, normalised by its speaker, (T, 3C)."""
         features = self._features.read(name, self.num_frames[name])
-        sums = self.speaker_sums(self._utt2spk[name])
+        speaker = self._utt2spk[name]
+        if speaker not in self._speaker_sums:
+            self._speaker_sums[speaker] = np.sum(
+                [self._sums.read(other) for other in self._speakers[speaker]], axis=0
+            )
+        sums = self._speaker_sums[speaker]
         return cepstra(features, sums, self._settings.num_cepstra, self._settings.delta_window)
-
-    def _speaker_sums(self, speaker: str) -> Doubles:
-        total: Doubles = np.sum([self._sums.read(name) for name in self._speakers[speaker]], axis=0)
-        return total
 
 
 def read_transcripts(data: Path, lexicon: Lexicon, source: object) -> dict[str, list[str]]:

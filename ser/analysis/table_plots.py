@@ -23,7 +23,7 @@ def draw_vowel_consonant(rows: Sequence[VowelConsonant]) -> Figure:
     labels = [f"{row.seed}, {FRAMES[row.frames]}" for row in rows]
     height = 1.9 + 0.3 * len(rows)
     figure = new_figure(10.5, height)
-    left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.06})
+    left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.1})
     figure.subplots_adjust(left=0.19, right=0.985, top=1 - 0.95 / height, bottom=0.62 / height)
     y = -np.arange(len(rows), dtype=np.float64)
     for kind, (marker, face) in MARKERS.items():

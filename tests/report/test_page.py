@@ -1,0 +1,283 @@
+"""report.html: what the file holds, and how a real Chromium shows it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ser.reporting.page import Picture, page, read_pictures
+from ser.reporting.report import Report, make_report
+from tests.report.experiment import Made
+
+PACKAGES = ("chromium", "chromium-driver")
+TABLE = "document.getElementById('systems').parentNode.querySelector('table')"
+DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+@pytest.fixture(scope="module")
+def report(made: Made) -> Report:
+    return make_report("mini", made.exp, made.folds, "./run.sh --corpus mini")
+
+
+@pytest.fixture(scope="module")
+def html(report: Report) -> str:
+    return page(report, [Picture("Vowels", "Attention over vowels.", f"data:image/png;base64,{DOT}")])
+
+
+def test_nothing_is_loaded_from_elsewhere(html: str) -> None:
+    assert html.startswith("<!doctype html>")
+    references = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", html)
+    assert references
+    assert all(text.startswith(("#", "data:", "{", "var(")) for text in references), references
+    assert not re.search(r"@import|<link(?! rel=\"icon\" href=\"data:,\")|<script [^>]*src", html)
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', html)) <= set(ids)
+    assert len(html) < 600_000
+
+
+def test_what_users_wrote_is_text(report: Report) -> None:
+    """A system's settings or a command line cannot put markup into the page."""
+    report.settings["evil"] = "<script>alert(1)</script>"
+    text = page(report)
+    del report.settings["evil"]
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)" in text
+
+
+def test_the_drawings_of_stage_8(tmp_path: Path) -> None:
+    folder = tmp_path / "interpret" / "corpus" / "figures"
+    folder.mkdir(parents=True)
+    (folder / "vowel_consonant.png").write_bytes(base64.b64decode(DOT))
+    (folder / "phones.png").write_bytes(b"png")
+    (folder / "phones.svg").write_text("<svg/>")
+    (folder / "made.json").write_text("{}")
+    found = read_pictures(tmp_path)
+    assert [(picture.title, picture.uri.partition(";")[0]) for picture in found] == [
+        ("Phones", "data:image/svg+xml"),
+        ("Vowel consonant", "data:image/png"),
+    ]
+    assert found[1].alt == "Vowel consonant: attention of BLSTMATT over the alignment 'corpus'."
+    assert found[1].uri.endswith(DOT)
+    assert read_pictures(tmp_path / "none") == []
+
+
+# -------------------------------------------------------------------------------------------- in a browser
+
+
+def find_chromium() -> tuple[str, str]:
+    """Chromium and its driver; installs them where SER_BROWSER says so, else skips and says why."""
+    if (
+        not all(map(shutil.which, ("chromium", "chromedriver")))
+        and os.environ.get("SER_BROWSER") == "install"
+    ):
+        if os.getuid() != 0 or not shutil.which("apt-get"):
+            pytest.skip("SER_BROWSER=install needs root and apt-get")
+        quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        for words in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *PACKAGES]):
+            subprocess.run(["apt-get", *words], check=True, env=quiet, timeout=280)
+    found = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    if not all(found):
+        pytest.skip(
+            f"no Chromium: apt-get install --no-install-recommends {' '.join(PACKAGES)}, or set "
+            "SER_BROWSER=install to have that done"
+        )
+    return str(found[0]), str(found[1])
+
+
+class Browser:
+    """A page in a headless Chromium."""
+
+    def __init__(self, driver: Any, path: Path) -> None:
+        self.driver, self.path = driver, path
+
+    def show(self, width: int, dark: bool = False, media: str = "") -> None:
+        """Load the page as a device of that width (pixels) does."""
+        metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": [scheme]})
+        self.driver.get(self.path.as_uri())
+
+    def run(self, code: str) -> Any:
+        """The value of a JavaScript expression."""
+        return self.driver.execute_script(f"return {code}")
+
+    def column(self, number: int) -> list[str]:
+        """The cells of the table of systems that are shown."""
+        return self.run(
+            f"[...{TABLE}.tBodies[0].rows].filter(r => !r.hidden).map(r => r.cells[{number}].innerText)"
+        )
+
+
+@pytest.fixture(scope="module")
+def browser(html: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    chromium, chromedriver = find_chromium()
+    from selenium.webdriver import Chrome, ChromeOptions
+    from selenium.webdriver.chrome.service import Service
+
+    options = ChromeOptions()
+    options.binary_location = chromium
+    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(html, encoding="utf-8")
+    driver = Chrome(options=options, service=Service(chromedriver))
+    try:
+        yield Browser(driver, path)
+    finally:
+        driver.quit()
+
+
+@pytest.mark.slow
+def test_opens_sorts_and_filters(browser: Browser) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    browser.show(1280)
+    assert browser.driver.title == "Results: mini"
+    assert browser.driver.get_log("browser") == []
+    assert (
+        browser.run("performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:'))") == []
+    )
+    before = browser.column(0)
+    assert before[0] == "blstmatt"
+    head = f"{TABLE}.tHead.rows[0].cells[3]"
+    browser.run(f"{head}.querySelector('button').focus()")
+    browser.driver.switch_to.active_element.send_keys(Keys.ENTER)  # by keyboard alone
+    scores = [float(cell.split()[0]) for cell in browser.column(3)]
+    assert scores == sorted(scores, reverse=True)
+    assert browser.run(f"{head}.getAttribute('aria-sort')") == "descending"
+    browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    assert [float(cell.split()[0]) for cell in browser.column(3)] == scores[::-1]
+    browser.run(f"{TABLE}.tHead.rows[0].cells[0].querySelector('button').click()")
+    names = [
+        "blstmatt",
+        "csa_20",
+        "csa_30",
+        "csa_30 padded",
+        "csa_60",
+        "csa_60 padded",
+        "majority",
+        "syscomb",
+    ]
+    assert browser.column(0) == names
+    field = browser.driver.find_element("id", "filter")
+    field.send_keys("csa maj")
+    assert browser.column(0) == [name for name in names if "csa" in name or name == "majority"]
+    assert browser.run("document.getElementById('found').innerText") == "4 systems shown"
+    cards = "[...document.querySelectorAll('.card')].filter(c => !c.hidden).map(c => c.dataset.system)"
+    assert browser.run(cards) == ["csa_20", "csa_30", "csa_60", "majority"]
+    field.clear()
+    field.send_keys(Keys.SPACE)
+    assert browser.column(0) == names
+    assert browser.driver.get_log("browser") == []
+
+
+@pytest.mark.slow
+def test_every_table_can_be_had_as_csv(browser: Browser, report: Report) -> None:
+    browser.show(1280)
+    links = browser.run("[...document.querySelectorAll('a[download]')].map(a => [a.download, a.href])")
+    sheets = [*report.sheets, *report.confusions, *(figure.sheet for figure in report.figures)]
+    assert sorted(name for name, _ in links) == sorted(f"{sheet.name}.csv" for sheet in sheets)
+    for sheet in sheets:
+        uri = dict(links)[f"{sheet.name}.csv"]
+        got = browser.driver.execute_async_script(
+            "const done = arguments[1]; fetch(arguments[0]).then(r => r.text()).then(done)", uri
+        )
+        assert got == sheet.csv()
+
+
+OVERLAPS = """(() => { const bad = [];
+  for (const svg of document.querySelectorAll('figure svg')) {
+    const boxes = [...svg.querySelectorAll('text')].map(t => [t.textContent, t.getBoundingClientRect()]);
+    boxes.forEach(([one, a], i) => boxes.slice(i + 1).forEach(([two, b]) => {
+      const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+      const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+      if (wide > 1 && high > 2) bad.push(one + ' / ' + two); }));
+    const frame = svg.getBoundingClientRect();
+    for (const [text, box] of boxes)
+      if (box.left < frame.left - 1 || box.right > frame.right + 1) bad.push(text + ' is cut off'); }
+  return bad; })()"""
+CONTRAST = """((one, two) => {
+  const probe = document.createElement('i'); document.body.append(probe);
+  const light = name => { probe.style.color = `var(${name})`;
+    const parts = getComputedStyle(probe).color.match(/[0-9.]+/g).slice(0, 3).map(v => v / 255)
+      .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]; };
+  const [a, b] = [light(one), light(two)].sort((x, y) => y - x);
+  return (a + 0.05) / (b + 0.05); })"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("width", "dark", "media"),
+    [
+        pytest.param(1280, False, "", id="desktop"),
+        pytest.param(360, False, "", id="phone"),
+        pytest.param(360, True, "", id="dark"),
+        pytest.param(700, False, "print", id="print"),
+    ],
+)
+def test_looks(browser: Browser, width: int, dark: bool, media: str) -> None:
+    """Nothing is wider than the device, no label touches another, and all can be read."""
+    browser.show(width, dark, media)
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    assert browser.run(OVERLAPS) == []
+    sizes = "[...document.querySelectorAll('figure svg text')].map(t => t.getBoundingClientRect())"
+    assert min(browser.run(f"{sizes}.map(b => Math.min(b.width, b.height)).filter(x => x > 0)")) >= 5
+    heights = browser.run(f"{sizes}.map(b => b.height)")
+    assert sorted(heights)[len(heights) // 2] >= 8
+    for ground in ("--paper", "--raised"):
+        for name in ("--ink", "--soft", "--link"):
+            assert browser.run(f"{CONTRAST}('{name}', '{ground}')") >= 4.5, (name, ground)
+        for number in range(8):
+            assert browser.run(f"{CONTRAST}('--c{number}', '{ground}')") >= 3, (number, ground)
+    darkness = browser.run(f"{CONTRAST}('--paper', '--ink')")
+    assert darkness > 12
+    shown = browser.run("getComputedStyle(document.querySelector('.tools')).display")
+    assert (shown == "none") == (media == "print")
+    if media == "print":
+        colours = [
+            browser.run(f"getComputedStyle(document.body).getPropertyValue('--c{i}')") for i in range(8)
+        ]
+        assert all(re.fullmatch(r"#(.)\1\1", colour) for colour in colours)
+
+
+@pytest.mark.slow
+def test_can_be_used_without_sight_or_mouse(browser: Browser) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    browser.show(1280)
+    for part in ("[role=img][aria-label], img[alt]", "figcaption"):
+        assert browser.run(f"[...document.querySelectorAll('figure')].every(f => f.querySelector('{part}'))")
+    assert browser.run(
+        "[...document.querySelectorAll('svg')].every(s => s.getAttribute('aria-hidden') === 'true')"
+    )
+    assert browser.run("document.querySelector('label[for=filter]') !== null")
+    assert browser.run("[...document.querySelectorAll('th')].every(t => t.scope)")
+    assert browser.run("document.documentElement.lang") == "en"
+    levels = browser.run("[...document.querySelectorAll('h1, h2, h3')].map(h => Number(h.tagName[1]))")
+    assert levels[0] == 1
+    assert max(b - a for a, b in zip(levels, levels[1:], strict=False)) <= 1
+    ActionChains(browser.driver).send_keys(Keys.TAB).perform()
+    assert browser.run("document.activeElement.innerText") == "Skip to the results"
+    reached = set()
+    for _ in range(20):
+        ActionChains(browser.driver).send_keys(Keys.TAB).perform()
+        reached.add(
+            browser.run(
+                "document.activeElement.tagName + getComputedStyle(document.activeElement).outlineStyle"
+            )
+        )
+    assert reached >= {"Asolid", "INPUTsolid", "BUTTONsolid", "DIVsolid"}
+    assert not {text for text in reached if text.endswith("none")}

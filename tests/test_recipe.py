@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -14,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from ser.analysis.maps import Attended
+from ser.analysis.statistics import VowelConsonant
+from ser.analysis.tsv import read_tsv
 from ser.data import tables
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -95,6 +99,32 @@ def test_what_a_run_leaves(finished: Path) -> None:
     assert list((model / "tb").glob("events.*"))
     assert (exp / "results.tsv").exists()
     assert not list(finished.rglob("*.part"))
+
+
+def test_what_stage_8_leaves(finished: Path) -> None:
+    out = finished / "exp" / "interpret" / "corpus"
+    attended = read_tsv(out / "seed1" / "phone_attn.tsv", Attended)
+    frames = {key: int(n) for key, n in tables.read_table(finished / "data/all/utt2num_frames").items()}
+    decoded = tables.read_table(finished / "exp/paper_dev/blstmatt/seed1/decode_test/attn.scp")
+    assert {row.utt for row in attended} == set(decoded)
+    for utt in decoded:
+        rows = [row for row in attended if row.utt == utt]
+        assert sum(row.mass for row in rows) == pytest.approx(1, abs=1e-4)
+        assert sum(row.frames for row in rows) == frames[utt]
+    table = read_tsv(out / "vowel_consonant.tsv", VowelConsonant)
+    assert [(row.frames, row.seed, row.utterances, row.speakers) for row in table] == [
+        ("all", "seed1", len(decoded), 2),
+        ("speech", "seed1", len(decoded), 2),
+    ]
+    for name in ("phone_stats.tsv", "phone_tests.tsv"):
+        assert len((out / name).read_text().splitlines()) > 1
+    if not all(importlib.util.find_spec(package) for package in ("captum", "matplotlib")):
+        pytest.skip("utils/install.sh --extra interpret is not done")
+    conditions = {line.split("\t")[1] for line in (out / "masking_stats.tsv").read_text().splitlines()[1:]}
+    assert conditions == {"top", "bottom", "random", "vowel", "consonant"}
+    for name in ("vowel_consonant", "phones", "emotions", "masking", "page"):
+        assert (out / "figures" / f"{name}.png").stat().st_size > 10_000
+        assert (out / "figures" / f"{name}.svg").read_text().startswith("<?xml")
 
 
 def test_again_makes_nothing_again(repo: Path, release: Path, finished: Path) -> None:

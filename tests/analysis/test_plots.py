@@ -47,10 +47,17 @@ def panel(seed: int, phones: int = 40, seconds: float = 3.0, mel: bool = False) 
 def overlapping(figure: Figure) -> list[tuple[str, str]]:
     """Pairs of texts whose boxes share more than a hair."""
     figure.canvas.draw()
+    unseen = {
+        id(tick.label1)
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for tick in axis.get_major_ticks()
+        if not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
+    }  # matplotlib has labels of ticks beyond the limits, which it does not draw
     boxes = [
         (text.get_text(), text.get_window_extent())
         for text in figure.findobj(Text)
-        if text.get_visible() and text.get_text().strip() and text.get_window_extent().width > 0
+        if text.get_visible() and text.get_text().strip() and id(text) not in unseen
     ]
     found = []
     for (one, a), (two, b) in combinations(boxes, 2):

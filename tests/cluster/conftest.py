@@ -38,7 +38,7 @@ def unavailable(kind: type[Daemons]) -> str:
 
 
 @pytest.fixture(scope="session")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+def start() -> Iterator[Start]:
     """Starts a scheduler when it is first asked for, and ends all of them at the end."""
     running: dict[type[Daemons], Daemons] = {}
 
@@ -46,7 +46,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         if kind not in running:
             if why := unavailable(kind):
                 pytest.skip(why)
-            daemons = kind(tmp_path_factory.mktemp(kind.name))
+            daemons = kind()
             running[kind] = daemons
             try:
                 daemons.start()

@@ -376,6 +376,7 @@ class GridEngine(Daemons):
             "mailer": "/bin/true",
             "min_uid": 0,
             "min_gid": 0,
+            "login_shells": "none",  # root's profile is not ours: a job killed in it may leave locks behind
             "load_report_time": "00:00:01",
             "max_unheard": f"00:00:{self.max_unheard_s:02d}",
             "reporting_params": "accounting=true reporting=false flush_time=00:00:01 "

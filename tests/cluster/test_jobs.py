@@ -71,6 +71,9 @@ def test_arguments_folder_path_and_environment(cluster: Daemons, folder: Path) -
         'json.dump(out, open("got", "w"))\n'
     )
     (home / "bin" / "show").chmod(0o755)
+    if isinstance(cluster, GridEngine):  # a site's file may hand on neither PATH nor folder nor shell
+        (home / "conf").mkdir()
+        (home / "conf" / "queue.conf").write_text("command qsub\n")
     (home / "path.sh").write_text("export FROM_PATH_SH=$PWD; false\n")
     os.chdir(home)
     path = f"{home}/bin:{cluster.env['PATH']}"

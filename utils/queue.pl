@@ -72,6 +72,8 @@ class GridEngine(Cluster):
         for flag, value in (("-S", "/bin/bash"), ("-j", "y"), ("-N", self.job_name())):
             if flag not in [*words, *flags, *self.words]:
                 words += [flag, value]
+        if not {"-cwd", "-wd"} & {*words, *flags, *self.words}:
+            words.append("-cwd")  # the path after -o is from here
         # In a path, qsub has its own meanings for some characters; the task's log does not depend on it.
         odd = re.search(r"[:,$\\]", str(self.answers))
         words += ["-o", os.devnull if odd else str(self.answers), *flags, *self.words]

@@ -19,6 +19,7 @@ from ser.analysis.maps import Attended
 from ser.analysis.statistics import VowelConsonant
 from ser.analysis.tsv import read_tsv
 from ser.data import tables
+from ser.reporting.results import check_seal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -125,6 +126,28 @@ def test_what_stage_8_leaves(finished: Path) -> None:
     for name in ("vowel_consonant", "phones", "emotions", "masking", "page"):
         assert (out / "figures" / f"{name}.png").stat().st_size > 10_000
         assert (out / "figures" / f"{name}.svg").read_text().startswith("<?xml")
+
+
+def test_dry_run_and_report(repo: Path, release: Path, finished: Path) -> None:
+    """What is done is told from what is not, nothing is made, and stage 9 has left its report."""
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if "tasks" not in path.parts}
+    done = run(command(repo, finished, release, "--seeds", "1 2", "--dry-run"))
+    assert done.returncode == 0, done.stderr
+    assert "train: 8 tasks, 4 done, 4 to do\n" in done.stdout
+    assert "decode: 8 tasks, 4 done, 4 to do\n" in done.stdout
+    assert done.stdout.count("csa_30/seed2\n") == 2
+    assert "seed1\n" not in done.stdout
+    folders = {finished, *finished.iterdir(), finished / "exp"}  # the locks and lists are in these
+    for path, stamp in before.items():
+        assert path in folders or path.name == ".lock" or path.stat().st_mtime_ns == stamp, path
+    check_seal(finished / "exp" / "RESULTS.md")
+    text = (finished / "exp" / "RESULTS.md").read_text()
+    assert "- command: ./run.sh --corpus mini --corpus-dir .../release" in text
+    assert str(finished) not in text
+    page = (finished / "exp" / "report.html").read_text()
+    assert "Context length" not in page  # there is one context
+    for word in ("Learning curves", "Fusion weight", "Attention", "Leakage checks", "syscomb_dev"):
+        assert word in page
 
 
 def test_again_makes_nothing_again(repo: Path, release: Path, finished: Path) -> None:

@@ -24,7 +24,7 @@ from matplotlib.ticker import MaxNLocator
 from ser.reporting.sheets import Calibration
 from ser.reporting.study import Curve, FusionCurve, Study
 
-LEAST = 10  # decisions in a bin that is drawn
+LEAST = 10  # decisions of a bin that is drawn
 WIDTH_IN = 4.4  # 317 points; the page shows it at 320 to 620 pixels
 _VARIABLES = {"#fe0010": "--ink", "#fe0011": "--soft", "#fe0012": "--line", "#fe0013": "--paper"}
 _VARIABLES |= {f"#fe002{i}": f"--c{i}" for i in range(8)}

@@ -1,6 +1,6 @@
 """Run by the Python that has k2: its search against the plain one on random graphs; prints the differences.
 
-Usage: python3 k2_search.py, with the checkout and this folder on PYTHONPATH.
+Usage: python3 k2_search.py, with the checkout on PYTHONPATH.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import viterbi
 
 from ser.analysis import hmm, k2_align
+from tests.align import viterbi
 
 PHONES = ("a", "b", "c", "-")
 

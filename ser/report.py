@@ -44,12 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for package in ("matplotlib", "jinja2"):
         if importlib.util.find_spec(package) is None:
             raise DataError(f"{package} is not installed; run utils/install.sh --extra report")
-    from ser.reporting import page, report, results
+    from ser.reporting import attention, page, report, results
 
     found = report.make_report(args.name, args.exp_dir, args.folds_dir, args.command)
     results.write(args.results or args.exp_dir / "RESULTS.md", found)
     with whole_file(args.page or args.exp_dir / "report.html") as stream:
-        stream.write(page.page(found, page.read_pictures(args.exp_dir)))
+        stream.write(page.page(found, attention.read_pictures(args.exp_dir)))
     print(found.summary)
     return 0
 

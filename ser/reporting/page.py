@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import urllib.parse
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ser.reporting.attention import Picture
 from ser.reporting.report import Report
 from ser.reporting.sheet import Cell, Score, Sheet, shown, sort_value
-
-_KINDS = {".svg": "image/svg+xml", ".png": "image/png"}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A drawing of stage 8."""
-
-    title: str
-    alt: str
-    uri: str
 
 
 def page(report: Report, attention: Sequence[Picture] = ()) -> str:
@@ -31,7 +18,7 @@ def page(report: Report, attention: Sequence[Picture] = ()) -> str:
 
     Args:
         report: what it says.
-        attention: drawings of stage 8, see :func:`read_pictures`.
+        attention: drawings of stage 8, see :func:`ser.reporting.attention.read_pictures`.
     """
     environment = Environment(
         loader=PackageLoader("ser.reporting", ""),
@@ -44,23 +31,6 @@ def page(report: Report, attention: Sequence[Picture] = ()) -> str:
         csv=_csv_uri, rendered=_rendered, attributes=_attributes, confusion_reading=confusion_reading
     )
     return environment.get_template("page.html").render(report=report, attention=attention)
-
-
-def read_pictures(folder: Path) -> list[Picture]:
-    """The drawings of stage 8: ``interpret/<alignment>/figures``, SVG where there is one, else PNG.
-
-    Args:
-        folder: of the experiment.
-    """
-    found = []
-    for figures in sorted(folder.glob("interpret/*/figures")):
-        best = {path.stem: path for path in sorted(figures.glob("*.*")) if path.suffix in _KINDS}
-        for stem, path in sorted(best.items()):
-            title = stem.replace("_", " ").capitalize()
-            alt = f"{title}: attention of BLSTMATT over the alignment '{figures.parent.name}'."
-            content = base64.b64encode(path.read_bytes()).decode()
-            found.append(Picture(title, alt, f"data:{_KINDS[path.suffix]};base64,{content}"))
-    return found
 
 
 def _csv_uri(sheet: Sheet) -> str:

@@ -77,9 +77,9 @@ def summary(study: Study, comparisons: list[Comparison]) -> str:
     notes = sorted({runs.notes["normalisation"] for runs in study.runs if "normalisation" in runs.notes})
     supported = [f"{each.second} and {each.first}" for each in comparisons if each.verdict == SUPPORTED]
     sentences = [
-        f"{len(study.test.utts)} test utterances of {len(study.test.speaker_names)} speakers in "
-        f"{len(study.fold_names)} folds ({', '.join(study.fold_names[:12])}), {len(study.test.emotions)} "
-        f"classes ({', '.join(study.test.emotions)}), up to {most} seeds.",
+        f"{len(study.test.utts)} test utterances of {_count(len(study.test.speaker_names), 'speaker')} in "
+        f"{_count(len(study.fold_names), 'fold')} ({', '.join(study.fold_names[:12])}), {len(study.test.emotions)} "
+        f"classes ({', '.join(study.test.emotions)}), up to {_count(most, 'seed')}.",
         f"The highest UAR is that of {best.name}: "
         f"{Score.of(best.values(study.test, 'uar'), study.interval(best, 'uar'))} % (± over the "
         f"seeds, [..] 95 % over speakers), accuracy {Score.of(best.values(study.test, 'acc'))} %.",
@@ -98,3 +98,7 @@ def summary(study: Study, comparisons: list[Comparison]) -> str:
     if any(runs.scored.sum() < len(runs.scored) for runs in study.runs):
         sentences.append("Not every system scores every utterance: n stands beside each.")
     return " ".join(sentences)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("s" if number != 1 else "")

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from ser.reporting.page import Picture, page, read_pictures
+from ser.reporting.attention import Picture, read_pictures
+from ser.reporting.page import page
 from ser.reporting.report import Report, make_report
 from tests.report.experiment import Made
 
@@ -29,7 +30,9 @@ def report(made: Made) -> Report:
 
 @pytest.fixture(scope="module")
 def html(report: Report) -> str:
-    return page(report, [Picture("Vowels", "Attention over vowels.", f"data:image/png;base64,{DOT}")])
+    return page(
+        report, [Picture("corpus_vowels", "Vowels", "Attention over vowels.", f"data:image/png;base64,{DOT}")]
+    )
 
 
 def test_nothing_is_loaded_from_elsewhere(html: str) -> None:
@@ -60,13 +63,22 @@ def test_the_drawings_of_stage_8(tmp_path: Path) -> None:
     (folder / "phones.png").write_bytes(b"png")
     (folder / "phones.svg").write_text("<svg/>")
     (folder / "made.json").write_text("{}")
+    table = (
+        "seed\tframes\tvowel\tconsonant\nseed1\tall\t1.3\t1.1\nseed2\tall\t1.2\t1.0\nseed1\tspeech\t9\t9\n"
+    )
+    (folder.parent / "vowel_consonant.tsv").write_text(table)
     found = read_pictures(tmp_path)
-    assert [(picture.title, picture.uri.partition(";")[0]) for picture in found] == [
-        ("Phones", "data:image/svg+xml"),
-        ("Vowel consonant", "data:image/png"),
+    assert [(picture.name, picture.title, picture.uri.partition(";")[0]) for picture in found] == [
+        ("corpus_vowel_consonant", "Vowels and consonants", "data:image/png"),
+        ("corpus_phones", "Phones", "data:image/svg+xml"),
     ]
-    assert found[1].alt == "Vowel consonant: attention of BLSTMATT over the alignment 'corpus'."
-    assert found[1].uri.endswith(DOT)
+    assert found[0].reading == (
+        "Attention a frame over vowels, consonants and the rest against uniform attention, and chance; "
+        "alignment 'corpus': vowels get 1.25 of uniform attention, consonants 1.05."
+    )
+    assert found[0].uri.endswith(DOT)
+    assert base64.b64decode(found[0].table.partition(",")[2]).decode() == table
+    assert found[1].table == ""
     assert read_pictures(tmp_path / "none") == []
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results.write(args.results or args.exp_dir / "RESULTS.md", found)
     with whole_file(args.page or args.exp_dir / "report.html") as stream:
         stream.write(page.page(found, attention.read_pictures(args.exp_dir)))
-    print(found.summary)
+    print(textwrap.fill(found.summary, 78))
     return 0
 
 

@@ -78,8 +78,9 @@ def summary(study: Study, comparisons: list[Comparison]) -> str:
     supported = [f"{each.second} and {each.first}" for each in comparisons if each.verdict == SUPPORTED]
     sentences = [
         f"{len(study.test.utts)} test utterances of {_count(len(study.test.speaker_names), 'speaker')} in "
-        f"{_count(len(study.fold_names), 'fold')} ({', '.join(study.fold_names[:12])}), {len(study.test.emotions)} "
-        f"classes ({', '.join(study.test.emotions)}), up to {_count(most, 'seed')}.",
+        f"{_count(len(study.fold_names), 'fold')} ({', '.join(study.fold_names[:12])}), "
+        f"{len(study.test.emotions)} classes ({', '.join(study.test.emotions)}), "
+        f"up to {_count(most, 'seed')}.",
         f"The highest UAR is that of {best.name}: "
         f"{Score.of(best.values(study.test, 'uar'), study.interval(best, 'uar'))} % (± over the "
         f"seeds, [..] 95 % over speakers), accuracy {Score.of(best.values(study.test, 'acc'))} %.",

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -180,14 +181,16 @@ def tiny(tmp_path: Path) -> Path:
 def splits(
     tmp_path: Path, config: CorpusConfig, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Any]:
-    """Turns of every part of every fold, without features."""
+    """Turns of every part of every fold, without features: the statistics are all of different audio."""
     from ser.data import folds as module
 
     taken: dict[str, Any] = {}
     monkeypatch.setattr(module, "make_views", lambda _source, views: taken.update(views))
     for name in ("check_speakers", "_write_cmvn", "write_folds", "write_made"):
         monkeypatch.setattr(module, name, lambda *_: None)
-    (tmp_path / "all" / "cmvn_utt.scp").write_text("x y:1\n")
+    with tables.ArkWriter(tmp_path / "all" / "cmvn_utt") as cmvn:
+        for number, name in enumerate(tables.read_table(tmp_path / "all" / "utt2spk")):
+            cmvn.write(name, np.full((2, 3), float(number)))
     make_folds(tmp_path / "all", tmp_path / f"folds_{protocol}", config, protocol)
     return {f"{path.parent.name}/{path.name}": set(names) for path, names in taken.items()}
 

@@ -209,7 +209,8 @@ def test_context_longer_than_every_utterance(task: Task, csa_yaml: Path) -> None
     with pytest.raises(DataError) as error:
         train(task, csa_yaml, "chunking.context=100")
     assert str(error.value) == (
-        f"{task.train}: every utterance is shorter than the context, 100 frames; choose a shorter one (--contexts)"
+        f"{task.train}: every utterance is shorter than the context, 100 frames; choose a shorter one "
+        "(--contexts)"
     )
 
 

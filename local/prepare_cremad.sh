@@ -16,13 +16,10 @@ nj=4                  # audio headers read at a time
 . ./path.sh
 . utils/log.sh
 . utils/parse_options.sh
+. local/prepare_release.sh
 
-manifests=${1:-data/manifests}
-data=${2:-data/all}
-shift "$(($# < 2 ? $# : 2))"
+folders "$@"
 corpus_dir=${corpus_dir:-${CREMAD-}}
 [[ -n $corpus_dir ]] || usage_die "give --corpus-dir <folder of CREMA-D> or set CREMAD"
 
-python3 -m ser.prepare cremad "$manifests" --corpus-dir "$corpus_dir" --config "$conf" --nj "$nj" \
-  --strict "$strict" "$@"
-python3 -m ser.make_data_dir "$manifests" "$data" --config "$conf" "$@"
+prepare_release cremad "$corpus_dir" "$conf" --nj "$nj" --strict "$strict"

@@ -17,14 +17,11 @@ nj=4                  # audio headers read at a time
 . ./path.sh
 . utils/log.sh
 . utils/parse_options.sh
+. local/prepare_release.sh
 
-manifests=${1:-data/manifests}
-data=${2:-data/all}
-shift "$(($# < 2 ? $# : 2))"
+folders "$@"
 corpus_dir=${corpus_dir:-${EMODB-}}
 [[ $download == false || -n $corpus_dir ]] || corpus_dir=$(dirname "$manifests")/emodb
 [[ -n $corpus_dir ]] || usage_die "give --corpus-dir <folder of EMO-DB>, set EMODB, or fetch it with --download true"
 
-python3 -m ser.prepare emodb "$manifests" --corpus-dir "$corpus_dir" --config "$conf" --nj "$nj" \
-  --download "$download" --strict "$strict" "$@"
-python3 -m ser.make_data_dir "$manifests" "$data" --config "$conf" "$@"
+prepare_release emodb "$corpus_dir" "$conf" --nj "$nj" --download "$download" --strict "$strict"

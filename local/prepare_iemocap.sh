@@ -21,13 +21,10 @@ nj=2                  # processes
 . ./path.sh
 . utils/log.sh
 . utils/parse_options.sh
+. local/prepare_release.sh
 
-manifests=${1:-data/manifests}
-data=${2:-data/all}
-shift "$(($# < 2 ? $# : 2))"
+folders "$@"
 corpus_dir=${corpus_dir:-${IEMOCAP-}}
 [[ -n $corpus_dir ]] || usage_die "give --corpus-dir <folder of IEMOCAP>, or set IEMOCAP"
 
-python3 -m ser.prepare iemocap "$manifests" --corpus-dir "$corpus_dir" --config "$conf" --nj "$nj" \
-  --strict "$strict" "$@"
-python3 -m ser.make_data_dir "$manifests" "$data" --config "$conf" "$@"
+prepare_release iemocap "$corpus_dir" "$conf" --nj "$nj" --strict "$strict"

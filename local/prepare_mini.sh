@@ -20,13 +20,11 @@ engine=auto           # auto, espeak or formant, if it is to be made
 . ./path.sh
 . utils/log.sh
 . utils/parse_options.sh
+. local/prepare_release.sh
 
-manifests=${1:-data/manifests}
-data=${2:-data/all}
-shift "$(($# < 2 ? $# : 2))"
+folders "$@"
 corpus_dir=${corpus_dir:-$(dirname "$manifests")/local/mini_release}
 
 [[ -e $corpus_dir/made.json ]] || local/make_mini_corpus.sh --scale "$scale" --seed "$seed" --engine "$engine" \
   --nj "$nj" "$corpus_dir"
-python3 -m ser.prepare mini "$manifests" --corpus-dir "$corpus_dir" --config "$conf" --nj "$nj" --strict "$strict" "$@"
-python3 -m ser.make_data_dir "$manifests" "$data" --config "$conf" "$@"
+prepare_release mini "$corpus_dir" "$conf" --nj "$nj" --strict "$strict"

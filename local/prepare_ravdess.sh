@@ -16,13 +16,10 @@ nj=4                  # audio headers read at a time
 . ./path.sh
 . utils/log.sh
 . utils/parse_options.sh
+. local/prepare_release.sh
 
-manifests=${1:-data/manifests}
-data=${2:-data/all}
-shift "$(($# < 2 ? $# : 2))"
+folders "$@"
 corpus_dir=${corpus_dir:-${RAVDESS-}}
 [[ -n $corpus_dir ]] || usage_die "give --corpus-dir <folder of RAVDESS> or set RAVDESS"
 
-python3 -m ser.prepare ravdess "$manifests" --corpus-dir "$corpus_dir" --config "$conf" --nj "$nj" \
-  --strict "$strict" "$@"
-python3 -m ser.make_data_dir "$manifests" "$data" --config "$conf" "$@"
+prepare_release ravdess "$corpus_dir" "$conf" --nj "$nj" --strict "$strict"

@@ -14,17 +14,7 @@ use_gpu=auto # auto, yes or no
 . ./path.sh
 . utils/log.sh
 . utils/parse_options.sh
+. utils/share_tasks.sh
 
 (($# == 1)) || usage_die "expected <tasks.tsv>, got $# arguments"
-((nj >= 1)) || usage_die "--nj $nj: must be 1 or more"
-tasks=$1
-[[ -s $tasks ]] || die "$tasks: no such file, or empty; list what to decode, see --help"
-
-num_tasks=$(wc -l <"$tasks")
-((nj <= num_tasks)) || nj=$num_tasks
-name=$(basename "$tasks" .tsv)
-logs=$(dirname "$tasks")/log
-mkdir -p "$logs"
-read -ra runner <<<"$cmd"
-exec "${runner[@]}" JOB=1:"$nj" "$logs/$name.JOB.log" \
-  python3 -m ser.decode --tasks "$tasks" --job JOB --num-jobs "$nj" --use-gpu "$use_gpu"
+share_tasks "$cmd" "$nj" "$1" "what to decode" python3 -m ser.decode --use-gpu "$use_gpu"

@@ -15,17 +15,7 @@ cmd=run.pl # how to run them: run.pl, or e.g. "queue.pl --mem 4G"
 . ./path.sh
 . utils/log.sh
 . utils/parse_options.sh
+. utils/share_tasks.sh
 
 (($# == 2)) || usage_die "expected <data-dir> <tasks.tsv>, got $# arguments"
-((nj >= 1)) || usage_die "--nj $nj: must be 1 or more"
-data=$1
-tasks=$2
-[[ -s $tasks ]] || die "$tasks: no such file, or empty; list the baselines, see --help"
-
-num_tasks=$(wc -l <"$tasks")
-((nj <= num_tasks)) || nj=$num_tasks
-logs=$(dirname "$tasks")/log
-mkdir -p "$logs"
-read -ra runner <<<"$cmd"
-exec "${runner[@]}" JOB=1:"$nj" "$logs/$(basename "$tasks" .tsv).JOB.log" \
-  python3 -m ser.make_baseline --tasks "$tasks" --job JOB --num-jobs "$nj" "$data"
+share_tasks "$cmd" "$nj" "$2" "the baselines" python3 -m ser.make_baseline "$1"

@@ -267,6 +267,11 @@ fuse() {
   done >"$exp_dir/tasks/log/fuse.log"
 }
 
+# installed MODULE...: whether Python has them all; nothing is imported, captum brings torch.
+installed() {
+  python3 -c 'import importlib.util, sys; sys.exit(not all(map(importlib.util.find_spec, sys.argv[1:])))' "$@"
+}
+
 # interpret: attention over phones and words, its statistics, what masking does, figures.
 interpret() {
   local source=$data name=$alignment out seed fold maps=() probes decoded
@@ -295,7 +300,7 @@ interpret() {
     maps+=("$out/seed$seed")
   done
   step steps/phone_stats.sh "$out" "${maps[@]}"
-  if ! python3 -c 'import captum, matplotlib' 2>/dev/null; then
+  if ! installed captum matplotlib; then
     log "no figures, no masking test: matplotlib or captum is not installed (utils/install.sh --extra interpret)"
     return
   fi
@@ -393,7 +398,7 @@ main() {
   fi
 
   if in_stage 9 "report"; then
-    if python3 -c 'import jinja2, matplotlib' 2>/dev/null; then
+    if installed jinja2 matplotlib; then
       [[ -n $corpus ]] || given="--corpus $own $given"
       step steps/report.sh --name "$own" --command="./run.sh $given" --results "${results:-$exp_dir/RESULTS.md}" \
         "$exp_dir" "$folds"

@@ -22,6 +22,7 @@ from ser.analysis.tsv import read_tsv
 from ser.data import tables
 from ser.errors import DataError
 from ser.scoring.metrics import Floats
+from ser.scoring.significance import holm
 
 SIGNS = {"vowel": VOWEL, "consonant": CONSONANT}
 
@@ -375,20 +376,6 @@ def grouped(
         float(means[0] - means[1]) if list(names) == ["right", "wrong"] else float(means.max() - means.min())
     )
     return Grouped(first_last, observed / total, float((1 + far.sum()) / (1 + num_draws)))
-
-
-def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's correction of the p of many tests.
-
-    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
-    [0.03, 0.06, 0.06]
-    """
-    corrected = [0.0] * len(ps)
-    highest = 0.0
-    for rank, index in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
-        highest = max(highest, min(1.0, (len(ps) - rank) * ps[index]))
-        corrected[index] = highest
-    return corrected
 
 
 def _holm(found: list[PhoneTest]) -> list[PhoneTest]:

@@ -161,18 +161,6 @@ def read_tasks(path: Path) -> list[tuple[str, Path, Path, Path]]:
     Raises:
         DataError: missing, or a line with another number of fields.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; list the baselines, see steps/make_baseline.sh") from error
-    tasks = []
-    for number, line in enumerate(lines, 1):
-        fields = line.split("\t")
-        if len(fields) != 4:
-            raise DataError(
-                f"{path}:{number}: expected '<system><TAB><train><TAB><test><TAB><out>', got {line!r}; "
-                "correct the line"
-            )
-        system, train, test, out = fields
-        tasks.append((system, Path(train), Path(test), Path(out)))
-    return tasks
+    fields = ("system", "train", "test", "out")
+    lines = tables.read_tasks(path, fields, "list the baselines, see steps/make_baseline.sh")
+    return [(system, Path(train), Path(test), Path(out)) for system, train, test, out in lines]

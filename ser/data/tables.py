@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -117,6 +117,31 @@ def _entries(lines: list[str], path: Path) -> dict[str, str]:
     if problems:
         raise all_of(problems)
     return table
+
+
+def read_tasks(path: Path, fields: Sequence[str], remedy: str) -> list[list[str]]:
+    """Read a task list: a task a line, its fields separated by tabs.
+
+    Args:
+        path: the list.
+        fields: what each line has, by name, for messages.
+        remedy: what to do when the list is missing.
+
+    Raises:
+        DataError: missing, or a line with another number of fields.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; {remedy}") from error
+    tasks = [line.split("\t") for line in lines]
+    for number, task in enumerate(tasks, 1):
+        if len(task) != len(fields):
+            expected = "<TAB>".join(f"<{field}>" for field in fields)
+            raise DataError(
+                f"{path}:{number}: expected '{expected}', got {lines[number - 1]!r}; correct the line"
+            )
+    return tasks
 
 
 def write_table(path: Path, table: Mapping[str, object]) -> None:

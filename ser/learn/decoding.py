@@ -58,19 +58,8 @@ def read_tasks(path: Path) -> list[tuple[Path, Path, Path]]:
     Raises:
         DataError: missing, or a line with another number of fields.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; steps/decode.sh makes it") from error
-    tasks = []
-    for number, line in enumerate(lines, 1):
-        fields = line.split("\t")
-        if len(fields) != 3:
-            raise DataError(
-                f"{path}:{number}: expected '<model><TAB><data><TAB><out>', got {line!r}; correct the line"
-            )
-        tasks.append((Path(fields[0]), Path(fields[1]), Path(fields[2])))
-    return tasks
+    lines = tables.read_tasks(path, ("model", "data", "out"), "steps/decode.sh makes it")
+    return [(Path(model), Path(data), Path(out)) for model, data, out in lines]
 
 
 def _decode(model: TrainedModel, data: Path, out: Path, use_gpu: str, inputs: dict[str, Path]) -> None:

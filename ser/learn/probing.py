@@ -23,7 +23,7 @@ from ser.analysis.masking import GRADIENTS, MASKING, Gradient, Masked
 from ser.analysis.nulls import OTHER
 from ser.analysis.tsv import read_tsv, write_tsv
 from ser.cli import log, progress
-from ser.data import files
+from ser.data import files, tables
 from ser.errors import DataError, UsageError
 from ser.learn import checkpoint
 from ser.learn.inference import Doubles
@@ -209,16 +209,11 @@ def _log_odds(p: Any) -> Any:
 
 def _spearman(one: Doubles, two: Doubles) -> float:
     """Rank correlation, ties at their mean rank; NaN if one does not vary."""
-    ranks = [_ranks(one), _ranks(two)]
-    if min(rank.std() for rank in ranks) == 0:
+    from scipy.stats import spearmanr
+
+    if min(np.ptp(one), np.ptp(two)) == 0:
         return float("nan")
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-
-
-def _ranks(values: Doubles) -> Doubles:
-    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
-    result: Doubles = (np.cumsum(counts) - (counts - 1) / 2)[index]
-    return result
+    return float(spearmanr(one, two).statistic)
 
 
 def read_tasks(path: Path) -> list[tuple[Path, Path, Path, Path]]:
@@ -227,17 +222,6 @@ def read_tasks(path: Path) -> list[tuple[Path, Path, Path, Path]]:
     Raises:
         DataError: missing, or a line with another number of fields.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; list what to probe, see steps/probe_attention.sh") from error
-    tasks = []
-    for number, line in enumerate(lines, 1):
-        fields = [Path(field) for field in line.split("\t")]
-        if len(fields) != 4:
-            raise DataError(
-                f"{path}:{number}: expected '<model><TAB><data><TAB><map><TAB><out>', got {line!r}; correct "
-                "the line"
-            )
-        tasks.append((fields[0], fields[1], fields[2], fields[3]))
-    return tasks
+    fields = ("model", "data", "map", "out")
+    lines = tables.read_tasks(path, fields, "list what to probe, see steps/probe_attention.sh")
+    return [(Path(model), Path(data), Path(mapped), Path(out)) for model, data, mapped, out in lines]

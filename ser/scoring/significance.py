@@ -13,6 +13,7 @@ Shapes: S speakers, K classes, D draws.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -214,14 +215,15 @@ def randomisation(gains: Floats, num_draws: int, seed: int) -> Floats:
 _BLOCK = 500
 
 
-def holm(p: Floats) -> Floats:
+def holm(p: Sequence[float] | Floats) -> list[float]:
     """Holm's step-down correction of several p values, so that one false finding among them stays rare.
 
-    >>> holm(np.array([0.01, 0.04, 0.03])).round(3).tolist()
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]
     """
-    order = np.argsort(p, kind="stable")
-    factors = len(p) - np.arange(len(p))
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * factors))
-    return adjusted
+    values = np.asarray(p, np.float64)
+    order = np.argsort(values, kind="stable")
+    factors = len(values) - np.arange(len(values))
+    adjusted = np.empty(len(values))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(values[order] * factors))
+    return [float(value) for value in adjusted]

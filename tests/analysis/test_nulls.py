@@ -7,9 +7,10 @@ import pytest
 from scipy import stats
 
 from ser.analysis import nulls
-from ser.analysis.groups import grouped, holm, stratified
+from ser.analysis.groups import grouped, stratified
 from ser.analysis.nulls import CONSONANT, OTHER, VOWEL, Case
 from ser.learn.probing import _spearman
+from ser.scoring.significance import holm
 from tests.analysis.conftest import planted_cases
 
 

@@ -52,6 +52,7 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         datefmt="%Y-%m-%dT%H:%M:%S",
     )
     signal.signal(signal.SIGTERM, _terminated)
+    sys.unraisablehook = _stop_again
     try:
         code = main(argv)
         sys.stdout.flush()
@@ -62,15 +63,35 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
     except KeyboardInterrupt:
         print("ser: stopped (interrupt); run the same command again to go on", file=sys.stderr)
         code = 130
+    except _Terminated:
+        print("ser: stopped (SIGTERM); run the same command again to go on", file=sys.stderr)
+        code = 143
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     sys.exit(code)
 
 
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
 def _terminated(_signum: int, _frame: object) -> NoReturn:
-    print("ser: stopped (SIGTERM); run the same command again to go on", file=sys.stderr)
-    raise SystemExit(143)
+    raise _Terminated
+
+
+def _stop_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """Raise a stop again, a little later, when it came where Python cannot raise: at a fork, in __del__."""
+    stop = unraisable.exc_value
+    if not isinstance(stop, (_Terminated, KeyboardInterrupt)):
+        sys.__unraisablehook__(unraisable)
+        return
+
+    def again(_signum: int, _frame: object) -> NoReturn:
+        raise stop
+
+    signal.signal(signal.SIGALRM, again)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from ser import cli
 
 VERB = """
-import sys, time
+import os, sys, time
 from ser import cli, errors
 parser = cli.Parser("What it does.\\n\\n    an example", "verb")
 parser.add_argument("what", type=lambda text: eval(text), metavar="what")
@@ -21,6 +22,11 @@ def main(argv=None):
         raise what
     if what == "wait":
         print("ready", flush=True)
+        time.sleep(60)
+    if what == "fork":
+        os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), int(os.environ["STOP"])))
+        if os.fork() == 0:
+            os._exit(0)
         time.sleep(60)
     if what == "flood":
         for i in range(100000):
@@ -81,13 +87,16 @@ def test_help_is_the_docstring_as_it_stands() -> None:
     assert "usage: ser verb [-h] what\n\nWhat it does.\n\n    an example\n" in done.stdout
 
 
-@pytest.mark.parametrize(
+stops = pytest.mark.parametrize(
     ("number", "code", "message"),
     [
         (signal.SIGTERM, 143, "ser: stopped (SIGTERM); run the same command again to go on\n"),
         (signal.SIGINT, 130, "ser: stopped (interrupt); run the same command again to go on\n"),
     ],
 )
+
+
+@stops
 def test_a_signal_ends_it_in_one_line(number: signal.Signals, code: int, message: str) -> None:
     command = [sys.executable, "-c", VERB, "'wait'"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as verb:
@@ -96,6 +105,18 @@ def test_a_signal_ends_it_in_one_line(number: signal.Signals, code: int, message
         verb.send_signal(number)
         out, err = verb.communicate(timeout=20)
     assert (verb.returncode, out, err) == (code, "", message)
+
+
+@stops
+def test_a_signal_is_not_lost_where_python_cannot_raise(
+    number: signal.Signals, code: int, message: str
+) -> None:
+    """At a fork Python would print the exception and go on."""
+    done = subprocess.run(
+        [sys.executable, "-c", VERB, "'fork'"],
+        env={**os.environ, "STOP": str(int(number))}, capture_output=True, text=True, check=False, timeout=20,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", message)
 
 
 def test_a_closed_pipe_is_no_bug() -> None:

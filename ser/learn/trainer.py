@@ -83,7 +83,9 @@ class Trainer:
         self.emotions, self.identity = tuple(emotions), identity
         self.device, self.share = device, share
         optim = settings.optim
-        self.optimizer = torch.optim.AdamW(network.parameters(), lr=optim.lr, weight_decay=optim.weight_decay)
+        self.optimizer = torch.optim.AdamW(
+            network.parameters(), lr=optim.lr, weight_decay=optim.weight_decay, fused=True
+        )
         self.plateau = ReduceLROnPlateau(
             self.optimizer, "min", patience=optim.plateau.patience, factor=optim.plateau.factor
         )
@@ -160,7 +162,7 @@ class Trainer:
         sum_gradients(self.network, self.share)
         if optim.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip_norm)
+            nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip_norm, foreach=True)
         self.scaler.step(self.optimizer)
         self.scaler.update()
 

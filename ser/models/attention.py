@@ -36,19 +36,23 @@ class MultiplicativeAttention(nn.Module):
         """Pool a batch of segments.
 
         Args:
-            h: encoder outputs, (B, T, H); what stands on padding does not matter.
+            h: encoder outputs, (B, T, H); any finite value may stand on padding.
             padding: True behind a segment's end, (B, T).
 
         Returns:
             c, (B, H), and the weights a, (B, T): sum 1, exactly 0 on padding.
         """
-        h = h.masked_fill(padding.unsqueeze(-1), 0.0)  # (B, T, H)
-        steps = (~padding).sum(dim=1, keepdim=True)  # (B, 1)
-        mean = (h.sum(dim=1, dtype=torch.float32) / steps).to(h.dtype)  # (B, H)
+        real = (~padding).float()  # (B, T)
+        mean = _weighted(h, real / real.sum(dim=1, keepdim=True))  # (B, H)
         u = self.frame(h).tanh() * self.mean(mean).tanh().unsqueeze(1)  # (B, T, A)
         s = self.score(u).squeeze(-1).float()  # (B, T)
         weights = s.masked_fill(padding, -torch.inf).softmax(dim=1)  # (B, T)
-        return torch.einsum("bt,bth->bh", weights.to(h.dtype), h), weights
+        return _weighted(h, weights), weights
+
+
+def _weighted(h: Tensor, weights: Tensor) -> Tensor:
+    """Sum over t of ``weights`` (B, T) times ``h`` (B, T, H): (B, H)."""
+    return torch.bmm(weights.to(h.dtype).unsqueeze(1), h).squeeze(1)
 
 
 class SelfAttention(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,27 +27,47 @@ class Blstm(nn.Module):
         """
         super().__init__()
         sizes = [input_dim] + [2 * hidden] * (layers - 1)
-        self.ahead = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
-        self.back = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
+        self.ahead = nn.ModuleList(nn.LSTM(size, hidden) for size in sizes)
+        self.back = nn.ModuleList(nn.LSTM(size, hidden) for size in sizes)
         self.dropout = nn.Dropout1d(dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, T, F) and the lengths (B,) to (B, T, 2 hidden); rows behind the lengths mean nothing."""
-        step = torch.arange(x.shape[1], device=x.device)  # (T,)
-        mirror = lengths.unsqueeze(1) - 1 - step  # (B, T)
+        x = x.transpose(0, 1)  # (T, B, F), as LSTMs compute
+        step = torch.arange(len(x), device=x.device).unsqueeze(1)  # (T, 1)
+        mirror = lengths - 1 - step  # (T, B)
         mirror = torch.where(mirror >= 0, mirror, step)  # padding stays where it is
-        first_row = x.shape[1] * torch.arange(len(x), device=x.device)  # (B,)
-        mirror = (first_row.unsqueeze(1) + mirror).flatten()  # (B * T,)
+        row = torch.arange(x.shape[1], device=x.device)  # (B,)
+        mirror = (mirror * x.shape[1] + row).flatten()  # (T * B,)
         for ahead, back in zip(self.ahead, self.back, strict=True):
-            right = ahead(x)[0]  # (B, T, H/2)
-            left = _reorder(back(_reorder(x, mirror))[0], mirror)  # (B, T, H/2)
-            x = self.dropout(torch.cat([right, left], dim=-1).mT).mT  # (B, T, H)
-        return x
+            right = ahead(x)[0]  # (T, B, H/2)
+            left = _reorder(back(_reorder(x, mirror))[0], mirror)  # (T, B, H/2)
+            x = torch.cat([right, left], dim=-1)  # (T, B, H)
+            x = self.dropout(x.permute(1, 2, 0)).permute(2, 0, 1)
+        return x.transpose(0, 1)
+
+
+class _Swap(torch.autograd.Function):
+    """Rows in an order that is its own inverse, so that its gradient takes the same way back.
+
+    The gradient of torch's index_select allows for rows that come twice, and costs three times as much.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, order: Tensor) -> Tensor:
+        ctx.save_for_backward(order)
+        return x.index_select(0, order)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (order,) = ctx.saved_tensors
+        return gradient.index_select(0, order), None
 
 
 def _reorder(x: Tensor, order: Tensor) -> Tensor:
-    """The B * T rows of ``x`` (B, T, F) in the ``order`` (B * T,)."""
-    return x.flatten(0, 1).index_select(0, order).view_as(x)
+    """The T * B rows of ``x`` (T, B, F) in the ``order`` (T * B,), which swaps them in pairs."""
+    swapped: Tensor = _Swap.apply(x.flatten(0, 1), order)  # type: ignore[no-untyped-call]  # torch's
+    return swapped.view_as(x)
 
 
 class Blstmatt(nn.Module):

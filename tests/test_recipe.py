@@ -197,6 +197,22 @@ def test_svm_baselines_join_a_finished_run(repo: Path, release: Path, finished: 
     assert {name: after[name] for name in before} == before
 
 
+def test_a_sweep_in_another_order_gives_the_same_numbers(
+    repo: Path, release: Path, finished: Path, tmp_path: Path
+) -> None:
+    """One job instead of two, other tasks first; a context that is not fused has no tuning fold."""
+    shutil.copytree(finished / "data", tmp_path / "data")
+    line = ["--contexts", "20 30", "--stage", "3", "--stop-stage", "7", "--nj", "1"]
+    done = run(command(repo, tmp_path, release, *line))
+    assert done.returncode == 0, done.stderr
+    before, after = (contents(folder / "exp", "post", "history.tsv") for folder in (finished, tmp_path))
+    new = {name for name in after if "/csa_20/" in name}
+    assert {name.split("/")[0] for name in new} == {"paper_dev", "pooled"}
+    assert {name: after[name] for name in set(after) - new} == {
+        name: content for name, content in before.items() if not name.startswith("interpret/")
+    }
+
+
 def test_iemocap_recipe_in_one_job(repo: Path, release: Path, finished: Path, tmp_path: Path) -> None:
     """The embedded corpus goes through IEMOCAP's own recipe; the number of jobs changes nothing."""
     done = run(command(repo, tmp_path, release, "--nj", "1", "--protocol", "paper", corpus="iemocap"))

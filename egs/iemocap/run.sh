@@ -165,12 +165,18 @@ tasks() {
   if cmp -s "$part" "$exp_dir/tasks/$1.tsv"; then rm "$part"; else mv "$part" "$exp_dir/tasks/$1.tsv"; fi
 }
 
+# tuned SYSTEM: whether it is fused with a weight that is tuned; other systems leave the tuning folds alone.
+tuned() {
+  [[ $1 == blstmatt || $1 == "$fused" ]]
+}
+
 # add_trainings SYSTEM SETTINGS [KEY=VALUE ...]: a line of the task list for every fold and seed, into trainings.
 add_trainings() {
   local system=$1 settings line fold dev seed
   printf -v settings '\t%s' "${@:2}"
   for line in "${fold_lines[@]}"; do
     fold=${line%%$'\t'*}
+    [[ $fold != *-dev ]] || tuned "$system" || continue
     dev=$folds/$fold/dev
     [[ -d $dev ]] || dev=-
     for seed in $seeds; do
@@ -189,21 +195,21 @@ tuning_parts() {
   done
 }
 
-# parts: "<fold><TAB><part>" of all that is decoded.
+# parts SYSTEM: "<fold><TAB><part>" of all that is decoded with it.
 parts() {
   printf '%s\ttest\n' "${final_folds[@]}"
-  tuning_parts
+  ! tuned "$1" || tuning_parts
 }
 
-# score_parts SYSTEM... <PARTS: the parts on stdin, each by itself.
+# score_parts SYSTEM...: all that is decoded with them, each part by itself.
 score_parts() {
   local fold part system seed pairs=()
-  while IFS=$'\t' read -r fold part; do
-    for system in "$@"; do
+  for system in "$@"; do
+    while IFS=$'\t' read -r fold part; do
       for seed in $seeds; do
         pairs+=("$folds/$fold/$part" "$exp_dir/$fold/$system/seed$seed/decode_$part")
       done
-    done
+    done < <(parts "$system")
   done
   step steps/score.sh "${pairs[@]}" >"$exp_dir/tasks/log/score.log"
 }
@@ -242,7 +248,7 @@ make_baselines() {
 
 score_baselines() {
   local seeds=0
-  printf '%s\ttest\n' "${final_folds[@]}" | score_parts "${baseline_systems[@]}"
+  score_parts "${baseline_systems[@]}"
   score_pooled "${baseline_systems[@]}"
 }
 
@@ -320,6 +326,8 @@ interpret() {
 main() {
   read -ra context_list <<<"$contexts"
   systems=(blstmatt "${context_list[@]/#/csa_}")
+  fused=csa_${context_list[0]}
+  [[ " $contexts " != *' 30 '* ]] || fused=csa_30 # the paper's choice
 
   if in_stage 0 "prepare the corpus"; then
     step "local/prepare_$own.sh" --corpus-dir "$corpus_dir" --nj "$nj" --strict "$strict" --conf "$corpus_conf" \
@@ -361,33 +369,31 @@ main() {
 
   if in_stage 5 "decode"; then
     read_folds
-    while IFS=$'\t' read -r fold part; do
-      for system in "${systems[@]}"; do
+    for system in "${systems[@]}"; do
+      while IFS=$'\t' read -r fold part; do
         for seed in $seeds; do
           model=$exp_dir/$fold/$system/seed$seed
           printf '%s\t%s\t%s\n' "$model" "$folds/$fold/$part" "$model/decode_$part"
         done
-      done
-    done < <(parts) | tasks decode
+      done < <(parts "$system")
+    done | tasks decode
     step steps/decode.sh --cmd "$decode_cmd" --nj "$nj" --use-gpu no "$exp_dir/tasks/decode.tsv"
     ((${#baseline_systems[@]} == 0)) || make_baselines
   fi
 
   if in_stage 6 "score"; then
     read_folds
-    parts | score_parts "${systems[@]}"
+    score_parts "${systems[@]}"
     score_pooled "${systems[@]}"
     ((${#baseline_systems[@]} == 0)) || score_baselines
   fi
 
   if in_stage 7 "fuse BLSTMATT with CSA"; then
     read_folds
-    fused=csa_${context_list[0]}
-    [[ " $contexts " != *' 30 '* ]] || fused=csa_30 # the paper's choice
     fuse "$fused"
     fusions=(syscomb)
     [[ -z $(tuning_parts) ]] || fusions+=(syscomb_dev)
-    printf '%s\ttest\n' "${final_folds[@]}" | score_parts "${fusions[@]}"
+    score_parts "${fusions[@]}"
     score_pooled "${fusions[@]}"
     step steps/tabulate.sh --out "$exp_dir/results.tsv" "$exp_dir/pooled"
   fi

@@ -49,9 +49,12 @@ def systems(study: Study) -> Sheet:
     for runs in study.runs:
         for each in filter(None, (runs, runs.padded)):
             counts = _scores(study, each, intervals=("acc", "uar"))
-            rows.append([each.name, len(each.seeds), coverage(each), *counts])
-    columns = ("system", "seeds", "scored/total", *MEASURES)
+            norm = each.notes.get("normalisation", "-")
+            rows.append([each.name, norm, len(each.seeds), coverage(each), *counts])
+    columns = ("system", "normalisation", "seeds", "scored/total", *MEASURES)
     note = f"{SPREAD} (of {len(study.test.speaker_names)})."
+    if any(runs.notes.get("normalisation") == "speaker" for runs in study.runs):
+        note += " Normalisation by speaker uses all of a test speaker's audio, without labels."
     if any(runs.padded for runs in study.runs):
         note += (
             " CSA drops utterances shorter than its context, so n differs; a row 'padded' scores these "

@@ -43,6 +43,7 @@ def test_the_numbers_are_those_of_score(made: Made) -> None:
             for f in folders
         ]
         assert row["scored/total"] == f"{found[0]['n_scored']}/{found[0]['n_total']}"
+        assert row["normalisation"] == found[0].get("note_normalisation", "-")
         for key in sheets.MEASURES:
             assert float(row[key]) == pytest.approx(np.mean([float(each[key]) for each in found]), abs=1e-6)
             if len(found) > 1:
@@ -170,7 +171,9 @@ def test_a_hand_edit_is_refused(made: Made, tmp_path: Path) -> None:
     results.write(path, make_report("x", made.exp, made.folds, ""))
     results.check_seal(path)
     text = path.read_text()
-    spoilt = re.sub(r"\| blstmatt \| 3 \| 120/120 \| \d", "| blstmatt | 3 | 120/120 | 9", text)
+    spoilt = re.sub(
+        r"\| blstmatt \| speaker \| 3 \| 120/120 \| \d", "| blstmatt | speaker | 3 | 120/120 | 9", text
+    )
     for other, message in [
         (spoilt, "was changed since it was generated; make it again with stage 9"),
         (text + "more\n", "its last line is not the seal of a generated file; make it with stage 9"),

@@ -65,7 +65,7 @@ def commit(folder: Path) -> str:
         changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
         return UNKNOWN
-    changes = [line[3:] for line in changed.splitlines() if not line.endswith("RESULTS.md")]
+    changes = [line for line in changed.splitlines() if not re.search(r"/RESULTS\w*\.md$", line)]
     return found + (f", with changes in {len(changes)} files" if changes else "")
 
 

@@ -29,6 +29,7 @@ from ser.learn import checkpoint
 from ser.learn.inference import Doubles
 from ser.learn.part import Floats, Part
 from ser.models.blstmatt import Blstmatt
+from ser.scoring.significance import spearman
 
 
 def probe_folder(
@@ -166,7 +167,7 @@ class Probe:
         for row in rows:
             if row.first >= 0:
                 kinds[row.first : row.first + row.frames] = row.kind
-        correlation = _spearman(attention, magnitude)
+        correlation = spearman(attention, magnitude)
         return [
             Gradient(
                 rows[0].utt, rows[0].speaker, rows[0].emotion, self.emotions[hyp], str(kind), int(mask.sum()),
@@ -205,15 +206,6 @@ def _masked(features: Floats, frames: Any) -> Floats:
 def _log_odds(p: Any) -> Any:
     p = np.clip(p, 1e-12, 1 - 1e-12)
     return np.log(p) - np.log1p(-p)
-
-
-def _spearman(one: Doubles, two: Doubles) -> float:
-    """Rank correlation, ties at their mean rank; NaN if one does not vary."""
-    from scipy.stats import spearmanr
-
-    if min(np.ptp(one), np.ptp(two)) == 0:
-        return float("nan")
-    return float(spearmanr(one, two).statistic)
 
 
 def read_tasks(path: Path) -> list[tuple[Path, Path, Path, Path]]:

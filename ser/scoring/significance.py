@@ -99,6 +99,19 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * float(bdtr(min(only_first, only_second), only_first + only_second, 0.5)))
 
 
+def spearman(one: Sequence[float] | Floats, two: Sequence[float] | Floats) -> float:
+    """Rank correlation of two series of the same length, ties at their mean rank; NaN if one does not vary.
+
+    >>> round(spearman([1, 2, 3, 4], [10, 20, 40, 30]), 3), spearman([1, 1, 1], [1, 2, 3])
+    (0.8, nan)
+    """
+    from scipy.stats import spearmanr
+
+    if min(np.ptp(one), np.ptp(two)) == 0:
+        return float("nan")
+    return float(spearmanr(one, two).statistic)
+
+
 @dataclass(frozen=True)
 class Difference:
     """A score of the second system minus that of the first."""

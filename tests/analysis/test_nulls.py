@@ -9,7 +9,6 @@ from scipy import stats
 from ser.analysis import nulls
 from ser.analysis.groups import grouped, stratified
 from ser.analysis.nulls import CONSONANT, OTHER, VOWEL, Case
-from ser.learn.probing import _spearman
 from ser.scoring.significance import holm
 from tests.analysis.conftest import planted_cases
 
@@ -206,10 +205,3 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
         found = nulls.estimate(speakers, values, np.ones(100), 500)
         held += found.low <= 0.3 <= found.high
     assert 0.88 <= held / 300 <= 0.99
-
-
-def test_spearman_is_scipys() -> None:
-    random = np.random.default_rng(5)
-    one, two = random.integers(0, 9, 60).astype(float), random.integers(0, 9, 60).astype(float)
-    assert _spearman(one, two) == pytest.approx(stats.spearmanr(one, two).statistic)
-    assert np.isnan(_spearman(np.ones(5), two[:5]))

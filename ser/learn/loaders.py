@@ -79,12 +79,15 @@ class Masker:
         rng = np.random.default_rng((self._seed, 1, epoch, batch))
         times, bins = np.arange(x.shape[1]), np.arange(x.shape[2])
         filters = np.full(len(lengths), x.shape[2])
+        frames = np.zeros(x.shape[:2], dtype=np.bool_)
         for _ in range(settings.time_masks):
-            mask = _stretch(rng, lengths, np.minimum(settings.time_mask_frames, lengths // 2), times, share)
-            np.copyto(x, self._fill, where=mask[:, :, None])
+            widest = np.minimum(settings.time_mask_frames, lengths // 2)
+            frames |= _stretch(rng, lengths, widest, times, share)
+        masked = np.zeros((len(x), x.shape[2]), dtype=np.bool_)
         for _ in range(settings.freq_masks):
-            mask = _stretch(rng, filters, np.minimum(settings.freq_mask_bins, filters - 1), bins, share)
-            np.copyto(x, self._fill, where=mask[:, None, :])
+            masked |= _stretch(rng, filters, np.minimum(settings.freq_mask_bins, filters - 1), bins, share)
+        x[frames] = self._fill
+        np.copyto(x, self._fill, where=masked[:, None, :])
 
 
 def _stretch(

@@ -94,6 +94,9 @@ class Trainer:
         amp = settings.training.amp if device.type == "cuda" else "none"
         self.amp_dtype = {"none": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[amp]
         self.scaler = torch.amp.GradScaler(device.type, enabled=amp == "float16")
+        self.random = torch.default_generator  # what dropout draws from
+        if device.type == "cuda":
+            self.random = torch.cuda.default_generators[device.index]
         self.at = Position()
         self.sums = torch.zeros(3, dtype=torch.float64, device=device)  # at.sums of this process, at work
 
@@ -148,7 +151,7 @@ class Trainer:
         optim = self.settings.optim
         if optim.schedule == "cosine":
             self._set_lr(optim.lr * cosine_factor(progress, optim.cosine.warmup))
-        torch.manual_seed(_step_seed(self.seed, self.at.epoch, self.at.batch, self.share.rank))
+        self.random.manual_seed(_step_seed(self.seed, self.at.epoch, self.at.batch, self.share.rank))
         self.optimizer.zero_grad(set_to_none=True)
         inputs = [x.to(self.device, non_blocking=True) for x in batch.inputs]
         labels = batch.labels.to(self.device, non_blocking=True)

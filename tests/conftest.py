@@ -22,8 +22,9 @@ LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# What a script runs in the background has SIGINT ignored, and so would have all that the tests start.
+# What a script runs in the background has SIGINT ignored, under nohup SIGHUP; so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -334,6 +334,9 @@ def test_stopped_in_a_stage(
         assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}[number], messages
         assert f"stopped by {number.name}; the same command goes on from here" in messages
     assert "Traceback" not in messages
+    deadline = time.monotonic() + 10  # a process that was told to end takes its time where others are at work
+    while descendants(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert descendants(process.pid) == []
     done = run(line)
     assert done.returncode == 0, done.stderr

@@ -201,16 +201,25 @@ parts() {
   ! tuned "$1" || tuning_parts
 }
 
-# score_parts SYSTEM...: all that is decoded with them, each part by itself.
-score_parts() {
-  local fold part system seed pairs=()
+# decodings SYSTEM...: "<model><TAB><data><TAB><decode folder>" of all that is decoded with them.
+decodings() {
+  local system fold part seed model
   for system in "$@"; do
     while IFS=$'\t' read -r fold part; do
       for seed in $seeds; do
-        pairs+=("$folds/$fold/$part" "$exp_dir/$fold/$system/seed$seed/decode_$part")
+        model=$exp_dir/$fold/$system/seed$seed
+        printf '%s\t%s\t%s\n' "$model" "$folds/$fold/$part" "$model/decode_$part"
       done
     done < <(parts "$system")
   done
+}
+
+# score_parts SYSTEM...: all that is decoded with them, each part by itself.
+score_parts() {
+  local data decoded pairs=()
+  while IFS=$'\t' read -r _ data decoded; do
+    pairs+=("$data" "$decoded")
+  done < <(decodings "$@")
   step steps/score.sh "${pairs[@]}" >"$exp_dir/tasks/log/score.log"
 }
 
@@ -369,14 +378,7 @@ main() {
 
   if in_stage 5 "decode"; then
     read_folds
-    for system in "${systems[@]}"; do
-      while IFS=$'\t' read -r fold part; do
-        for seed in $seeds; do
-          model=$exp_dir/$fold/$system/seed$seed
-          printf '%s\t%s\t%s\n' "$model" "$folds/$fold/$part" "$model/decode_$part"
-        done
-      done < <(parts "$system")
-    done | tasks decode
+    decodings "${systems[@]}" | tasks decode
     step steps/decode.sh --cmd "$decode_cmd" --nj "$nj" --use-gpu no "$exp_dir/tasks/decode.tsv"
     ((${#baseline_systems[@]} == 0)) || make_baselines
   fi

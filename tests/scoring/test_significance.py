@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from ser.scoring.significance import binomial, bootstrap, by_speaker, mcnemar, paired_bootstrap
+from ser.scoring.significance import binomial, bootstrap, by_speaker, mcnemar, paired_bootstrap, spearman
 
 PERFECT, WRONG = np.diag([5, 5]), np.array([[0, 5], [5, 0]])
 
@@ -93,3 +93,11 @@ def test_paired_bootstrap_of_a_system_better_for_all_speakers() -> None:
     assert difference.p == pytest.approx(2 / 1000)
     swapped = paired_bootstrap(second, first, "acc", 999, 0)
     assert (swapped.value, swapped.p) == pytest.approx((-0.05, 2 / 1000))
+
+
+def test_spearman_gives_ties_their_mean_rank() -> None:
+    random = np.random.default_rng(5)
+    one, two = random.integers(0, 9, 60).astype(float), random.integers(0, 9, 60).astype(float)
+    ranks = [[(x < v).sum() + ((x == v).sum() + 1) / 2 for v in x] for x in (one, two)]
+    assert spearman(one, two) == pytest.approx(np.corrcoef(ranks)[0, 1])
+    assert np.isnan(spearman(np.ones(5), two[:5]))

@@ -151,17 +151,17 @@ def calibration(study: Study, found: Sequence[Calibration]) -> Figure:
         )
         if count
     ]
-    errors = {each.system: float(each.ece.mean()) for each in found}
+    drawn = [each for each in found if each.system in principal(study)]
+    errors = {each.system: float(each.ece.mean()) for each in drawn}
     best, worst = min(errors, key=lambda name: errors[name]), max(errors, key=lambda name: errors[name])
     reading = (
-        f"{best} is closest to its word (expected calibration error {_per_cent(errors[best])}), {worst} "
-        f"farthest from it ({_per_cent(errors[worst])}); below the diagonal a system is surer than it is "
-        "right."
+        f"Of the systems drawn, {best} is closest to its word (expected calibration error "
+        f"{_per_cent(errors[best])}), {worst} farthest from it ({_per_cent(errors[worst])}); below the "
+        "diagonal a system is surer than it is right."
     )
     alt = "Reliability diagram: share of right decisions against their confidence, a line for each system."
-    chosen = [each for each in found if each.system in principal(study)]
     sheet = Sheet("reliability", "", ("system", "bin", "decisions", "mean confidence", "right"), rows)
-    return Figure("Calibration", reading, alt, plots.draw_reliability(chosen), sheet)
+    return Figure("Calibration", reading, alt, plots.draw_reliability(drawn), sheet)
 
 
 def principal(study: Study) -> set[str]:

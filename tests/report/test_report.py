@@ -15,7 +15,7 @@ import pytest
 
 from ser.data import tables
 from ser.errors import DataError
-from ser.reporting import differences, provenance, results, sheets
+from ser.reporting import differences, figures, provenance, results, sheets
 from ser.reporting.report import make_report
 from ser.reporting.sheet import Score, Sheet
 from ser.reporting.study import read_study
@@ -142,6 +142,19 @@ def test_the_order_of_folders_and_the_number_of_reports_change_nothing(made: Mad
         "Calibration",
         "Learning curves",
     ]
+
+
+def test_calibration_speaks_of_what_it_draws(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "MOST", len(SKILLS) - 2)
+    study = read_study("x", made.exp, made.folds)
+    found = sheets.calibrations(study)
+    drawn = [each for each in found if each.system not in ("csa_20", "csa_60")]
+    means = {each.system: each.ece.mean() for each in drawn}
+    best, worst = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
+    figure = figures.calibration(study, found)
+    assert figure.reading.startswith(f"Of the systems drawn, {best} is closest to its word (")
+    assert f", {worst} farthest from it (" in figure.reading
+    assert {row["system"] for row in table(figure.sheet)} == {each.system for each in found}
 
 
 def test_cells() -> None:

@@ -45,17 +45,19 @@ class Comparison:
 
 
 def pairs(study: Study) -> Iterator[tuple[Runs, Runs]]:
-    """Systems against BLSTMATT, other contexts against the fused one, baselines against the fusion."""
+    """What is compared, the one that is subtracted first.
+
+    All systems against BLSTMATT, other contexts and the fusion against the CSA that was fused, and the
+    fusion against baselines.
+    """
     ours = study.system("syscomb_dev") or study.system("syscomb")
-    for first in (study.system("blstmatt"), study.system(study.fused)):
-        for second in study.runs:
-            if (
-                first is None
-                or second is first
-                or (first.name == study.fused and not CSA.fullmatch(second.name))
-            ):
-                continue
-            yield first, second
+    blstmatt, csa = study.system("blstmatt"), study.system(study.fused)
+    for second in study.runs:
+        if blstmatt is not None and second is not blstmatt:
+            yield blstmatt, second
+    for second in study.runs:
+        if csa is not None and second is not csa and (second is ours or CSA.fullmatch(second.name)):
+            yield csa, second
     for first in study.runs:
         if ours is not None and not OURS.fullmatch(first.name):
             yield first, ours

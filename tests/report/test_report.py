@@ -99,6 +99,7 @@ def test_differences(made: Made) -> None:
     asked = {("blstmatt", name) for name in others} | {
         ("csa_30", "csa_20"),
         ("csa_30", "csa_60"),
+        ("csa_30", "syscomb"),
         ("majority", "syscomb"),
     }
     assert set(found) == asked

@@ -6,7 +6,7 @@
 
 set -euo pipefail
 
-fast=false # leave out the tests that take more than five seconds each
+fast=false # leave out the tests that take more than two seconds each
 only=      # one part: lint, types, shell or unit
 
 cd "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/.."

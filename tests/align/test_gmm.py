@@ -96,6 +96,7 @@ def synthetic(num: int) -> tuple[list[Example], list[list[int]]]:
     return examples, truths
 
 
+@pytest.mark.slow
 def test_a_flat_start_finds_the_boundaries(tmp_path: Path) -> None:
     examples, truths = synthetic(40)
     train = phone_model.train

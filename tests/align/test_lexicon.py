@@ -152,6 +152,7 @@ def test_variants_of_a_word_that_always_differs(english: PhoneSet) -> None:
     assert found == {"AND": [("AH",), ("EH", "N")]}
 
 
+@pytest.mark.slow
 def test_verb_lists_what_cmudict_lacks(run_verb: RunVerb, repo: Path, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("u1 The laptop is zwiebelweiss [LAUGHTER]\n")
     arguments = [repo / "conf" / "phones_sphinx.yaml", tmp_path, tmp_path / "lexicon.txt"]

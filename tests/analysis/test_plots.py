@@ -80,6 +80,7 @@ def test_labels_of_an_utterance_do_not_touch(phones: int, seconds: float) -> Non
             assert box.x1 <= inside.x1, text
 
 
+@pytest.mark.slow
 def test_a_page_and_a_row_do_not_touch() -> None:
     assert overlapping(plots.draw_page([panel(n, 35) for n in range(8)], "A page of them")) == []
     row = [panel(n, 30, mel=True) for n in range(4)]

@@ -197,6 +197,7 @@ def test_made_again_only_when_something_changed(folder: Path, config: CorpusConf
         prepare()
 
 
+@pytest.mark.slow
 def test_the_script_makes_a_data_folder_with_folds(folder: Path, repo: Path, tmp_path: Path) -> None:
     data = tmp_path / "all"
     result = subprocess.run(

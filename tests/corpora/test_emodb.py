@@ -147,6 +147,7 @@ def test_other_formats_and_rates_are_taken(toy: Path) -> None:
     assert len(recordings) == 4
 
 
+@pytest.mark.slow
 def test_all_faults_are_listed_and_nothing_is_written(
     toy: Path, tmp_path: Path, repo: Path, run_verb: Callable[..., CompletedProcess[str]]
 ) -> None:
@@ -265,6 +266,7 @@ def test_a_loop_of_links_ends(toy: Path) -> None:
     assert corpora.listing_digest(toy) == before
 
 
+@pytest.mark.slow
 def test_differing_numbers_are_told_and_strict_makes_them_an_error(
     toy: Path, tmp_path: Path, repo: Path, run_verb: Callable[..., CompletedProcess[str]]
 ) -> None:
@@ -363,6 +365,7 @@ def script(recipe: Path, *arguments: object, **environment: str) -> CompletedPro
     )
 
 
+@pytest.mark.slow
 def test_the_script_makes_a_valid_data_folder(emodb: Path, repo: Path, tmp_path: Path) -> None:
     recipe, data = repo / "egs" / "emodb", tmp_path / "all"
     result = script(recipe, "--strict", "true", tmp_path / "manifests", data, EMODB=str(emodb))

@@ -130,6 +130,7 @@ def agrees(segment: Any, recording: Any, turn: FakeTurn) -> None:
     assert {tier: items for tier, items in rows.items() if items} == found
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(releases())
 def test_manifests_agree_with_the_release_for_every_turn(release: FakeRelease) -> None:

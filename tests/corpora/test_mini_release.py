@@ -98,6 +98,7 @@ def text_lines(release: Path, dialog: Dialog, folder: str) -> list[str]:
     return path.read_bytes().decode("latin-1").replace("\r\n", "\n").split("\n")
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes(release: Path, engine: str, tmp_path: Path) -> None:
     again = make(tmp_path / "again", "--engine", engine, "--num-jobs", "1")
     assert again.returncode == 0, again.stderr
@@ -278,6 +279,7 @@ def test_it_is_prepared_as_iemocap_is(release: Path) -> None:
         assert bool(item.alignment) == turn.aligned
 
 
+@pytest.mark.slow
 def test_a_finished_one_is_left_alone_and_another_replaced(
     release: Path, engine: str, tmp_path: Path
 ) -> None:
@@ -320,6 +322,7 @@ NOT_INSTALLED = "raise ImportError"
 NOT_LOADABLE = "def get_library_path(): return '/no/such/library.so'\ndef get_data_path(): return '/no/such'"
 
 
+@pytest.mark.slow
 def test_without_espeak_formants_speak(tmp_path: Path) -> None:
     (tmp_path / "espeakng_loader.py").write_text(NOT_INSTALLED, encoding="ascii")
     done = make(tmp_path / "mini", "--engine", "auto", FIRST=str(tmp_path))
@@ -349,6 +352,7 @@ def test_espeak_that_was_asked_for_and_does_not_run(stub: str, reason: str, tmp_
     assert not (tmp_path / "mini").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)]
 )

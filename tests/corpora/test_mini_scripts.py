@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ser.corpora.mini.design import plan
 from ser.data.corpus import load_corpus
 
@@ -19,6 +21,7 @@ def script(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=RECIPE, env=env, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_preparing_makes_the_corpus_and_its_data_directory(tmp_path: Path) -> None:
     arguments = (str(tmp_path / "manifests"), str(tmp_path / "all"))
     done = script("local/prepare_mini.sh", "--scale", "0.1", "--engine", "formant", *arguments)

@@ -380,6 +380,7 @@ def script(data: Path, tmp_path: Path) -> Script:
 ARGUMENTS = ("conf/fbank.yaml", "conf/corpus.yaml", "data/all")
 
 
+@pytest.mark.slow
 def test_the_script_makes_features_and_leaves_them(script: Script, data: Path) -> None:
     wavs = list(tables.read_table(data / "wav.scp").items())
     tables.write_table(data / "wav.scp", dict(wavs[:2]))
@@ -395,6 +396,7 @@ def test_the_script_makes_features_and_leaves_them(script: Script, data: Path) -
     assert {name: stat for name, stat in tree(data).items() if not name.startswith("log")} == before
 
 
+@pytest.mark.slow
 def test_the_script_tells_what_the_jobs_complained_about(script: Script, data: Path) -> None:
     wavs = tables.read_table(data / "wav.scp")
     Path(wavs["utt0"]).unlink()

@@ -205,6 +205,7 @@ def test_the_recipes_results_are_as_generated(repo: Path) -> None:
         results.check_seal(path)
 
 
+@pytest.mark.slow
 def test_results_stay_when_only_the_date_would_change(made: Made, tmp_path: Path) -> None:
     path = tmp_path / "RESULTS.md"
     report = make_report("x", made.exp, made.folds, "")

@@ -288,6 +288,7 @@ def test_a_log_folder_that_cannot_be_written(program: str) -> None:
     assert "file/log" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_loses_the_job(folder: Path) -> None:
     """Neither qstat nor qacct knows it, and no end was left: an error within 15 s, not success."""
     (folder / "bin").mkdir()

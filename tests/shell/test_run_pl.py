@@ -168,6 +168,7 @@ def most_at_once(*args: object) -> int:
     return max(sum(a <= start < b for a, b in spans) for start, _ in spans)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "most"),
     [
@@ -401,6 +402,7 @@ def wait_for(path: str) -> None:
     raise AssertionError(f"{path} did not appear")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("signum", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_ends_everything(signum: str, code: int) -> None:
     mark = f"300.{os.getpid()}"

@@ -20,6 +20,7 @@ from ser.analysis.statistics import VowelConsonant
 from ser.analysis.tsv import read_tsv
 from ser.data import tables
 from ser.reporting.results import check_seal
+from tests.cluster.daemons import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -341,9 +342,8 @@ def test_stopped_in_a_stage(
         assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}[number], messages
         assert f"stopped by {number.name}; the same command goes on from here" in messages
     assert "Traceback" not in messages
-    deadline = time.monotonic() + 10  # a process that was told to end takes its time where others are at work
-    while descendants(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    # A process that was told to end takes its time where others are at work.
+    until(lambda: not descendants(process.pid), 10, "the end of all processes")
     assert descendants(process.pid) == []
     done = run(line)
     assert done.returncode == 0, done.stderr

@@ -60,7 +60,7 @@ def _work(function: Callable[[Item], Result], item: Item, writer: Connection) ->
         outcome = function(item), None, ""
     except OSError as error:
         outcome = None, error, ""
-    except Exception:
+    except Exception:  # whatever it is, the parent raises it
         outcome = None, None, traceback.format_exc()
     writer.send(outcome)
     writer.close()

@@ -1,4 +1,4 @@
-"""Batches for training: which utterances or chunks, in which order, with which masks.
+"""Batches for training: which utterances or chunks, in which order, changed in which ways.
 
 The plan of an epoch is a function of (seed, epoch) alone, so that a run can stop and go on anywhere, and
 several processes agree on it without a word: process r of n takes every n-th item of each batch.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,12 @@ from torch import Tensor
 from ser.errors import DataError
 from ser.feats.chunking import ChunkingConfig, chunk_frames, chunk_table
 from ser.learn.part import Floats, Part
-from ser.learn.settings import MaskingSettings
+from ser.learn.settings import AugmentationSettings
 
 Ints = npt.NDArray[np.int64]
+Number = TypeVar("Number", np.int64, np.float64)
 
+GAIN_KNOTS = 5  # filters between which a gain over the filters is a straight line
 BUCKET_BATCHES = 50  # batches whose segments are sorted by length together
 POOL_FRAMES = 4_000_000  # frames whose chunks are shuffled together when a part is not held in memory
 
@@ -43,7 +45,7 @@ class Share:
     rank: int = 0
     world: int = 1
 
-    def of(self, items: Ints) -> Ints:
+    def of(self, items: npt.NDArray[Number]) -> npt.NDArray[Number]:
         """Every ``world``-th item from ``rank`` on."""
         return items[self.rank :: self.world]
 
@@ -63,19 +65,25 @@ class Loader(Protocol):
         """Training items of each class, (K,)."""
 
 
-class Masker:
-    """SpecAugment-style masks: stretches of frames and of filters set to a constant.
+class Augmenter:
+    """Random changes of training features: gains over the filters, then masks.
 
-    A mask over time is never longer than half the segment.
+    A gain is a curve over the filters, the same in all frames of an item: straight lines between
+    ``GAIN_KNOTS`` filters, evenly spread, whose gains are normal with a deviation of ``filter_gain``.
+    A mask sets a stretch of frames or of filters to a constant; over time never more than half the segment.
     """
 
-    def __init__(self, settings: MaskingSettings, fill: Floats, seed: int) -> None:
+    def __init__(self, settings: AugmentationSettings, fill: Floats, seed: int) -> None:
         """``fill`` (F,) stands where a mask is: the mean of the features."""
         self._settings, self._fill, self._seed = settings, fill, seed
 
     def apply(self, x: Floats, lengths: Ints, share: Share, epoch: int, batch: int) -> None:
-        """Mask ``x`` (B, T, F), this process's share of a batch with the ``lengths`` of all its items."""
+        """Change ``x`` (B, T, F), this process's share of a batch with the ``lengths`` of all its items."""
         settings = self._settings
+        if settings.filter_gain:
+            rng = np.random.default_rng((self._seed, 3, epoch, batch))
+            knots = share.of(rng.normal(0.0, settings.filter_gain, (len(lengths), GAIN_KNOTS)))
+            x += (knots @ _interpolation(x.shape[2])).astype(np.float32)[:, None, :]
         rng = np.random.default_rng((self._seed, 1, epoch, batch))
         times, bins = np.arange(x.shape[1]), np.arange(x.shape[2])
         filters = np.full(len(lengths), x.shape[2])
@@ -88,6 +96,12 @@ class Masker:
             masked |= _stretch(rng, filters, np.minimum(settings.freq_mask_bins, filters - 1), bins, share)
         x[frames] = self._fill
         np.copyto(x, self._fill, where=masked[:, None, :])
+
+
+def _interpolation(num_filters: int) -> npt.NDArray[np.float64]:
+    """From values at ``GAIN_KNOTS`` evenly spread filters to all, linearly: (GAIN_KNOTS, F)."""
+    at = np.linspace(0.0, GAIN_KNOTS - 1, num_filters)  # (F,)
+    return np.maximum(0.0, 1.0 - np.abs(at - np.arange(GAIN_KNOTS)[:, None]))
 
 
 def _stretch(
@@ -125,9 +139,9 @@ def length_buckets(lengths: npt.NDArray[np.int32], batch_size: int, rng: np.rand
 class SegmentLoader:
     """Whole segments for BLSTMATT, batched with others of like length, padded with zeros."""
 
-    def __init__(self, part: Part, batch_size: int, masker: Masker, seed: int, share: Share) -> None:
+    def __init__(self, part: Part, batch_size: int, augmenter: Augmenter, seed: int, share: Share) -> None:
         """Batches of ``batch_size`` segments over all processes."""
-        self.part, self._size, self._masker = part, batch_size, masker
+        self.part, self._size, self._augmenter = part, batch_size, augmenter
         self._seed, self._share = seed, share
 
     def num_batches(self, epoch: int) -> int:  # noqa: ARG002  (the same in all epochs)
@@ -148,7 +162,7 @@ class SegmentLoader:
     def _load(self, indices: Ints, epoch: int, number: int) -> Batch:
         part, own = self.part, self._share.of(indices)
         x = pad([part.features(i) for i in own], part.num_filters)
-        self._masker.apply(x, part.num_frames[indices].astype(np.int64), self._share, epoch, number)
+        self._augmenter.apply(x, part.num_frames[indices].astype(np.int64), self._share, epoch, number)
         lengths = torch.from_numpy(part.num_frames[own].astype(np.int64))
         return Batch(
             (torch.from_numpy(x), lengths),
@@ -171,11 +185,17 @@ class ChunkLoader:
     """Fixed contexts for CSA, shuffled over the whole part, or over large pools of it."""
 
     def __init__(
-        self, part: Part, chunking: ChunkingConfig, batch_size: int, masker: Masker, seed: int, share: Share
+        self,
+        part: Part,
+        chunking: ChunkingConfig,
+        batch_size: int,
+        augmenter: Augmenter,
+        seed: int,
+        share: Share,
     ) -> None:
         """Batches of ``batch_size`` chunks over all processes."""
         self.part, self._chunking, self._size = part, chunking, batch_size
-        self._masker, self._seed, self._share = masker, seed, share
+        self._augmenter, self._seed, self._share = augmenter, seed, share
         self._utts, self._starts = chunk_table(part.num_frames, chunking)
         if not len(self._utts):
             raise DataError(
@@ -224,7 +244,7 @@ class ChunkLoader:
         own, context = self._share.of(chunks), self._chunking.context
         x = pool.chunks(self._utts[own], self._starts[own], context)
         lengths = np.full(len(chunks), context)
-        self._masker.apply(x, lengths, self._share, epoch, number)
+        self._augmenter.apply(x, lengths, self._share, epoch, number)
         labels = self.part.labels
         return Batch(
             (torch.from_numpy(x),),

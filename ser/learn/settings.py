@@ -22,17 +22,22 @@ class FeatureSettings:
 
 
 @dataclass(frozen=True)
-class MaskingSettings:
-    """SpecAugment-style masks in training; all 0 in the paper's systems."""
+class AugmentationSettings:
+    """What is done to features in training only; all 0 in the paper's systems.
+
+    Masks after SpecAugment (Park et al. 2019); gains after FilterAugment's linear kind (Nam et al. 2022).
+    """
 
     time_masks: int  # masks over time in a segment or chunk
     time_mask_frames: int  # longest mask over time, in frames
     freq_masks: int  # masks over frequency
     freq_mask_bins: int  # widest mask over frequency, in filters
+    filter_gain: float  # standard deviation of a gain over the filters, in the (normalised) features' unit
 
     def __post_init__(self) -> None:
         """Refuse negative sizes."""
-        if min(self.time_masks, self.time_mask_frames, self.freq_masks, self.freq_mask_bins) < 0:
+        masks = (self.time_masks, self.time_mask_frames, self.freq_masks, self.freq_mask_bins)
+        if min(*masks, self.filter_gain) < 0:
             raise ValueError("time_masks and the others must not be negative")
 
 
@@ -146,7 +151,7 @@ class BlstmattSettings:
     system: Literal["blstmatt"]
     features: FeatureSettings
     model: BlstmattModel
-    masking: MaskingSettings
+    augmentation: AugmentationSettings
     optim: OptimSettings
     training: TrainingSettings
 
@@ -159,7 +164,7 @@ class CsaSettings:
     features: FeatureSettings
     chunking: ChunkingConfig
     model: CsaModel
-    masking: MaskingSettings
+    augmentation: AugmentationSettings
     optim: OptimSettings
     training: TrainingSettings
     decode: DecodeSettings

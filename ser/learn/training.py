@@ -15,7 +15,7 @@ from ser.cli import log
 from ser.data import files, labels
 from ser.errors import UsageError
 from ser.learn import checkpoint, tasks
-from ser.learn.loaders import ChunkLoader, Loader, Masker, SegmentLoader, Share
+from ser.learn.loaders import Augmenter, ChunkLoader, Loader, SegmentLoader, Share
 from ser.learn.parallel import choose_device, process_group, wait_for_all
 from ser.learn.part import Part, read_fbank_settings, read_global_stats
 from ser.learn.settings import BlstmattSettings, CsaSettings, Settings, learnt
@@ -106,11 +106,11 @@ def make_loader(
     fill = np.zeros(part.num_filters, dtype=np.float32)
     if settings.features.norm == "none":
         fill = (stats[0, :-1] / stats[0, -1]).astype(np.float32)
-    masker = Masker(settings.masking, fill, seed)
+    augmenter = Augmenter(settings.augmentation, fill, seed)
     size = settings.training.batch_size
     if isinstance(settings, BlstmattSettings):
-        return SegmentLoader(part, size, masker, seed, share)
-    return ChunkLoader(part, settings.chunking, size, masker, seed, share)
+        return SegmentLoader(part, size, augmenter, seed, share)
+    return ChunkLoader(part, settings.chunking, size, augmenter, seed, share)
 
 
 def _shared_batch_norm(

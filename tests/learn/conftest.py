@@ -63,7 +63,7 @@ BLSTMATT = """\
 system: blstmatt
 features: {norm: speaker}
 model: {hidden: 8, layers: 2, attention_dim: 4, frame_stack: 2, dropout: 0.2}
-masking: {time_masks: 1, time_mask_frames: 5, freq_masks: 1, freq_mask_bins: 2}
+augmentation: {time_masks: 1, time_mask_frames: 5, freq_masks: 1, freq_mask_bins: 2, filter_gain: 0.1}
 optim:
   lr: 1.0e-2
   weight_decay: 0.0
@@ -89,7 +89,7 @@ model:
   softmax_axis: attended
   head_pool: mean
   dropout: 0.2
-masking: {time_masks: 1, time_mask_frames: 5, freq_masks: 1, freq_mask_bins: 2}
+augmentation: {time_masks: 1, time_mask_frames: 5, freq_masks: 1, freq_mask_bins: 2, filter_gain: 0.1}
 optim:
   lr: 1.0e-2
   weight_decay: 0.01

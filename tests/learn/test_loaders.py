@@ -1,4 +1,4 @@
-"""Batches: every item once, the same plan for any number of processes, masks where they belong."""
+"""Batches: every item once, the same plan for any number of processes, masks and gains where they belong."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 from ser.feats import cmvn
 from ser.feats.chunking import ChunkingConfig, chunk_starts
 from ser.learn import loaders, part
-from ser.learn.loaders import ChunkLoader, Masker, SegmentLoader, Share, length_buckets
+from ser.learn.loaders import Augmenter, ChunkLoader, SegmentLoader, Share, length_buckets
 from ser.learn.part import Part
-from ser.learn.settings import MaskingSettings
+from ser.learn.settings import AugmentationSettings
 from tests.learn.conftest import EMOTIONS, NUM_FILTERS, MakePart
 
-OFF = MaskingSettings(0, 0, 0, 0)
+OFF = AugmentationSettings(0, 0, 0, 0, 0.0)
 CHUNKING = ChunkingConfig(context=20, overlap=10, shift=None, tail="drop", short_utt="drop")
 
 
-def masker(settings: MaskingSettings = OFF) -> Masker:
-    return Masker(settings, np.zeros(NUM_FILTERS, dtype=np.float32), seed=5)
+def augment(settings: AugmentationSettings = OFF) -> Augmenter:
+    return Augmenter(settings, np.zeros(NUM_FILTERS, dtype=np.float32), seed=5)
 
 
 @pytest.fixture
@@ -40,10 +40,10 @@ def test_buckets_hold_every_item_once_and_like_lengths() -> None:
 
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_shares_of_all_processes_are_the_batch(train: Part, world: int) -> None:
-    settings = MaskingSettings(1, 9, 1, 2)
-    whole = list(SegmentLoader(train, 5, masker(settings), 7, Share()).batches(3))
+    settings = AugmentationSettings(1, 9, 1, 2, 0.5)
+    whole = list(SegmentLoader(train, 5, augment(settings), 7, Share()).batches(3))
     shares = [
-        list(SegmentLoader(train, 5, masker(settings), 7, Share(rank, world)).batches(3))
+        list(SegmentLoader(train, 5, augment(settings), 7, Share(rank, world)).batches(3))
         for rank in range(world)
     ]
     for number, batch in enumerate(whole):
@@ -59,14 +59,14 @@ def test_shares_of_all_processes_are_the_batch(train: Part, world: int) -> None:
 def test_starting_in_the_middle_gives_the_same_batches(
     train: Part, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = MaskingSettings(1, 9, 0, 0)
+    settings = AugmentationSettings(1, 9, 0, 0, 0.5)
     loader: SegmentLoader | ChunkLoader
     if kind == "segments":
-        loader = SegmentLoader(train, 5, masker(settings), 7, Share())
+        loader = SegmentLoader(train, 5, augment(settings), 7, Share())
     else:
         monkeypatch.setattr(loaders, "POOL_FRAMES", 200)
         monkeypatch.setattr(train, "_cache", None)
-        loader = ChunkLoader(train, CHUNKING, 4, masker(settings), 7, Share())
+        loader = ChunkLoader(train, CHUNKING, 4, augment(settings), 7, Share())
     whole = list(loader.batches(2))
     assert len(whole) == loader.num_batches(2)
     for first in (1, 3, len(whole) - 1):
@@ -87,7 +87,7 @@ def test_chunks_are_all_there_once(train: Part, pool_frames: int, monkeypatch: p
         for i in range(len(train))
         for s in chunk_starts(int(train.num_frames[i]), CHUNKING)
     ]
-    loader = ChunkLoader(train, CHUNKING, 4, masker(), 7, Share())
+    loader = ChunkLoader(train, CHUNKING, 4, augment(), 7, Share())
     got = [
         (chunk.numpy().tobytes(), int(label))
         for batch in loader.batches(0)
@@ -116,7 +116,7 @@ def test_masks() -> None:
     widths = []
     for batch in range(200):
         x = np.full((3, 40, NUM_FILTERS), -1.0, dtype=np.float32)
-        Masker(MaskingSettings(1, 9, 0, 0), fill, 5).apply(x, lengths, Share(), 0, batch)
+        Augmenter(AugmentationSettings(1, 9, 0, 0, 0.0), fill, 5).apply(x, lengths, Share(), 0, batch)
         masked = (x != -1).all(axis=2)
         assert (x[masked] == fill).all()
         for row, length, longest in zip(masked, lengths, (9, 5, 1), strict=True):
@@ -126,8 +126,26 @@ def test_masks() -> None:
             assert not len(where) or (where[-1] < length and where[-1] - where[0] == len(where) - 1)
     assert max(widths) == 9
     x = np.full((3, 40, NUM_FILTERS), -1.0, dtype=np.float32)
-    Masker(MaskingSettings(0, 0, 1, 2), fill, 5).apply(x, lengths, Share(), 0, 1)
+    Augmenter(AugmentationSettings(0, 0, 1, 2, 0.0), fill, 5).apply(x, lengths, Share(), 0, 1)
     assert ((x != -1).any(axis=1).sum(axis=1) <= 2).all()
+
+
+def test_gains() -> None:
+    """One curve an item, the same in all frames: straight between 5 filters, of the wanted deviation."""
+    num_filters = 25  # every sixth is a knot
+    fill = np.zeros(num_filters, dtype=np.float32)
+    curves, augmenter = [], Augmenter(AugmentationSettings(0, 0, 0, 0, filter_gain=0.5), fill, 5)
+    for batch in range(500):
+        x = np.zeros((4, 6, num_filters), dtype=np.float32)
+        augmenter.apply(x, np.full(4, 6), Share(), 0, batch)
+        assert (x == x[:, :1]).all()
+        curves.append(x[:, 0])
+    gains = np.concatenate(curves)  # (2000, F)
+    bends = np.abs(np.diff(gains, 2)).max(axis=0)  # of filters 1-23
+    np.testing.assert_array_equal(np.flatnonzero(bends > 1e-6) + 1, [6, 12, 18])
+    knots = gains[:, ::6]
+    np.testing.assert_allclose(np.cov(knots.T), 0.25 * np.eye(5), atol=0.03)
+    np.testing.assert_allclose(knots.mean(axis=0), 0, atol=0.05)
 
 
 @pytest.mark.parametrize("norm", ["utterance", "speaker", "global"])

@@ -35,7 +35,7 @@ def test_the_papers_blstmatt() -> None:
         0.8,
     )
     assert (optim.weight_decay, optim.clip_norm, model.dropout) == (0.0, None, 0.0)
-    assert paper.masking == settings.MaskingSettings(0, 0, 0, 0)
+    assert paper.augmentation == settings.AugmentationSettings(0, 0, 0, 0, 0.0)
     assert (training.batch_size, training.class_weights, training.select) == (1, "none", "last")
     assert (paper.features.norm, optim.plateau.metric) == ("none", "train_loss")
 
@@ -47,7 +47,7 @@ def test_the_papers_csa() -> None:
     assert (paper.chunking.tail, paper.chunking.short_utt) == ("drop", "drop")
     assert set(paper.model.kernels) <= set(range(2, 7))
     assert (paper.optim.lr, paper.model.gamma_mode, paper.model.gamma_init) == (1e-4, "scalar", 0.0)
-    assert paper.masking == settings.MaskingSettings(0, 0, 0, 0)
+    assert paper.augmentation == settings.AugmentationSettings(0, 0, 0, 0, 0.0)
 
 
 BLSTMATT, CSA = ROOT / "conf/blstmatt.yaml", ROOT / "conf/csa.yaml"

@@ -9,7 +9,7 @@ import numpy as np
 
 from ser.reporting import plots
 from ser.reporting.differences import SUPPORTED, Comparison
-from ser.reporting.sheet import Cell, Score, Sheet
+from ser.reporting.sheet import Cell, Score, Sheet, counted
 from ser.reporting.sheets import Calibration, coverage
 from ser.reporting.study import CSA, Curve, FusionCurve, Study
 
@@ -114,7 +114,9 @@ def learning(study: Study, curves: Sequence[Curve]) -> Figure | None:
         for curve in chosen
         for losses in [curve.losses["train_loss"]]
     ]
-    reading = f"Training loss, mean over {len(study.fold_names)} folds and the seeds: {'; '.join(ends)}."
+    reading = (
+        f"Training loss, mean over {counted(len(study.fold_names), 'fold')} and the seeds: {'; '.join(ends)}."
+    )
     alt = "Line plot of the loss against the epoch, a line for each system; the shade spans folds and seeds."
     sheet = Sheet("learning", "", ("system", "loss", "epoch", "mean", "lowest", "highest"), rows)
     return Figure("Learning curves", reading, alt, plots.draw_learning(chosen), sheet)

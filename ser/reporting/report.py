@@ -9,7 +9,7 @@ from ser.reporting import figures, sheets
 from ser.reporting.differences import SUPPORTED, Comparison, compare
 from ser.reporting.figures import Figure
 from ser.reporting.provenance import collect
-from ser.reporting.sheet import Score, Sheet
+from ser.reporting.sheet import Score, Sheet, counted
 from ser.reporting.study import Study, fusion_curve, learning_curves, read_study, settings_texts
 
 
@@ -77,10 +77,10 @@ def summary(study: Study, comparisons: list[Comparison]) -> str:
     notes = sorted({runs.notes["normalisation"] for runs in study.runs if "normalisation" in runs.notes})
     supported = [f"{each.second} and {each.first}" for each in comparisons if each.verdict == SUPPORTED]
     sentences = [
-        f"{len(study.test.utts)} test utterances of {_count(len(study.test.speaker_names), 'speaker')} in "
-        f"{_count(len(study.fold_names), 'fold')} ({', '.join(study.fold_names[:12])}), "
+        f"{len(study.test.utts)} test utterances of {counted(len(study.test.speaker_names), 'speaker')} in "
+        f"{counted(len(study.fold_names), 'fold')} ({', '.join(study.fold_names[:12])}), "
         f"{len(study.test.emotions)} classes ({', '.join(study.test.emotions)}), "
-        f"up to {_count(most, 'seed')}.",
+        f"up to {counted(most, 'seed')}.",
         f"The highest UAR is that of {best.name}: "
         f"{Score.of(best.values(study.test, 'uar'), study.interval(best, 'uar'))} % (± over the "
         f"seeds, [..] 95 % over speakers), accuracy {Score.of(best.values(study.test, 'acc'))} %.",
@@ -99,7 +99,3 @@ def summary(study: Study, comparisons: list[Comparison]) -> str:
     if any(runs.scored.sum() < len(runs.scored) for runs in study.runs):
         sentences.append("Not every system scores every utterance: n stands beside each.")
     return " ".join(sentences)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("s" if number != 1 else "")

@@ -117,6 +117,15 @@ def shown(cell: Cell) -> str:
     return f"{cell:.4f}" if isinstance(cell, float) else str(cell)
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "fold"), counted(5, "fold")
+    ('1 fold', '5 folds')
+    """
+    return f"{number} {what}" + ("s" if number != 1 else "")
+
+
 def sort_value(cell: Cell) -> float | None:
     """What a column of numbers is sorted by."""
     if isinstance(cell, Score):

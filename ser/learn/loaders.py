@@ -69,7 +69,7 @@ class Augmenter:
     """Random changes of training features: gains over the filters, then masks.
 
     A gain is a curve over the filters, the same in all frames of an item: straight lines between
-    ``GAIN_KNOTS`` filters, evenly spread, whose gains are normal with a deviation of ``filter_gain``.
+    ``GAIN_KNOTS`` filters, evenly spread, whose gains are normal, ``filter_gain`` their standard deviation.
     A mask sets a stretch of frames or of filters to a constant; over time never more than half the segment.
     """
 

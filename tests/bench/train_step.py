@@ -106,13 +106,9 @@ def main() -> None:
         part = Part(data, "none", emotions=EMOTIONS)
         paper = ["training.batch_size=16"]
         compare("paper size, batch 16", ROOT / "conf/blstmatt.yaml", part, paper, args.seconds)
-        compare(
-            "EMO-DB size, batch 16",
-            ROOT / "egs/emodb/conf/blstmatt.yaml",
-            part,
-            ["features.norm=none"],
-            args.seconds,
-        )
+        small, norm = ROOT / "egs/emodb/conf/blstmatt.yaml", "features.norm=none"
+        compare("EMO-DB size, batch 16", small, part, [norm, "model.frame_stack=1"], args.seconds)
+        compare("EMO-DB size, 3 frames stacked", small, part, [norm], args.seconds)
 
 
 if __name__ == "__main__":

@@ -76,6 +76,9 @@ class Augmenter:
     def __init__(self, settings: AugmentationSettings, fill: Floats, seed: int) -> None:
         """``fill`` (F,) stands where a mask is: the mean of the features."""
         self._settings, self._fill, self._seed = settings, fill, seed
+        at = np.linspace(0.0, GAIN_KNOTS - 1, len(fill))  # (F,) of each filter, in knots
+        distance = np.abs(at - np.arange(GAIN_KNOTS)[:, None])
+        self._interpolation = np.maximum(0.0, 1.0 - distance)  # (GAIN_KNOTS, F) linear, from knots to filters
 
     def apply(self, x: Floats, lengths: Ints, share: Share, epoch: int, batch: int) -> None:
         """Change ``x`` (B, T, F), this process's share of a batch with the ``lengths`` of all its items."""
@@ -83,7 +86,7 @@ class Augmenter:
         if settings.filter_gain:
             rng = np.random.default_rng((self._seed, 3, epoch, batch))
             knots = share.of(rng.normal(0.0, settings.filter_gain, (len(lengths), GAIN_KNOTS)))
-            x += (knots @ _interpolation(x.shape[2])).astype(np.float32)[:, None, :]
+            x += (knots @ self._interpolation).astype(np.float32)[:, None, :]
         rng = np.random.default_rng((self._seed, 1, epoch, batch))
         times, bins = np.arange(x.shape[1]), np.arange(x.shape[2])
         filters = np.full(len(lengths), x.shape[2])
@@ -96,12 +99,6 @@ class Augmenter:
             masked |= _stretch(rng, filters, np.minimum(settings.freq_mask_bins, filters - 1), bins, share)
         x[frames] = self._fill
         np.copyto(x, self._fill, where=masked[:, None, :])
-
-
-def _interpolation(num_filters: int) -> npt.NDArray[np.float64]:
-    """From values at ``GAIN_KNOTS`` evenly spread filters to all, linearly: (GAIN_KNOTS, F)."""
-    at = np.linspace(0.0, GAIN_KNOTS - 1, num_filters)  # (F,)
-    return np.maximum(0.0, 1.0 - np.abs(at - np.arange(GAIN_KNOTS)[:, None]))
 
 
 def _stretch(

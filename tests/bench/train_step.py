@@ -107,7 +107,7 @@ def main() -> None:
         paper = ["training.batch_size=16"]
         compare("paper size, batch 16", ROOT / "conf/blstmatt.yaml", part, paper, args.seconds)
         small, norm = ROOT / "egs/emodb/conf/blstmatt.yaml", "features.norm=none"
-        compare("EMO-DB size, batch 16", small, part, [norm, "model.frame_stack=1"], args.seconds)
+        compare("EMO-DB size, one frame a step", small, part, [norm, "model.frame_stack=1"], args.seconds)
         compare("EMO-DB size, 3 frames stacked", small, part, [norm], args.seconds)
 
 

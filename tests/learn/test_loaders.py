@@ -18,7 +18,7 @@ OFF = AugmentationSettings(0, 0, 0, 0, 0.0)
 CHUNKING = ChunkingConfig(context=20, overlap=10, shift=None, tail="drop", short_utt="drop")
 
 
-def augment(settings: AugmentationSettings = OFF) -> Augmenter:
+def make_augmenter(settings: AugmentationSettings = OFF) -> Augmenter:
     return Augmenter(settings, np.zeros(NUM_FILTERS, dtype=np.float32), seed=5)
 
 
@@ -41,9 +41,9 @@ def test_buckets_hold_every_item_once_and_like_lengths() -> None:
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_shares_of_all_processes_are_the_batch(train: Part, world: int) -> None:
     settings = AugmentationSettings(1, 9, 1, 2, 0.5)
-    whole = list(SegmentLoader(train, 5, augment(settings), 7, Share()).batches(3))
+    whole = list(SegmentLoader(train, 5, make_augmenter(settings), 7, Share()).batches(3))
     shares = [
-        list(SegmentLoader(train, 5, augment(settings), 7, Share(rank, world)).batches(3))
+        list(SegmentLoader(train, 5, make_augmenter(settings), 7, Share(rank, world)).batches(3))
         for rank in range(world)
     ]
     for number, batch in enumerate(whole):
@@ -62,11 +62,11 @@ def test_starting_in_the_middle_gives_the_same_batches(
     settings = AugmentationSettings(1, 9, 0, 0, 0.5)
     loader: SegmentLoader | ChunkLoader
     if kind == "segments":
-        loader = SegmentLoader(train, 5, augment(settings), 7, Share())
+        loader = SegmentLoader(train, 5, make_augmenter(settings), 7, Share())
     else:
         monkeypatch.setattr(loaders, "POOL_FRAMES", 200)
         monkeypatch.setattr(train, "_cache", None)
-        loader = ChunkLoader(train, CHUNKING, 4, augment(settings), 7, Share())
+        loader = ChunkLoader(train, CHUNKING, 4, make_augmenter(settings), 7, Share())
     whole = list(loader.batches(2))
     assert len(whole) == loader.num_batches(2)
     for first in (1, 3, len(whole) - 1):
@@ -87,7 +87,7 @@ def test_chunks_are_all_there_once(train: Part, pool_frames: int, monkeypatch: p
         for i in range(len(train))
         for s in chunk_starts(int(train.num_frames[i]), CHUNKING)
     ]
-    loader = ChunkLoader(train, CHUNKING, 4, augment(), 7, Share())
+    loader = ChunkLoader(train, CHUNKING, 4, make_augmenter(), 7, Share())
     got = [
         (chunk.numpy().tobytes(), int(label))
         for batch in loader.batches(0)

@@ -66,6 +66,11 @@ BLSTMATT, CSA = ROOT / "conf/blstmatt.yaml", ROOT / "conf/csa.yaml"
         ),
         (BLSTMATT, "optim.plateau.factor=1.5", "optim.plateau.factor must be between 0 and 1; correct it"),
         (BLSTMATT, "model.dropout=1.0", "model.dropout must be from 0 up to, not including, 1; correct it"),
+        (
+            BLSTMATT,
+            "augmentation.filter_gain=-0.5",
+            "augmentation.time_masks and the others must not be negative; correct it",
+        ),
         (BLSTMATT, "training.epochs=0", "training.epochs and batch_size must be at least 1; correct it"),
         (
             CSA,

@@ -21,4 +21,4 @@ nj=2        # processes; does not change the result
 
 (($# == 1)) || usage_die "expected <out-dir>, got $# arguments"
 
-exec python3 -m ser.make_mini_corpus --scale "$scale" --seed "$seed" --engine "$engine" --num-jobs "$nj" "$1"
+exec python3 -m ser make_mini_corpus --scale "$scale" --seed "$seed" --engine "$engine" --num-jobs "$nj" "$1"

@@ -10,6 +10,6 @@ folders() {
 
 # prepare_release CORPUS DIR CONF [OPTION...]: the release in DIR to the manifests and the data folder.
 prepare_release() {
-  python3 -m ser.prepare "$1" "$manifests" --corpus-dir "$2" --config "$3" "${@:4}" "${settings[@]}"
-  python3 -m ser.make_data_dir "$manifests" "$data" --config "$3" "${settings[@]}"
+  python3 -m ser prepare "$1" "$manifests" --corpus-dir "$2" --config "$3" "${@:4}" "${settings[@]}"
+  python3 -m ser make_data_dir "$manifests" "$data" --config "$3" "${settings[@]}"
 }

@@ -1,4 +1,4 @@
-"""The console script: ``ser <verb> [arguments]`` is ``python3 -m ser.<verb> [arguments]``."""
+"""The console script ``ser``, also ``python3 -m ser``: runs a verb, a module of :mod:`ser.verbs`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ USAGE = "usage: ser <verb> [arguments]; ser <verb> --help explains one"
 
 
 def verbs() -> dict[str, str]:
-    """The modules of this folder that have a ``main``, and the first line of each one's docstring.
+    """The modules of ``ser/verbs``, and the first line of each one's docstring.
 
     They are read, not imported: some of them load torch.
     """
-    found = {}
-    for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
+    summaries = {}
+    for path in sorted(Path(__file__).parent.glob("verbs/[a-z]*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-        if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body):
-            found[path.stem] = (ast.get_docstring(tree) or "").partition("\n")[0]
-    return found
+        summaries[path.stem] = (ast.get_docstring(tree) or "").partition("\n")[0]
+    return summaries
 
 
 def overview() -> str:
@@ -62,7 +61,7 @@ def dispatch(argv: Sequence[str] | None = None) -> int:
         raise UsageError(
             f"no verb '{words[0]}'; " + (f"did you mean {' or '.join(near)}?" if near else USAGE)
         )
-    return int(importlib.import_module(f"ser.{verb}").main(words[1:]))
+    return int(importlib.import_module(f"ser.verbs.{verb}").main(words[1:]))
 
 
 def main() -> NoReturn:

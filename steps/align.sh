@@ -28,5 +28,5 @@ num_utts=$(wc -l <"$data/utt2spk")
 mkdir -p "$out/log"
 read -ra runner <<<"$cmd"
 "${runner[@]}" JOB=1:"$nj" "$out/log/align.JOB.log" \
-  "$k2_python" -m ser.align --job JOB --num-jobs "$nj" "$data" "$2" "$out"
-python3 -m ser.merge_alignment --num-jobs "$nj" "$data" "$2" "$out"
+  "$k2_python" -m ser align --job JOB --num-jobs "$nj" "$data" "$2" "$out"
+python3 -m ser merge_alignment --num-jobs "$nj" "$data" "$2" "$out"

@@ -19,4 +19,4 @@ seed=0          # of these draws
 
 options=(--bootstrap "$bootstrap" --seed "$seed")
 [[ -z $out ]] || options+=(--out "$out")
-python3 -m ser.compare "${options[@]}" "$@"
+python3 -m ser compare "${options[@]}" "$@"

@@ -11,4 +11,4 @@ set -euo pipefail
 . utils/parse_options.sh
 
 (($# == 3)) || usage_die "expected <phones.yaml> <reference.ctm> <other.ctm>, got $# arguments"
-exec python3 -m ser.compare_alignments "$@"
+exec python3 -m ser compare_alignments "$@"

@@ -19,4 +19,4 @@ data=$1
 [[ -s $data/feats.scp ]] || die "$data/feats.scp: no such file, or empty; run stage 1"
 
 read -ra runner <<<"$cmd"
-exec "${runner[@]}" "$data/log/compute_cmvn.log" python3 -m ser.compute_cmvn "$data"
+exec "${runner[@]}" "$data/log/compute_cmvn.log" python3 -m ser compute_cmvn "$data"

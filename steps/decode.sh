@@ -17,4 +17,4 @@ use_gpu=auto # auto, yes or no
 . utils/share_tasks.sh
 
 (($# == 1)) || usage_die "expected <tasks.tsv>, got $# arguments"
-share_tasks "$cmd" "$nj" "$1" "what to decode" python3 -m ser.decode --use-gpu "$use_gpu"
+share_tasks "$cmd" "$nj" "$1" "what to decode" python3 -m ser decode --use-gpu "$use_gpu"

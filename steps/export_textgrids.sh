@@ -13,4 +13,4 @@ set -euo pipefail
 
 (($# == 3)) || usage_die "expected <source> <data-dir> <out-dir>, got $# arguments"
 
-python3 -m ser.export_textgrids "$@"
+python3 -m ser export_textgrids "$@"

@@ -32,4 +32,4 @@ for folder in "${dev_decode[@]}"; do
   options+=(--dev-decode "$folder")
 done
 [[ -z $data ]] || options+=(--data "$data")
-python3 -m ser.fuse "${options[@]}" "$@"
+python3 -m ser fuse "${options[@]}" "$@"

@@ -12,4 +12,4 @@ set -euo pipefail
 
 (($# >= 1)) || usage_die "expected <tasks.tsv>, got no argument"
 
-python3 -m ser.list_tasks "$@"
+python3 -m ser list_tasks "$@"

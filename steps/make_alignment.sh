@@ -25,4 +25,4 @@ options=(--config "$conf" --phones "$phones")
 [[ -z $manifests ]] || options+=(--manifests "$manifests")
 for name in "${tier[@]}"; do options+=(--tier "$name"); done
 for override in "${set[@]}"; do options+=(--set "$override"); done
-python3 -m ser.make_alignment "${options[@]}" "$@"
+python3 -m ser make_alignment "${options[@]}" "$@"

@@ -18,4 +18,4 @@ cmd=run.pl # how to run them: run.pl, or e.g. "queue.pl --mem 4G"
 . utils/share_tasks.sh
 
 (($# == 2)) || usage_die "expected <data-dir> <tasks.tsv>, got $# arguments"
-share_tasks "$cmd" "$nj" "$2" "the baselines" python3 -m ser.make_baseline "$1"
+share_tasks "$cmd" "$nj" "$2" "the baselines" python3 -m ser make_baseline "$1"

@@ -35,10 +35,10 @@ mkdir -p "$logs"
 rm -f "$logs"/make_fbank.*.log
 read -ra runner <<<"$cmd"
 if ! "${runner[@]}" JOB=1:"$nj" "$logs/make_fbank.JOB.log" \
-  python3 -m ser.make_fbank --job JOB --num-jobs "$nj" --compress "$compress" --corpus "$corpus" "$@" \
+  python3 -m ser make_fbank --job JOB --num-jobs "$nj" --compress "$compress" --corpus "$corpus" "$@" \
   "$fbank" "$data"; then
   # what the jobs complained about, each line once
   sed -n '/^ser.*: error: /,/^#/{/^#/!p;}' "$logs"/make_fbank.*.log | awk '!seen[$0]++' >&2
   die "$data: features were not made; the logs are $logs/make_fbank.*.log"
 fi
-python3 -m ser.merge_fbank --num-jobs "$nj" "$data"
+python3 -m ser merge_fbank --num-jobs "$nj" "$data"

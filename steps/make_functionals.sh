@@ -31,9 +31,9 @@ mkdir -p "$logs"
 rm -f "$logs/make_functionals_$set".*.log
 read -ra runner <<<"$cmd"
 if ! "${runner[@]}" JOB=1:"$nj" "$logs/make_functionals_$set.JOB.log" \
-  python3 -m ser.make_functionals --job JOB --num-jobs "$nj" --corpus "$corpus" "$set" "$data"; then
+  python3 -m ser make_functionals --job JOB --num-jobs "$nj" --corpus "$corpus" "$set" "$data"; then
   # what the jobs complained about, each line once
   sed -n '/^ser.*: error: /,/^#/{/^#/!p;}' "$logs/make_functionals_$set".*.log | awk '!seen[$0]++' >&2
   die "$data: functionals were not made; the logs are $logs/make_functionals_$set.*.log"
 fi
-python3 -m ser.merge_functionals --num-jobs "$nj" "$set" "$data"
+python3 -m ser merge_functionals --num-jobs "$nj" "$set" "$data"

@@ -21,4 +21,4 @@ args=(--max-variants "$max_variants")
 [[ -z $lexicon ]] || args+=(--lexicon "$lexicon")
 [[ -z $labels ]] || args+=(--labels "$labels")
 [[ $g2p == false ]] || args+=(--g2p)
-exec python3 -m ser.make_lexicon "${args[@]}" "$@"
+exec python3 -m ser make_lexicon "${args[@]}" "$@"

@@ -16,4 +16,4 @@ phones=conf/phones.yaml # the phone set
 
 (($# >= 4)) || usage_die "expected <alignment-dir> <data-dir> <out-dir> <decode-dir> ..., got $# arguments"
 
-python3 -m ser.map_attention --phones "$phones" "$@"
+python3 -m ser map_attention --phones "$phones" "$@"

@@ -17,4 +17,4 @@ min_segments=20 # phones and words that come less often are not tested
 
 (($# >= 2)) || usage_die "expected <out-dir> and one <map-dir> or more, got $# arguments"
 
-python3 -m ser.phone_stats --draws "$draws" --seed "$seed" --min-segments "$min_segments" "$@"
+python3 -m ser phone_stats --draws "$draws" --seed "$seed" --min-segments "$min_segments" "$@"

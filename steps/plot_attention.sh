@@ -20,4 +20,4 @@ set=()                 # override of a setting of --conf, KEY=VALUE
 options=(--config "$conf")
 for name in "${utt[@]}"; do options+=(--utt "$name"); done
 for override in "${set[@]}"; do options+=(--set "$override"); done
-python3 -m ser.plot_attention "${options[@]}" "$@"
+python3 -m ser plot_attention "${options[@]}" "$@"

@@ -13,4 +13,4 @@ set -euo pipefail
 
 (($# >= 2)) || usage_die "expected <out-dir> and one <decode-dir> or more, got $# arguments"
 
-python3 -m ser.pool_folds "$@"
+python3 -m ser pool_folds "$@"

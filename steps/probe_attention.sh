@@ -22,5 +22,5 @@ seed=0             # of sample and draws
 . utils/share_tasks.sh
 
 (($# == 1)) || usage_die "expected <tasks.tsv>, got $# arguments"
-share_tasks "$cmd" "$nj" "$1" "what to probe" python3 -m ser.probe_attention --fraction "$fraction" \
+share_tasks "$cmd" "$nj" "$1" "what to probe" python3 -m ser probe_attention --fraction "$fraction" \
   --draws "$draws" --steps "$grad_steps" --max-utterances "$max_utterances" --seed "$seed"

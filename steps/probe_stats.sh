@@ -16,4 +16,4 @@ seed=0    # of these draws
 
 (($# >= 2)) || usage_die "expected <out-dir> and one <probe-dir> or more, got $# arguments"
 
-python3 -m ser.probe_stats --draws "$draws" --seed "$seed" "$@"
+python3 -m ser probe_stats --draws "$draws" --seed "$seed" "$@"

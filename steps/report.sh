@@ -20,4 +20,4 @@ page=           # where report.html goes, else <exp-dir>/report.html
 options=(--name "$name" --command="$command")
 [[ -z $results ]] || options+=(--results "$results")
 [[ -z $page ]] || options+=(--page "$page")
-python3 -m ser.report "${options[@]}" "$@"
+python3 -m ser report "${options[@]}" "$@"

@@ -20,4 +20,4 @@ seed=0              # of these draws
 
 options=(--allow-missing "$allow_missing" --bootstrap "$bootstrap" --seed "$seed")
 [[ -z $key2utt ]] || options+=(--key2utt "$key2utt")
-python3 -m ser.score "${options[@]}" "$@"
+python3 -m ser score "${options[@]}" "$@"

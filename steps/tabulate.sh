@@ -19,4 +19,4 @@ decode=decode_test # which decoding
 
 options=(--title "$title" --decode "$decode")
 [[ -z $out ]] || options+=(--out "$out")
-python3 -m ser.tabulate "${options[@]}" "$@"
+python3 -m ser tabulate "${options[@]}" "$@"

@@ -38,9 +38,9 @@ num_tasks=$(wc -l <"$tasks")
 name=$(basename "$tasks" .tsv)
 logs=$(dirname "$tasks")/log
 mkdir -p "$logs"
-launch=(python3 -m ser.train)
+launch=(python3 -m ser train)
 if ((num_proc > 1)); then
-  launch=(python3 -m torch.distributed.run --standalone --nproc-per-node "$num_proc" -m ser.train)
+  launch=(python3 -m torch.distributed.run --standalone --nproc-per-node "$num_proc" -m ser train)
 fi
 read -ra runner <<<"$cmd"
 exec "${runner[@]}" --max-jobs-run "$nj" JOB=1:"$num_tasks" "$logs/$name.JOB.log" \

@@ -23,4 +23,4 @@ for override in "${set[@]}"; do
 done
 mkdir -p "$5/log"
 read -ra runner <<<"$cmd"
-exec "${runner[@]}" "$5/log/train_phones.log" "$k2_python" -m ser.train_phones "${args[@]}" "$@"
+exec "${runner[@]}" "$5/log/train_phones.log" "$k2_python" -m ser train_phones "${args[@]}" "$@"

@@ -66,12 +66,12 @@ def _no_network() -> Iterator[None]:
 
 @pytest.fixture
 def run_verb() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run ``python -m ser.<verb> <arguments>`` as a user does; its exit code and what it printed."""
+    """Run ``python -m ser <verb> <arguments>`` as a user does; its exit code and what it printed."""
 
     def run(verb: str, *args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join(filter(None, [str(REPO), os.environ.get("PYTHONPATH")]))
         return subprocess.run(
-            [sys.executable, "-m", f"ser.{verb}", *map(str, args)],
+            [sys.executable, "-m", "ser", verb, *map(str, args)],
             env={**os.environ, "PYTHONPATH": path, "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"},
             cwd=cwd,
             capture_output=True,

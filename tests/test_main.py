@@ -35,7 +35,7 @@ def test_help_lists_every_verb_without_importing_one(repo: Path) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_has_a_first_line_and_help(verb: str) -> None:
-    module = importlib.import_module(f"ser.{verb}")
+    module = importlib.import_module(f"ser.verbs.{verb}")
     assert console.verbs()[verb][-1] in ".?"
     assert module.get_parser().format_help().startswith(f"usage: ser {verb} ")
 

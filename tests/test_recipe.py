@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from ser.analysis.maps import Attended
-from ser.analysis.statistics import VowelConsonant
-from ser.analysis.tsv import read_tsv
 from ser.data import tables
+from ser.data.tsv import read_tsv
+from ser.interpret.maps import Attended
+from ser.interpret.statistics import VowelConsonant
 from ser.reporting.results import check_seal
 from tests.cluster.daemons import until
 
@@ -38,7 +38,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded corpus, a tenth of its size."""
     out = tmp_path_factory.mktemp("corpus") / "release"
-    command = [sys.executable, "-m", "ser.make_mini_corpus", "--scale", "0.1", str(out)]
+    command = [sys.executable, "-m", "ser", "make_mini_corpus", "--scale", "0.1", str(out)]
     subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT)
     return out
 
@@ -81,7 +81,7 @@ RESULTS = ("post", "hyp", "result.txt", "results.tsv", "history.tsv", "fusion.tx
 def test_what_a_run_leaves(finished: Path) -> None:
     data, exp = finished / "data", finished / "exp"
     for part in ("all", "folds/paper_dev/train", "folds/paper_dev/test", "folds/paper_dev-dev/test"):
-        check = [sys.executable, "-m", "ser.validate_data_dir", str(data / part)]
+        check = [sys.executable, "-m", "ser", "validate_data_dir", str(data / part)]
         done = subprocess.run(check, capture_output=True, text=True, env=ENVIRONMENT)
         assert done.returncode == 0, done.stderr
     speakers = [

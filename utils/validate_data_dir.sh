@@ -11,4 +11,4 @@ if [[ -r path.sh ]]; then
   . ./path.sh
 fi
 
-exec python3 -m ser.validate_data_dir "$@"
+exec python3 -m ser validate_data_dir "$@"

@@ -18,10 +18,10 @@ from ser import config
 from ser.data.files import whole_file
 from ser.errors import CheckpointError, ConfigError
 from ser.learn import settings as system_settings
-from ser.learn.plan import CHECKPOINT as CHECKPOINT
-from ser.learn.plan import MODEL as MODEL
+from ser.learn.status import CHECKPOINT as CHECKPOINT
+from ser.learn.status import MODEL as MODEL
 from ser.learn.tasks import CONFIG
-from ser.models import MODELS, create
+from ser.systems import MODELS, create
 
 FORMAT = 1
 

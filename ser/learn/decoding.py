@@ -9,13 +9,13 @@ from ser.cli import log, progress
 from ser.data import files, tables
 from ser.data.files import differences
 from ser.errors import CheckpointError, DataError
+from ser.feats.subset import Part, read_fbank_settings
 from ser.learn import checkpoint
 from ser.learn.checkpoint import TrainedModel
 from ser.learn.inference import Doubles, decode
 from ser.learn.parallel import choose_device
-from ser.learn.part import Part, read_fbank_settings
-from ser.learn.plan import DECODED, decode_inputs
 from ser.learn.settings import CsaSettings
+from ser.learn.status import DECODED, decode_inputs
 from ser.scoring.system import System, write_system
 
 

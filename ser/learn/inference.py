@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from ser.feats.chunking import ChunkingConfig, chunk_starts, count_chunks, take_chunks
+from ser.feats.subset import Floats, Part
 from ser.learn.loaders import pad
-from ser.learn.part import Floats, Part
 from ser.learn.settings import CsaSettings, Settings
 
 Doubles = npt.NDArray[np.float64]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ser.errors import DataError
 from ser.feats.chunking import ChunkingConfig, chunk_frames, chunk_table
-from ser.learn.part import Floats, Part
+from ser.feats.subset import Floats, Part
 from ser.learn.settings import AugmentationSettings
 
 Ints = npt.NDArray[np.int64]

@@ -96,7 +96,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class BlstmattModel:
-    """Sizes of BLSTMATT, see :class:`ser.models.blstmatt.Blstmatt`."""
+    """Sizes of BLSTMATT, see :class:`ser.systems.blstmatt.Blstmatt`."""
 
     hidden: int
     layers: int
@@ -113,7 +113,7 @@ class BlstmattModel:
 
 @dataclass(frozen=True)
 class CsaModel:
-    """Sizes and readings of CSA, see :class:`ser.models.csa.Csa`."""
+    """Sizes and readings of CSA, see :class:`ser.systems.csa.Csa`."""
 
     conv_dim: Literal[1, 2]
     channels: tuple[int, ...]

@@ -24,11 +24,11 @@ from ser import config
 from ser.cli import log
 from ser.data.files import differences, whole_file
 from ser.errors import CheckpointError, DataError
+from ser.feats.subset import Part
 from ser.learn import checkpoint
 from ser.learn.inference import decode
 from ser.learn.loaders import Batch, Loader, Share
 from ser.learn.parallel import sum_gradients, sum_over_processes
-from ser.learn.part import Part
 from ser.learn.settings import Settings
 
 SAVE_EVERY_S = 300.0  # the training state is written at least this often, also within an epoch

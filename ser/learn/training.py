@@ -14,14 +14,14 @@ from torch import nn
 from ser.cli import log
 from ser.data import files, labels
 from ser.errors import UsageError
+from ser.feats.subset import Part, read_fbank_settings, read_global_stats
 from ser.learn import checkpoint, tasks
 from ser.learn.loaders import Augmenter, ChunkLoader, Loader, SegmentLoader, Share
 from ser.learn.parallel import choose_device, process_group, wait_for_all
-from ser.learn.part import Part, read_fbank_settings, read_global_stats
 from ser.learn.settings import BlstmattSettings, CsaSettings, Settings, learnt
 from ser.learn.tasks import Task
 from ser.learn.trainer import Trainer
-from ser.models import create
+from ser.systems import create
 
 
 def train(task: Task, settings: Settings, *, use_gpu: str = "auto", tensorboard: bool = True) -> None:

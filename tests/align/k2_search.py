@@ -9,7 +9,7 @@ import json
 
 import numpy as np
 
-from ser.analysis import hmm, k2_align
+from ser.align import hmm, k2_align
 from tests.align import viterbi
 
 PHONES = ("a", "b", "c", "-")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from ser import config
-from ser.analysis import aligner, hmm, phone_training
-from ser.analysis.phone_model import AlignConfig, BestPath
-from ser.analysis.speech import Speech
+from ser.align import aligner, hmm, phone_training
+from ser.align.phone_model import AlignConfig, BestPath
+from ser.align.speech import Speech
 from ser.data import tables
 from ser.data.alignment import read_ctm
 from ser.errors import DataError, StaleError, UsageError

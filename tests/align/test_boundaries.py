@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ser.analysis.boundaries import HEADER, Boundary, compare, compare_utterance, table
+from ser.align.boundaries import HEADER, Boundary, compare, compare_utterance, table
 from ser.data.phones import PhoneSet
 
 GERMAN = PhoneSet(

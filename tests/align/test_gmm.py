@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from ser.analysis import gmm, hmm, phone_model
-from ser.analysis.phone_model import AlignConfig, Example
+from ser.align import gmm, hmm, phone_model
+from ser.align.phone_model import AlignConfig, Example
 from tests.align.viterbi import search
 
 SETTINGS = AlignConfig(

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from ser.analysis import hmm
+from ser.align import hmm
 from tests.align.viterbi import best_path
 
 PDFS = {"a": 0, "b": 2, "sil": 4}

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from ser.analysis.boundaries import compare, table
-from ser.analysis.lexicon import words_of
+from ser.align.boundaries import compare, table
+from ser.align.lexicon import words_of
 from ser.corpora.emodb import SENTENCES, read_phones
 from ser.data import tables
 from ser.data.alignment import read_ctm, write_ctm

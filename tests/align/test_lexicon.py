@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ser.analysis import g2p, lexicon, variants
+from ser.align import g2p, lexicon, variants
 from ser.data.phones import PhoneSet
 from ser.errors import ConfigError, DataError
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ser.analysis.hmm import END, Graph
-from ser.analysis.phone_model import BestPath, Floats
+from ser.align.hmm import END, Graph
+from ser.align.phone_model import BestPath, Floats
 
 
 def search(

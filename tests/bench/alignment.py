@@ -22,8 +22,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ser.analysis import boundaries
-from ser.analysis.lexicon import read_lexicon, read_words, write_lexicon
+from ser.align import boundaries
+from ser.align.lexicon import read_lexicon, read_words, write_lexicon
 from ser.data import tables
 from ser.data.alignment import read_ctm, write_ctm
 from ser.data.manifests import Segment

@@ -29,7 +29,7 @@ def run(verb: str, *args: object) -> None:
     """Run a verb; print its wall-clock and processor seconds and the largest memory of any so far."""
     environment = os.environ | {"PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    command = [sys.executable, "-m", f"ser.{verb}", *map(str, args)]
+    command = [sys.executable, "-m", "ser", verb, *map(str, args)]
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -19,12 +19,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from ser.feats.subset import Part, read_global_stats
 from ser.learn import settings
 from ser.learn.loaders import Share
-from ser.learn.part import Part, read_global_stats
 from ser.learn.trainer import Trainer
 from ser.learn.training import make_loader, model_arguments
-from ser.models import create
+from ser.systems import create
 from tests.bench.parts import EMOTIONS, write_part
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,13 +22,13 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from ser.feats.subset import Part
 from ser.learn import settings
 from ser.learn.loaders import Batch, SegmentLoader, Share
 from ser.learn.parallel import choose_device
-from ser.learn.part import Part
 from ser.learn.trainer import Trainer
 from ser.learn.training import make_loader, model_arguments
-from ser.models import create
+from ser.systems import create
 from tests.bench.parts import EMOTIONS, write_part
 
 ROOT = Path(__file__).resolve().parents[2]

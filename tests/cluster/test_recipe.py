@@ -42,7 +42,7 @@ RESULTS = (
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the corpus, a tenth of its size, and all that run.pl makes of it."""
     folder = tmp_path_factory.mktemp("local")
-    command = [sys.executable, "-m", "ser.make_mini_corpus", "--scale", "0.1", str(folder / "release")]
+    command = [sys.executable, "-m", "ser", "make_mini_corpus", "--scale", "0.1", str(folder / "release")]
     subprocess.run(command, check=True, capture_output=True, env=os.environ | OURS, cwd=REPO)
     done = recipe(folder, folder, dict(os.environ))
     assert done.returncode == 0, done.stderr

@@ -39,7 +39,7 @@ TOTAL = re.compile(r"^ Total score: [ \d-]{11}$")
 
 def make(out: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the verb in a process of its own, as espeak-ng wants it."""
-    command = [sys.executable, "-m", "ser.make_mini_corpus", "--scale", "0.1", *options, str(out)]
+    command = [sys.executable, "-m", "ser", "make_mini_corpus", "--scale", "0.1", *options, str(out)]
     path = os.pathsep.join(filter(None, (environment.pop("FIRST", ""), str(ROOT))))
     env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment}
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
@@ -358,7 +358,7 @@ def test_espeak_that_was_asked_for_and_does_not_run(stub: str, reason: str, tmp_
 )
 def test_stopped_in_the_middle_leaves_no_half_corpus(sent: signal.Signals, code: int, tmp_path: Path) -> None:
     out, part = tmp_path / "mini", tmp_path / ".mini.part"
-    command = [sys.executable, "-m", "ser.make_mini_corpus", "--engine", "formant", str(out)]
+    command = [sys.executable, "-m", "ser", "make_mini_corpus", "--engine", "formant", str(out)]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     interruptible = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # even in the background
     with subprocess.Popen(

@@ -383,7 +383,9 @@ def test_a_view_is_a_valid_data_folder(data: Path, tmp_path: Path) -> None:
     "verb", ["make_data_dir", "validate_data_dir", "make_folds", "compute_cmvn", "prepare"]
 )
 def test_the_verbs_start_without_torch_and_lhotse(repo: Path, verb: str) -> None:
-    code = f"import sys, ser.{verb}; print([m for m in ('torch', 'lhotse', 'scipy') if m in sys.modules])"
+    code = (
+        f"import sys, ser.verbs.{verb}; print([m for m in ('torch', 'lhotse', 'scipy') if m in sys.modules])"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=repo, capture_output=True, text=True, check=True
     )

@@ -16,12 +16,13 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser import config, make_fbank, merge_fbank
+from ser import config
 from ser.data import files, tables
 from ser.data.corpus import AudioConfig
 from ser.errors import ConfigError, DataError, StaleError, UsageError
 from ser.feats import extract
 from ser.feats.fbank import FbankConfig, log_mel
+from ser.verbs import make_fbank, merge_fbank
 
 REPO = Path(__file__).parents[2]
 FBANK = REPO / "conf" / "fbank.yaml"

@@ -11,10 +11,10 @@ import torch
 
 from ser.data import tables
 from ser.errors import CheckpointError, DataError
+from ser.feats.subset import Part
 from ser.learn import checkpoint, inference, settings, training
 from ser.learn.decoding import decode_folder
 from ser.learn.inference import pool_chunks
-from ser.learn.part import Part
 from ser.learn.tasks import Task
 from tests.learn.conftest import EMOTIONS, MakePart
 

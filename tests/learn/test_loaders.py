@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ser.feats import cmvn
+from ser.feats import cmvn, subset
 from ser.feats.chunking import ChunkingConfig, chunk_starts
-from ser.learn import loaders, part
+from ser.feats.subset import Part
+from ser.learn import loaders
 from ser.learn.loaders import Augmenter, ChunkLoader, SegmentLoader, Share, length_buckets
-from ser.learn.part import Part
 from ser.learn.settings import AugmentationSettings
 from tests.learn.conftest import EMOTIONS, NUM_FILTERS, MakePart
 
@@ -149,12 +149,12 @@ def test_gains() -> None:
 
 
 @pytest.mark.parametrize("norm", ["utterance", "speaker", "global"])
-def test_normalisation_is_applied(make_part: MakePart, norm: part.Norm) -> None:
+def test_normalisation_is_applied(make_part: MakePart, norm: subset.Norm) -> None:
     """Mean 0 and variance 1 over what the statistics were taken from."""
     folder = make_part("train", "ab")
-    stats = part.read_global_stats(folder)
+    stats = subset.read_global_stats(folder)
     data = Part(folder, norm, emotions=EMOTIONS, global_stats=stats)
-    groups: dict[str, list[part.Floats]] = {}
+    groups: dict[str, list[subset.Floats]] = {}
     for i, key in enumerate(data.keys):
         group = {"utterance": key, "speaker": data.speakers[key], "global": ""}[norm]
         groups.setdefault(group, []).append(data.features(i))

@@ -82,7 +82,7 @@ def test_a_signal_loses_nothing(task: Task, blstmatt_yaml: Path, tmp_path: Path,
     """A real process is killed in its work; the same command ends as if nothing had been."""
     whole = Task(task.train, task.dev, tmp_path / "whole", task.seed)
     train(whole, blstmatt_yaml, "training.epochs=40")
-    command = [sys.executable, "-m", "ser.train", str(blstmatt_yaml), str(task.train), str(task.folder)]
+    command = [sys.executable, "-m", "ser", "train", str(blstmatt_yaml), str(task.train), str(task.folder)]
     command += [
         "--dev",
         str(task.dev),
@@ -238,7 +238,7 @@ def test_two_processes_train_as_one(task: Task, blstmatt_yaml: Path, tmp_path: P
     alone = Task(task.train, task.dev, tmp_path / "alone", task.seed)
     train(alone, blstmatt_yaml, *overrides)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "ser.train", str(blstmatt_yaml), str(task.train), str(task.folder)]
+    command += ["-m", "ser", "train", str(blstmatt_yaml), str(task.train), str(task.folder)]
     command += ["--dev", str(task.dev), "--seed", "7", "--use-gpu", "no", "--tensorboard", "false"]
     command += [word for override in overrides for word in ("--set", override)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ser import compare, fuse, pool_folds, score, tabulate
 from ser.data import tables
+from ser.verbs import compare, fuse, pool_folds, score, tabulate
 
 from .conftest import Maker
 
@@ -110,14 +110,14 @@ def test_tuned_fusion(
 )
 def test_wrong_usage(verb: str, args: list[str], message: str, make_data: Maker, make_system: Maker) -> None:
     places = {"data": make_data("data", LABELS), "x": make_system("x", POST)}
-    done = run_python("-m", f"ser.{verb}", *(arg.format(**places) for arg in args))
+    done = run_python("-m", "ser", verb, *(arg.format(**places) for arg in args))
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"ser: error: {message} (try --help)\n")
 
 
 def test_a_mistake_in_the_input_is_one_line(make_data: Maker, make_system: Maker) -> None:
     data = make_data("data", LABELS)
     system = make_system("x", {utt: row for utt, row in POST.items() if utt != "s1-a"})
-    done = run_python("-m", "ser.score", data, system)
+    done = run_python("-m", "ser", "score", data, system)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         f"ser: error: {system}/post: 1 of the 4 keys of {data}/utt2emo are missing (s1-a) and not in "

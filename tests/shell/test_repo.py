@@ -18,10 +18,11 @@ LAYERS: dict[str, set[str]] = {"errors": set(), "config": {"errors"}, "cli": {"e
 LAYERS["data"] = {"errors", "config", "cli"}
 for _name in ("corpora", "feats", "scoring"):
     LAYERS[_name] = LAYERS["data"] | {"data"}
-LAYERS["baselines"] = LAYERS["data"] | {"data", "feats", "scoring"}
-LAYERS["models"] = LAYERS["analysis"] = LAYERS["data"] | {"data", "corpora", "feats", "scoring"}
+LAYERS["systems"] = LAYERS["data"] | {"data", "feats", "scoring"}
 LAYERS["reporting"] = LAYERS["data"] | {"data", "scoring"}
-LAYERS["learn"] = LAYERS["models"] | {"models", "analysis"}
+LAYERS["learn"] = LAYERS["systems"] | {"systems"}
+LAYERS["align"] = LAYERS["data"] | {"data", "corpora", "feats"}
+LAYERS["interpret"] = LAYERS["learn"] | {"learn", "align"}
 VERB_LAYER = set(LAYERS)
 
 # The homes of the outside libraries: top module -> the files that may import it.
@@ -29,14 +30,14 @@ HOMES = {
     "kaldiio": r"data/tables\.py",
     "lhotse": r"corpora/.*|feats/fbank\.py|data/manifests\.py",
     "scipy": r"scoring/significance\.py|feats/audio\.py",
-    "torch": r"(models|learn)/.*|feats/fbank\.py|analysis/k2_align\.py",
-    "matplotlib": r"analysis/.*plots?\.py|reporting/plots\.py",
+    "torch": r"(systems|learn)/.*|feats/fbank\.py|align/k2_align\.py|interpret/probing\.py",
+    "matplotlib": r"interpret/.*plots?\.py|reporting/plots\.py",
     "jinja2": r"reporting/page\.py",
-    "k2": r"analysis/.*align\.py",
-    "praatio": r"data/textgrid\.py",
-    "captum": r"learn/probing\.py",
+    "k2": r"align/.*align\.py",
+    "praatio": r"align/textgrid\.py",
+    "captum": r"interpret/probing\.py",
     "opensmile": r"feats/functionals\.py",
-    "sklearn": r"baselines/svm\.py",
+    "sklearn": r"systems/svm\.py",
 }
 LIGHT = (
     "score",
@@ -200,9 +201,11 @@ def test_outside_libraries_have_one_home(module: Path) -> None:
     assert strangers == set()
 
 
-@pytest.mark.parametrize("verb", [verb for verb in LIGHT if (REPO / "ser" / f"{verb}.py").exists()])
+@pytest.mark.parametrize("verb", [verb for verb in LIGHT if (REPO / "ser" / "verbs" / f"{verb}.py").exists()])
 def test_light_verbs_start_without_torch_and_lhotse(verb: str) -> None:
-    code = f"import sys, ser.{verb} as v; v.get_parser(); print({{'torch', 'lhotse'}} & set(sys.modules))"
+    code = (
+        f"import sys, ser.verbs.{verb} as v; v.get_parser(); print({{'torch', 'lhotse'}} & set(sys.modules))"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=False
     )

@@ -30,7 +30,7 @@ ENGINES = ("auto", "espeak", "formant")
 _APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "  # how a ._ file begins
 _README = """mini: synthetic emotional speech in the layout of IEMOCAP_full_release.
 
-Made by `python3 -m ser.make_mini_corpus` with the engine {engine}, seed {seed}, scale {scale}.
+Made by `python3 -m ser make_mini_corpus` with the engine {engine}, seed {seed}, scale {scale}.
 No person speaks here.  Sentences, voices and styles are the recipe's own; labels and ratings are invented.
 """
 

@@ -1,0 +1,1 @@
+"""Forced alignment: phone models, their training and search, lexicons, CTM and TextGrid sources."""

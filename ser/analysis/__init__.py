@@ -1,1 +1,0 @@
-"""Interpretation: alignments of every source, the attention over phones and words, and whether it matters."""

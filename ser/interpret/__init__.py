@@ -1,0 +1,1 @@
+"""Attention over phones and words: maps, nulls, probes, figures."""

@@ -1,0 +1,102 @@
+"""CSA: convolutions with self-attention over a fixed context (paper §3.2, §4.3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ser.systems.layers.attention import GammaMode, SelfAttention, SoftmaxAxis
+
+
+class Csa(nn.Module):
+    """Three convolution blocks, self-attention, one linear layer.
+
+    The paper leaves open: convolutions over time and frequency or over time alone (``conv_dim``), the
+    channels before the last, which kernels of 2-6, pooling, and how the map becomes one vector
+    (``head_pool``).  All are arguments; conf/csa.yaml says which reading the recipe takes.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_filters: int,
+        num_classes: int,
+        context: int,
+        conv_dim: Literal[1, 2],
+        channels: Sequence[int],
+        kernels: Sequence[int],
+        pool: Sequence[int],
+        attn_reduction: int,
+        gamma_mode: GammaMode,
+        gamma_init: float,
+        softmax_axis: SoftmaxAxis,
+        head_pool: Literal["mean", "flatten"],
+        dropout: float,
+    ) -> None:
+        """Make the network.
+
+        Args:
+            num_filters: F.
+            num_classes: K.
+            context: frames a chunk, T; the head depends on it only with ``head_pool="flatten"``.
+            conv_dim: 2: one input channel over time x frequency; 1: F input channels over time.
+            channels: output channels of each block; the last is the paper's 128.
+            kernels: kernel size of each block, all dimensions alike.
+            pool: max-pooling behind each block, all dimensions alike; 1 is none.
+            attn_reduction: divisor of the channels of j and k.
+            gamma_mode: see :class:`~ser.systems.layers.attention.SelfAttention`.
+            gamma_init: gamma at the start (0: the attention fades in).
+            softmax_axis: see :class:`~ser.systems.layers.attention.SelfAttention`.
+            head_pool: mean over positions, or all positions side by side.
+            dropout: share of the pooled vector dropped in training (paper: 0).
+        """
+        super().__init__()
+        self.conv_dim, self.head_pool = conv_dim, head_pool
+        two = conv_dim == 2
+        blocks: list[nn.Module] = []
+        size = 1 if two else num_filters
+        for channel, kernel, stride in zip(channels, kernels, pool, strict=True):
+            if kernel % 2 == 0:  # to keep the size an even kernel needs one more frame on the right
+                blocks.append(nn.ZeroPad2d((0, 1, 0, 1)) if two else nn.ConstantPad1d((0, 1), 0.0))
+            blocks += [
+                (nn.Conv2d if two else nn.Conv1d)(size, channel, kernel, padding=(kernel - 1) // 2),
+                (nn.BatchNorm2d if two else nn.BatchNorm1d)(channel),
+            ]
+            if stride > 1:  # before the ReLU: the same values, and fewer of them to rectify
+                blocks.append((nn.MaxPool2d if two else nn.MaxPool1d)(stride))
+            blocks.append(nn.ReLU(inplace=True))
+            size = channel
+        self.blocks = nn.Sequential(*blocks)
+        self.attention = SelfAttention(
+            size, attn_reduction, gamma_mode=gamma_mode, gamma_init=gamma_init, softmax_axis=softmax_axis
+        )
+        self.dropout = nn.Dropout(dropout)
+        positions = _positions(context, pool) * (_positions(num_filters, pool) if two else 1)
+        self.classifier = nn.Linear(size * (positions if head_pool == "flatten" else 1), num_classes)
+        for weight in self.blocks.parameters():
+            if weight.dim() == 4:  # a quarter faster on CPUs
+                weight.data = weight.data.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Classify chunks.
+
+        Args:
+            x: features, (B, T, F), T the context.
+
+        Returns:
+            logits, (B, K), and the self-attention E, (B, N, N).
+        """
+        x = x.unsqueeze(1) if self.conv_dim == 2 else x.transpose(1, 2)  # (B, 1, T, F) or (B, F, T)
+        y = self.blocks(x).flatten(2)  # (B, C, N)
+        y, weights = self.attention(y)  # (B, C, N), (B, N, N)
+        pooled = y.mean(dim=2) if self.head_pool == "mean" else y.flatten(1)  # (B, C) or (B, C * N)
+        return self.classifier(self.dropout(pooled)), weights
+
+
+def _positions(size: int, pool: Sequence[int]) -> int:
+    for stride in pool:
+        size //= stride
+    return size

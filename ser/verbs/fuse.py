@@ -1,0 +1,80 @@
+"""Fuse two or more systems by their posteriors.
+
+  ser fuse --weights 0.4 <out-dir> <decode-A> <decode-B> [<decode-C> ...]
+  ser fuse --data DIR --dev-data DIR --dev-decode DIR --dev-decode DIR <out-dir> <decode-A> <decode-B> ...
+
+reads   <decode-X>/{post,emotions.txt,not_scored}: the same utterances and classes everywhere
+writes  <out-dir>/{post,hyp,emotions.txt,not_scored}, to be scored like any system, and fusion.txt:
+        mode, weights, and when they were tuned the tuning data and how each weight did on it
+
+Modes: power  p ~ p_A * p_B^w (the paper's "scaled by 0.4 then multiplied": a factor changes no decision,
+an exponent does), product (w = 1), linear  p ~ p_A + w * p_B. Weights are those of the systems after the
+first; it has 1. They are given, or tuned on --dev-data: one --dev-decode for each system, in the order of
+the systems, and --data names the data the systems to fuse were decoded on; no speaker may be in both.
+
+An utterance that a system lists in not_scored is fused from the others, and counted in fusion.txt.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser import cli
+from ser.errors import UsageError
+from ser.scoring import combine, fusion
+
+
+def weights(text: str) -> list[float]:
+    """Numbers between blanks or commas."""
+    try:
+        return [float(part) for part in text.replace(",", " ").split()]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected numbers such as '0.4', got {text!r}") from error
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.Parser(__doc__, "fuse")
+    parser.add_argument("--mode", choices=fusion.MODES, default="power", help="(%(default)s)")
+    parser.add_argument(
+        "--weights", type=weights, default=[], help="of the systems after the first: '0.4', '0.4 0.2'"
+    )
+    parser.add_argument(
+        "--dev-data", type=cli.existing_dir, metavar="DIR", help="data folder to tune the weights on"
+    )
+    parser.add_argument(
+        "--dev-decode",
+        type=cli.existing_dir,
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="a system decoded on --dev-data",
+    )
+    parser.add_argument("--data", type=cli.existing_dir, metavar="DIR", help="data folder of what is fused")
+    parser.add_argument(
+        "--criterion",
+        choices=fusion.CRITERIA,
+        default="nll",
+        help="what tuning makes best: nll, mean over the classes of -log p(reference), steady with little "
+        "data, or uar (%(default)s)",
+    )
+    parser.add_argument("out_dir", type=Path, metavar="<out-dir>")
+    parser.add_argument("folders", type=cli.existing_dir, nargs="+", metavar="<decode-dir>")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Fuse."""
+    args = get_parser().parse_args(argv)
+    if not bool(args.dev_data) == bool(args.dev_decode) or (args.dev_data and not args.data):
+        raise UsageError("fuse: tuning needs --data, --dev-data and --dev-decode for each system")
+    on = (
+        combine.TuneOn(args.dev_data, tuple(args.dev_decode), args.data, args.criterion)
+        if args.dev_data
+        else None
+    )
+    record = combine.fuse_folders(args.out_dir, args.folders, mode=args.mode, weights=args.weights, on=on)
+    print(combine.fusion_text(args.out_dir, record))
+    return 0

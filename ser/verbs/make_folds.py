@@ -1,0 +1,38 @@
+"""Divide a data folder into train, dev and test parts, as a protocol of the corpus's settings says.
+
+Writes OUT/<fold>/{train,dev,test} and OUT/folds.tsv (`fold tune_fold tune_set`: where the posteriors come
+from that tune a fold's fusion).  No speaker is in two parts of a fold.  OUT appears whole or not at all; one
+that was made the same way is left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser import cli
+from ser.data.corpus import load_corpus
+from ser.data.folds import make_folds
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.Parser(__doc__, "make_folds")
+    parser.add_argument("data", type=cli.existing_dir, help="data folder with features and CMVN (data/all)")
+    parser.add_argument("out", type=Path, help="folder to make (data/folds)")
+    parser.add_argument("--config", type=Path, required=True, metavar="YAML", help="conf/corpus.yaml")
+    parser.add_argument(
+        "--protocol", metavar="NAME", help="one of the settings' protocols (default: its `protocol`)"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting; may be repeated"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb."""
+    args = get_parser().parse_args(argv)
+    make_folds(args.data, args.out, load_corpus(args.config, args.set), args.protocol)
+    return 0

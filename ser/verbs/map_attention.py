@@ -1,0 +1,37 @@
+"""Map the attention of a system onto phones and words (paper §5.1).
+
+  ser map_attention --phones conf/phones.yaml <alignment-dir> <data-dir> <out-dir> <decode-dir> ...
+
+reads   <alignment-dir>/{phone,word}.frames, <data-dir>/{utt2num_frames,utt2emo,utt2spk},
+        <decode-dir>/{post,attn.scp}, one a fold
+writes  <out-dir>/{phone_attn.tsv,word_attn.tsv}: mass, mass a frame against uniform, peak, position of each
+        segment; attn.scp and post of all folds; not_mapped, the utterances without alignment
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser import cli
+from ser.data.phones import load_phones
+from ser.interpret.maps import map_attention
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.Parser(__doc__, "map_attention")
+    parser.add_argument("--phones", type=Path, required=True, metavar="YAML", help="conf/phones.yaml")
+    parser.add_argument("alignment", type=cli.existing_dir, metavar="<alignment-dir>")
+    parser.add_argument("data", type=cli.existing_dir, metavar="<data-dir>")
+    parser.add_argument("out", type=Path, metavar="<out-dir>")
+    parser.add_argument("decoded", type=cli.existing_dir, nargs="+", metavar="<decode-dir>")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb."""
+    args = get_parser().parse_args(argv)
+    map_attention(args.alignment, args.data, args.decoded, args.out, load_phones(args.phones))
+    return 0

@@ -1,0 +1,46 @@
+"""Draw attention over phones and words, as in the paper's Figure 1, and the tables of stage 8.
+
+  ser plot_attention [options] --config conf/figures.yaml <data-dir> <statistics-dir> <out-dir> <map-dir> ...
+
+reads   <data-dir>/{wav.scp,feats.scp,fbank.yaml}, <map-dir>/{phone_attn.tsv,word_attn.tsv,attn.scp,post},
+        one a seed, <statistics-dir>/{vowel_consonant.tsv,phone_stats.tsv}
+writes  <out-dir>/{vowel_consonant,phones,emotions,page,word_*,utterance_*}.{png,svg}
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser import cli
+from ser.errors import UsageError
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.Parser(__doc__, "plot_attention")
+    parser.add_argument("--config", type=Path, required=True, metavar="YAML", help="conf/figures.yaml")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
+    parser.add_argument("--utt", action="append", default=[], metavar="ID", help="draw this utterance too")
+    parser.add_argument("data", type=cli.existing_dir, metavar="<data-dir>")
+    parser.add_argument("statistics", type=cli.existing_dir, metavar="<statistics-dir>")
+    parser.add_argument("out", type=Path, metavar="<out-dir>")
+    parser.add_argument("maps", type=cli.existing_dir, nargs="+", metavar="<map-dir>")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb."""
+    args = get_parser().parse_args(argv)
+    try:
+        from ser.interpret import figures
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("matplotlib"):
+            raise
+        raise UsageError(
+            "figures need matplotlib; install it with: utils/install.sh --extra interpret"
+        ) from error
+    settings = figures.load_figures(args.config, args.set)
+    figures.draw_all(args.data, args.statistics, args.out, args.maps, settings, args.utt)
+    return 0

@@ -1,0 +1,72 @@
+"""Score what a system decided.
+
+  ser score [options] <data-dir> <decode-dir> [<data-dir> <decode-dir> ...]
+
+reads   <data-dir>/{emotions.txt,utt2emo,utt2spk}; <decode-dir>/{post,emotions.txt} and, where they are
+        there, not_scored (utterances without posteriors), chunk2utt (post is about chunks of utterances)
+        and notes: any folder with post and emotions.txt can be scored
+writes  <decode-dir>/score/result.txt     <key> <value>: shares in 0..1, "-" where there is no value
+        <decode-dir>/score/confusion.txt  counts and per cent; rows are references
+        <decode-dir>/score/errors.txt     <utt> <reference> <hypothesis> <p(hyp)> <p(ref)>, surest first
+prints  a summary
+
+acc is the share of right utterances (the field's WA), uar the mean of the classes' recalls (the field's
+UA); ua_eq6 and wa_eq6 are the paper's eq. 6, one class against the rest, and not comparable with these.
+Intervals are 95 %: binomial (utterances as independent) and by a bootstrap over speakers.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser import cli
+from ser.errors import UsageError
+from ser.scoring import evaluate
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.Parser(__doc__, "score")
+    parser.add_argument(
+        "--allow-missing",
+        choices=["true", "false"],
+        default="false",
+        help="count missing utterances as not scored",
+    )
+    parser.add_argument(
+        "--key2utt", type=Path, metavar="FILE", help="<chunk> <utt>, in place of <decode-dir>/chunk2utt"
+    )
+    parser.add_argument(
+        "--bootstrap", type=int, default=1000, metavar="N", help="draws of speakers (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of these draws (%(default)s)")
+    parser.add_argument(
+        "folders",
+        type=cli.existing_dir,
+        nargs="+",
+        metavar="<data-dir> <decode-dir>",
+        help="pairs of folders",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Score each pair."""
+    args = get_parser().parse_args(argv)
+    if len(args.folders) % 2:
+        raise UsageError("score: give pairs of <data-dir> <decode-dir>")
+    if args.key2utt and len(args.folders) > 2:
+        raise UsageError("score: --key2utt goes with one pair of <data-dir> <decode-dir>")
+    for data_dir, decode_dir in zip(args.folders[::2], args.folders[1::2], strict=True):
+        result = evaluate.score_folder(
+            data_dir,
+            decode_dir,
+            key2utt=args.key2utt,
+            allow_missing=args.allow_missing == "true",
+            num_draws=args.bootstrap,
+            seed=args.seed,
+        )
+        print(evaluate.summary(decode_dir, result))
+    return 0

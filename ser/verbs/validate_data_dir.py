@@ -1,0 +1,32 @@
+"""Check a data folder: all tables are sorted, agree with each other, and name files that exist.
+
+Prints one line if all is well; else lists every fault with its file and line, and exits with 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser import cli
+from ser.data.validate import validate
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.Parser(__doc__, "validate_data_dir")
+    parser.add_argument("data", type=Path, help="a data folder (data/all, data/folds/03/train)")
+    parser.add_argument("--no-wav", action="store_true", help="wav.scp need not be there")
+    parser.add_argument("--no-feats", action="store_true", help="feats.scp need not be there")
+    parser.add_argument("--no-text", action="store_true", help="for Kaldi's callers; text is never needed")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb."""
+    args = get_parser().parse_args(argv)
+    absent_is_fine = {"wav.scp": args.no_wav, "feats.scp": args.no_feats}
+    found = validate(args.data, need=[name for name, fine in absent_is_fine.items() if not fine])
+    print(f"{args.data}: valid, {found.num_utterances} utterances, {found.num_speakers} speakers")
+    return 0

@@ -1,0 +1,115 @@
+"""BLSTMATT: the paper's size, and batches that are as good as single segments."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ser.systems.blstmatt import Blstm, Blstmatt
+
+LENGTHS = torch.tensor([37, 5, 22, 1])
+
+
+def make(frame_stack: int = 1, hidden: int = 16) -> Blstmatt:
+    torch.manual_seed(3)
+    return Blstmatt(
+        num_filters=23,
+        num_classes=4,
+        hidden=hidden,
+        layers=2,
+        attention_dim=8,
+        frame_stack=frame_stack,
+        dropout=0.0,
+    )
+
+
+def count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_parameters_at_the_papers_size() -> None:
+    """The counts follow from the paper's sizes: 8,499,200 + 262,529 + 4,100."""
+    model = Blstmatt(
+        num_filters=23, num_classes=4, hidden=512, layers=2, attention_dim=128, frame_stack=1, dropout=0.0
+    )
+    parts = (count(model.encoder), count(model.attention), count(model.classifier))
+    assert parts == (8_499_200, 262_529, 4_100)
+    assert count(model) == 8_765_829
+
+
+def test_encoder_equals_torch_lstm_on_packed_sequences() -> None:
+    """The oracle is torch's own bidirectional LSTM with packing."""
+    torch.manual_seed(0)
+    ours = Blstm(7, 5, 2, 0.0)
+    theirs = nn.LSTM(7, 5, num_layers=2, bidirectional=True, batch_first=True)
+    for layer, (ahead, back) in enumerate(zip(ours.ahead, ours.back, strict=True)):
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            for source, suffix in ((ahead, ""), (back, "_reverse")):
+                getattr(theirs, f"{name}_l{layer}{suffix}").data.copy_(getattr(source, f"{name}_l0").data)
+    x = torch.randn(4, 37, 7)
+    packed = nn.utils.rnn.pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False)
+    expected = nn.utils.rnn.pad_packed_sequence(theirs(packed)[0], batch_first=True)[0]
+    got = ours(x, LENGTHS)
+    for row, length in enumerate(LENGTHS):
+        torch.testing.assert_close(got[row, :length], expected[row, :length], atol=1e-6, rtol=1e-5)
+
+
+def loss_of(model: Blstmatt, x: Tensor, lengths: Tensor, labels: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(model(x, lengths)[0], labels, reduction="sum")
+
+
+@pytest.mark.parametrize("frame_stack", [1, 3])
+def test_padded_batch_equals_batch_1(frame_stack: int) -> None:
+    """Logits, attention and gradients agree to 1e-5, whatever stands on the padding."""
+    model = make(frame_stack)
+    labels = torch.tensor([0, 3, 1, 2])
+    x = torch.randn(4, 37, 23)
+    for row, length in enumerate(LENGTHS):
+        x[row, length:] = 1e6
+    logits, attention = model(x, LENGTHS)
+    loss_of(model, x, LENGTHS, labels).backward()
+    together = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+    model.zero_grad()
+    for row, length in enumerate(LENGTHS):
+        single = x[row : row + 1, :length]
+        one, weights = model(single, LENGTHS[row : row + 1])
+        torch.testing.assert_close(logits[row : row + 1], one, atol=1e-5, rtol=0)
+        torch.testing.assert_close(attention[row, :length], weights[0], atol=1e-5, rtol=0)
+        assert attention[row, length:].eq(0).all()
+        loss_of(model, single, LENGTHS[row : row + 1], labels[row : row + 1]).backward()
+    for batch, singles in zip(together, model.parameters(), strict=True):
+        torch.testing.assert_close(batch, singles.grad, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("frame_stack", [1, 2, 3])
+def test_attention_sums_to_1_over_frames(frame_stack: int) -> None:
+    """Also with stacked frames, whose step shares its weight evenly."""
+    attention = make(frame_stack)(torch.randn(4, 37, 23), LENGTHS)[1]
+    assert attention.shape == (4, 37)
+    torch.testing.assert_close(attention.sum(dim=1), torch.ones(4))
+    steps = attention[0, : 36 // frame_stack * frame_stack].view(-1, frame_stack)
+    assert steps.eq(steps[:, :1]).all()
+
+
+def test_order_of_the_batch_does_not_matter() -> None:
+    model = make()
+    x, order = torch.randn(4, 37, 23), torch.tensor([2, 0, 3, 1])
+    logits = model(x, LENGTHS)[0]
+    torch.testing.assert_close(model(x[order], LENGTHS[order])[0], logits[order], atol=1e-6, rtol=0)
+
+
+def test_attention_is_the_formula_of_the_paper() -> None:
+    """Weights a = softmax(w_h . (tanh(W h) * tanh(W_m mean h))), c = sum of a h, with loops."""
+    attention = make().attention
+    h = torch.randn(1, 6, 32)
+    context, weights = attention(h, torch.zeros(1, 6, dtype=torch.bool))
+    mean = sum(h[0, t] for t in range(6)) / 6
+    scores = []
+    for t in range(6):
+        u = torch.tanh(attention.frame.weight @ h[0, t] + attention.frame.bias)
+        u = u * torch.tanh(attention.mean.weight @ mean + attention.mean.bias)
+        scores.append(attention.score.weight[0] @ u)
+    a = torch.stack(scores).softmax(dim=0)
+    torch.testing.assert_close(weights[0], a)
+    torch.testing.assert_close(context[0], sum(a[t] * h[0, t] for t in range(6)))

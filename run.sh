@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Usage: ./run.sh [--corpus NAME] [options of the recipe]
 #
-# The front door: picks the recipe egs/<corpus>/run.sh and hands everything else to it. Without --corpus it is
-# iemocap where --corpus-dir or the variable IEMOCAP says where the release is, else mini, the embedded corpus.
-# ./run.sh --help lists the recipe's options and stages.
+# The front door: picks the recipe egs/<corpus>/run.sh and hands everything else to it. Without --corpus it is csv
+# where --corpus-conf names a file of your own, iemocap where --corpus-dir or the variable IEMOCAP says where the
+# release is, else mini, the embedded corpus. A folder egs/<corpus>/ with nothing but conf/corpus.yaml is a recipe
+# too: what it lacks is linked into it. ./run.sh --help lists the recipe's options and stages.
 
 set -euo pipefail
 
@@ -18,22 +19,44 @@ for ((i = 0; i < ${#args[@]}; i++)); do
   case ${args[i]} in
     --corpus) corpus=${args[i + 1]-} ;;
     --corpus=*) corpus=${args[i]#*=} ;;
+    --corpus-conf | --corpus_conf | --corpus-conf=* | --corpus_conf=*) has_conf=true ;;
     --corpus-dir | --corpus_dir | --corpus-dir=* | --corpus_dir=*) has_dir=true ;;
     -h | --help) help=true ;;
   esac
 done
 
-known=$(cd "$top/egs" && printf '%s\n' */run.sh | sed 's,/run.sh,,')
-if [[ -z $corpus && -n ${has_dir-} ]]; then
+known=$(cd "$top/egs" && printf '%s\n' */conf/corpus.yaml | sed 's,/conf/corpus.yaml,,')
+if [[ -z $corpus && -n ${has_conf-} ]]; then
+  corpus=csv
+elif [[ -z $corpus && -n ${has_dir-} ]]; then
   corpus=iemocap
 elif [[ -z $corpus ]]; then
   corpus=mini
   [[ -n ${help-} ]] \
     || log "no --corpus: running on mini, the embedded synthetic corpus; its numbers are no benchmark"
 fi
-if [[ ! -e $top/egs/$corpus/run.sh ]]; then
+recipe=$top/egs/$corpus
+if [[ ! -e $recipe/conf/corpus.yaml ]]; then
   near=$(python3 -SE -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1].lower(), sys.argv[2].split(), 1))' \
     "$corpus" "$known" 2>/dev/null) || near=
   usage_die "--corpus $corpus: there is no such recipe; ${near:+did you mean $near? }known are ${known//$'\n'/, }"
 fi
-exec bash "$top/egs/$corpus/run.sh" "$@"
+
+# link TARGET NAME: into the recipe, unless it has its own.
+made=()
+link() {
+  [[ ! -e $recipe/$2 ]] || return 0
+  ln -s "$1" "$recipe/$2"
+  made+=("$2")
+}
+if [[ ! -e $recipe/run.sh ]]; then # a new recipe begins with the settings for small corpora
+  link ../../csv/conf/blstmatt.yaml conf/blstmatt.yaml
+  link ../../csv/conf/csa.yaml conf/csa.yaml
+fi
+link ../iemocap/run.sh run.sh
+link ../iemocap/cmd.sh cmd.sh
+for name in path.sh local steps utils; do
+  link "../../$name" "$name"
+done
+((${#made[@]} == 0)) || log "egs/$corpus: linked ${made[*]} to what other recipes have; replace a link by a copy to change it"
+exec bash "$recipe/run.sh" "$@"

@@ -42,6 +42,7 @@ setup(
         "pyyaml>=6.0",
         "tqdm>=4.66",
         "tensorboard>=2.16",
+        "safetensors>=0.4",
     ],
     extras_require={
         "dev": pinned("requirements-dev.txt"),

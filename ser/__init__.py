@@ -1,8 +1,14 @@
-"""Speech emotion recognition with attention: BLSTMATT and CSA (Jalal, Milner & Hain, Interspeech 2020).
+"""Speech emotion recognition, a Kaldi-style recipe after Jalal, Milner & Hain (Interspeech 2020).
 
-What one can run are the modules at this level (``python3 -m ser.<verb>``, or ``ser <verb>``); what they
-are made of are the sub-packages, which import downwards only: learn > models, scoring > feats > data >
-config > errors.
+What one can run are the modules of ``ser.verbs``, as ``ser <verb>`` or ``python3 -m ser <verb>``.  The other
+packages are what they are made of, and import downwards only::
+
+    reporting, interpret    tables, figures, the report; attention over phones and words
+    align, learn            forced alignment; training, checkpoints, decoding
+    experiment > plan       what is asked for; every training, decoding, fusion that follows
+    systems                 one file a system
+    corpora, feats, scoring one file a corpus; one file a feature set; metrics, significance, fusion
+    data > cli, config > errors
 """
 
 __version__ = "0.1.0"

@@ -1,8 +1,8 @@
 """Settings: YAML files read into frozen dataclasses, every key named exactly once.
 
 A settings class has no default values, so that a value stands in one place, the YAML file; a missing,
-unknown or mistyped key is an error that names the nearest one.  ``--set a.b=value`` (YAML syntax) is
-the only override.
+unknown or mistyped key is an error that names the nearest one.  A file that begins with ``base: <file>``
+says only what differs from that one; ``--set a.b=value`` (YAML syntax) is the only other override.
 """
 
 from __future__ import annotations
@@ -19,6 +19,17 @@ import yaml
 from ser.errors import ConfigError
 
 T = TypeVar("T")
+BASE = "base"
+SHARED = Path(__file__).resolve().parents[1] / "conf"  # the checkout's settings, shared by all recipes
+
+
+def find_conf(name: str) -> Path:
+    """A settings file of the recipe at work: ``conf/<name>`` of the current folder, else the shared one.
+
+    For defaults only: a path that a user gives is taken as it is.
+    """
+    own = Path("conf", name)
+    return own if own.exists() or not (SHARED / name).exists() else SHARED / name
 
 
 def load(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
@@ -30,12 +41,64 @@ def load(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
         overrides: ``"a.b=value"``, the value in YAML syntax; later ones win.
 
     Raises:
-        ConfigError: no such file, no YAML, a key that is missing, unknown or of another type.
+        ConfigError: as :func:`resolve`, or a key that is missing, unknown or of another type.
     """
-    tree = read_yaml(path)
+    return build(cls, resolve(path, overrides), str(path))
+
+
+def resolve(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """A settings file with what its base says, and with overrides; no key is checked.
+
+    ``base: <file name>`` is looked up beside the file, unless that is the file itself, then in the shared
+    ``conf/``.  Mappings are merged key by key; anything else replaces what the base says.
+
+    Args:
+        path: a YAML file.
+        overrides: ``"a.b=value"``, the value in YAML syntax; later ones win.
+
+    Raises:
+        ConfigError: no such file, no YAML; a base that is missing, no file name, or leads back to a file
+            that it is the base of.
+    """
+    tree = _with_base(path, ())
     for override in overrides:
-        _apply(tree, override)
-    return build(cls, tree, str(path))
+        apply(tree, override)
+    return tree
+
+
+def _with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    tree = read_yaml(path)
+    if BASE not in tree:
+        return tree
+    name = tree.pop(BASE)
+    if not isinstance(name, str) or not name or "/" in name or name in (".", ".."):
+        raise ConfigError(
+            f"{path}: base must be the name of a file beside it or in the shared conf/, got {name!r}; "
+            "write it without a folder"
+        )
+    places = [path.parent / name, SHARED / name]
+    base = next((place for place in places if place.is_file() and place.resolve() != path.resolve()), None)
+    if base is None:
+        raise ConfigError(f"{path}: base {name} is neither beside it nor in {SHARED}; name a file that is")
+    seen = (*above, path.resolve())
+    if base.resolve() in seen:
+        chain = " -> ".join(place.name for place in (*seen[seen.index(base.resolve()) :], base))
+        raise ConfigError(f"{path}: base {name} leads back to itself ({chain}); take one of them out")
+    return merge(_with_base(base, seen), tree)
+
+
+def merge(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``tree`` with ``changes``: mappings key by key, anything else replaced.
+
+    >>> merge({"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"c": 3}, "d": []})
+    {'a': {'b': 1, 'c': 3}, 'd': []}
+    """
+    merged = dict(tree)
+    for key, value in changes.items():
+        old = merged.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(old, value) if both else value  # type: ignore[arg-type]  # old is a mapping
+    return merged
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -75,7 +138,16 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
+def apply(tree: dict[str, Any], override: str) -> None:
+    """Set one key of nested mappings, in place.
+
+    Args:
+        tree: what a settings file holds.
+        override: ``"a.b=value"``, the value in YAML syntax.
+
+    Raises:
+        ConfigError: it is no such text, its value is no YAML, or ``a`` has no keys of its own.
+    """
     name, sign, text = override.partition("=")
     if not sign or not name:
         raise ConfigError(f"--set {override}: expected <key>=<value>, such as optim.lr=5.0e-5")

@@ -1,16 +1,8 @@
 #!/usr/bin/env bash
 # Usage: steps/export_textgrids.sh <source> <data-dir> <out-dir>
-#
-# Write an alignment as Praat TextGrids, <out-dir>/<utterance>.TextGrid, to look at it or correct it by hand.
-# <source> is a data folder (the corpus's own alignment), what the k2 aligner made, or a CTM file.
+# An alignment as Praat TextGrids, to look at it or correct it by hand. --help lists the options.
 # Example: steps/export_textgrids.sh data/all data/all textgrids
 
 set -euo pipefail
-
 . ./path.sh
-. utils/log.sh
-. utils/parse_options.sh
-
-(($# == 3)) || usage_die "expected <source> <data-dir> <out-dir>, got $# arguments"
-
-python3 -m ser export_textgrids "$@"
+exec python3 -m ser export_textgrids "$@"

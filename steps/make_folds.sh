@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Usage: steps/make_folds.sh [options] <corpus.yaml> <data-dir> <folds-dir> [--set key=value ...]
 #
-# Divide <data-dir> into train, dev and test parts as a protocol of <corpus.yaml> says; no speaker is in two
-# parts of a fold. Writes <folds-dir>/<fold>/{train,dev,test}, <folds-dir>/pooled (all that is tested on) and
+# Divide <data-dir> into train, dev and test subsets as a protocol of <corpus.yaml> says; no speaker is in two
+# subsets of a fold. Writes <folds-dir>/<fold>/{train,dev,test}, <folds-dir>/pooled (all that is tested on) and
 # <folds-dir>/folds.tsv, all or nothing. The log is in <data-dir>/log. What is up to date is left alone.
 # Example: steps/make_folds.sh --protocol loso conf/corpus.yaml data/all data/folds
 
@@ -20,7 +20,7 @@ corpus=$1
 data=$2
 folds=$3
 shift 3
-[[ -s $data/cmvn_utt.scp ]] || die "$data/cmvn_utt.scp: no such file, or empty; run steps/compute_cmvn.sh $data"
+[[ -d $data ]] || die "$data: no such folder; run stages 0 and 1"
 
 options=(--config "$corpus")
 [[ -z $protocol ]] || options+=(--protocol "$protocol")

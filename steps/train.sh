@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: steps/train.sh [options] <tasks.tsv>
+# Usage: steps/train.sh [options] <tasks.tsv> [options of ser train]
 #
 # Train, as one array job with a task for each line of <tasks.tsv>:
 # "<train-dir><TAB><dev-dir or -><TAB><model-dir><TAB><seed><TAB><settings.yaml>", and further fields KEY=VALUE that
@@ -17,7 +17,7 @@ num_proc=1   # processes (GPUs) that train one task together
 . utils/log.sh
 . utils/parse_options.sh
 
-(($# == 1)) || usage_die "expected <tasks.tsv>, got $# arguments"
+(($# >= 1)) || usage_die "expected <tasks.tsv>, got no argument"
 ((nj >= 1 && num_proc >= 1)) || usage_die "--nj and --num-proc must be 1 or more"
 tasks=$1
 [[ -s $tasks ]] || die "$tasks: no such file, or empty; list the trainings, see --help"
@@ -34,14 +34,10 @@ elif [[ $use_gpu == yes && $cmd != *--gpu* ]]; then
   cmd+=" --gpu $num_proc" # a cluster's, that this machine does not see
 fi
 
-num_tasks=$(wc -l <"$tasks")
-name=$(basename "$tasks" .tsv)
 logs=$(dirname "$tasks")/log
 mkdir -p "$logs"
-launch=(python3 -m ser train)
-if ((num_proc > 1)); then
-  launch=(python3 -m torch.distributed.run --standalone --nproc-per-node "$num_proc" -m ser train)
-fi
+launch=(python3)
+((num_proc == 1)) || launch=(python3 -m torch.distributed.run --standalone --nproc-per-node "$num_proc")
 read -ra runner <<<"$cmd"
-exec "${runner[@]}" --max-jobs-run "$nj" JOB=1:"$num_tasks" "$logs/$name.JOB.log" \
-  "${launch[@]}" --tasks "$tasks" --task JOB --use-gpu "$use_gpu"
+exec "${runner[@]}" --max-jobs-run "$nj" JOB=1:"$(wc -l <"$tasks")" "$logs/$(basename "$tasks" .tsv).JOB.log" \
+  "${launch[@]}" -m ser train --tasks "$tasks" --task JOB --use-gpu "$use_gpu" "${@:2}"

@@ -198,3 +198,70 @@ def test_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_bytes(b"a: \xff\n")
     with pytest.raises(ConfigError, match="cannot be read"):
         config.load(Settings, tmp_path / "c.yaml")
+
+
+# -------------------------------------------------------------------------------------------------- base
+
+
+def test_a_file_with_a_base_says_only_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "first.yaml").write_text(GOOD)
+    (tmp_path / "second.yaml").write_text("base: first.yaml\noptim: {lr: 0.5}\nclasses: [a]\n")
+    settings = load(tmp_path, "base: second.yaml\nseed: 2\n", "flag=false")
+    assert settings == Settings(
+        2, False, Optim(0.5, 3, "adam"), ("a",), {"style": ("improvised",)}, None, "each", None
+    )
+
+
+def test_a_base_of_the_same_name_is_the_shared_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared, recipe = tmp_path / "conf", tmp_path / "egs"
+    shared.mkdir()
+    recipe.mkdir()
+    monkeypatch.setattr(config, "SHARED", shared)
+    (shared / "c.yaml").write_text(GOOD)
+    assert load(recipe, "base: c.yaml\nseed: 5\n").seed == 5
+    monkeypatch.chdir(recipe)
+    assert config.find_conf("c.yaml") == shared / "c.yaml"
+    (recipe / "conf").mkdir()
+    (recipe / "conf" / "c.yaml").write_text(GOOD)
+    assert config.find_conf("c.yaml") == Path("conf/c.yaml")
+    assert config.find_conf("d.yaml") == Path("conf/d.yaml")
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("none.yaml", "base none.yaml is neither beside it nor in {shared}; name a file that is"),
+        ("c.yaml", "base c.yaml is neither beside it nor in {shared}; name a file that is"),
+        ("../c.yaml", "base must be the name of a file beside it or in the shared conf/, got "
+         "'../c.yaml'; write "
+         "it without a folder"),
+        ("/etc/passwd", "base must be the name of a file beside it or in the shared conf/, got "
+         "'/etc/passwd'; "
+         "write it without a folder"),
+        ("[a]", "base must be the name of a file beside it or in the shared conf/, got ['a']; write it "
+         "without a "
+         "folder"),
+        ("..", "base must be the name of a file beside it or in the shared conf/, got '..'; write it "
+         "without a "
+         "folder"),
+    ],
+)  # fmt: skip
+def test_a_base_that_is_missing_or_outside(tmp_path: Path, base: str, message: str) -> None:
+    assert refusal(tmp_path, f"base: {base}\n") == "c.yaml: " + message.format(shared=config.SHARED)
+
+
+def test_a_base_that_leads_back(tmp_path: Path) -> None:
+    (tmp_path / "d.yaml").write_text("base: e.yaml\n")
+    (tmp_path / "e.yaml").write_text("base: c.yaml\n")
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, "base: d.yaml\n")
+    assert str(error.value) == (
+        f"{tmp_path}/e.yaml: base c.yaml leads back to itself (c.yaml -> d.yaml -> e.yaml -> c.yaml); "
+        f"take one of "
+        "them out"
+    )
+
+
+def test_mistakes_are_told_of_the_file_that_was_named(tmp_path: Path) -> None:
+    (tmp_path / "first.yaml").write_text(GOOD)
+    assert refusal(tmp_path, "base: first.yaml\nsede: 2\n") == "c.yaml: unknown key sede; did you mean seed?"

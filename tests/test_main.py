@@ -41,15 +41,15 @@ def test_a_verb_has_a_first_line_and_help(verb: str) -> None:
 
 
 def test_dispatch(run_verb: RunVerb) -> None:
-    result = run_verb("__main__", "score", "--help")
+    result = run_verb("score", "--help")
     assert (result.returncode, result.stdout.split()[:3]) == (0, ["usage:", "ser", "score"])
 
 
 def test_hyphens_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as error:
-        console.dispatch(["make-fbank", "--help"])
+        console.dispatch(["make-folds", "--help"])
     assert error.value.code == 0
-    assert "usage: ser make_fbank" in capsys.readouterr().out
+    assert "usage: ser make_folds" in capsys.readouterr().out
     assert console.dispatch(["--version"]) == 0
     assert capsys.readouterr().out == f"{ser.__version__}\n"
 
@@ -71,6 +71,6 @@ def test_wrong_usage(words: list[str], message: str) -> None:
 
 
 def test_wrong_usage_is_one_line_and_exit_2(run_verb: RunVerb) -> None:
-    result = run_verb("__main__", "scor")
+    result = run_verb("scor")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "ser: error: no verb 'scor'; did you mean score? (try --help)\n"

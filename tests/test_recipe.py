@@ -25,8 +25,8 @@ from tests.cluster.daemons import until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 QUICK = [
-    *("--set", "training.epochs=2", "--set-blstmatt", "model.hidden=8"),
-    *("--set-csa", "model.channels=[4,8,16]", "--nj", "2", "--use-gpu", "no", "--seeds", "1"),
+    *("--set", "training.epochs=2", "--set", "blstmatt:model.hidden=8"),
+    *("--set", "csa:model.channels=[4,8,16]", "--nj", "2", "--use-gpu", "no", "--seeds", "1"),
 ]
 ENVIRONMENT = os.environ | {"SER_PYTHON": sys.executable, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
 ENVIRONMENT.pop("IEMOCAP", None)
@@ -95,8 +95,8 @@ def test_what_a_run_leaves(finished: Path) -> None:
     model = exp / "paper_dev" / "blstmatt" / "seed1"
     left = {path.name for path in model.iterdir()}
     assert left == {
-        *("model.pt", "history.tsv", "config.yaml", "emotions.txt", "tb", "made.json", ".lock"),
-        "decode_test",
+        *("model.safetensors", "model.json", "history.tsv", "config.yaml", "emotions.txt"),
+        *("tb", "made.json", ".lock", "decode_test"),
     }
     assert list((model / "tb").glob("events.*"))
     assert (exp / "results.tsv").exists()
@@ -104,7 +104,7 @@ def test_what_a_run_leaves(finished: Path) -> None:
 
 
 def test_what_stage_8_leaves(finished: Path) -> None:
-    out = finished / "exp" / "interpret" / "corpus"
+    out = finished / "exp" / "interpret" / "blstmatt" / "corpus"
     attended = read_tsv(out / "seed1" / "phone_attn.tsv", Attended)
     frames = {key: int(n) for key, n in tables.read_table(finished / "data/all/utt2num_frames").items()}
     decoded = tables.read_table(finished / "exp/paper_dev/blstmatt/seed1/decode_test/attn.scp")
@@ -131,29 +131,72 @@ def test_what_stage_8_leaves(finished: Path) -> None:
 
 def test_dry_run_and_report(repo: Path, release: Path, finished: Path) -> None:
     """What is done is told from what is not, nothing is made, and stage 9 has left its report."""
-    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if "tasks" not in path.parts}
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
     done = run(command(repo, finished, release, "--seeds", "1 2", "--dry-run"))
     assert done.returncode == 0, done.stderr
-    assert "train: 8 tasks, 4 done, 4 to do\n" in done.stdout
-    assert "decode: 8 tasks, 4 done, 4 to do\n" in done.stdout
+    assert "train: 9 tasks, 5 done, 4 to do\n" in done.stdout
+    assert "decode: 9 tasks, 5 done, 4 to do\n" in done.stdout
     assert done.stdout.count("csa_30/seed2\n") == 2
     assert "seed1\n" not in done.stdout
-    folders = {finished, *finished.iterdir(), finished / "exp"}  # the locks and lists are in these
-    for path, stamp in before.items():
-        assert path in folders or path.name == ".lock" or path.stat().st_mtime_ns == stamp, path
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
     check_seal(finished / "exp" / "RESULTS.md")
     text = (finished / "exp" / "RESULTS.md").read_text()
     assert "- command: ./run.sh --corpus mini --corpus-dir .../release" in text
     assert str(finished) not in text
     page = (finished / "exp" / "report.html").read_text()
     assert "Context length" not in page  # there is one context
-    for word in ("Learning curves", "Fusion weight", "Attention", "Leakage checks", "syscomb_dev"):
+    for word in (
+        "Learning curves",
+        "Weight of csa_30 in syscomb_dev",
+        "Attention",
+        "Leakage checks",
+        "syscomb_dev",
+    ):
         assert word in page
+
+
+def test_dry_run_on_a_fresh_folder(repo: Path, release: Path, tmp_path: Path) -> None:
+    """All stages are planned, those whose folds are not made yet too, and nothing is left."""
+    fuse = ["--fuse", "both=csa_20 csa_30:0.5", "--contexts", "20 30", "--dry-run"]
+    done = run(command(repo, tmp_path, release, *fuse))
+    assert done.returncode == 0, done.stderr
+    exp = tmp_path / "exp"
+    assert done.stdout.splitlines() == [
+        f"stage 0: prepare {tmp_path}/data/all: to do",
+        "stage 1: features fbank: to do",
+        "stage 2: protocol paper_dev of mini: to do; folds paper_dev (tuned on test of paper_dev-dev)",
+        "train: 4 tasks, 4 to do",
+        *(
+            f"  to do  {exp}/paper_dev/{system}"
+            for system in ("blstmatt/seed1", "csa_20/seed1", "csa_30/seed1", "majority/seed0")
+        ),
+        "decode: 4 tasks, 4 to do",
+        *(
+            f"  to do  {exp}/paper_dev/{system}/decode_test"
+            for system in ("blstmatt/seed1", "csa_20/seed1", "csa_30/seed1", "majority/seed0")
+        ),
+        "stage 6: score blstmatt, csa_20, csa_30, majority",
+        f"stage 7: fuse both = csa_20 x csa_30, weights 0.5; {exp}/results.tsv",
+        "stage 8: interpret blstmatt, alignment corpus",
+        f"stage 9: report {exp}/report.html",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_protocol_in_one_folder_is_refused(repo: Path, release: Path, finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    done = run(command(repo, finished, release, "--protocol", "paper"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith(
+        f"ser: error: {finished}/exp: holds results of the protocol paper_dev of mini; choose another "
+        f"--exp-dir for paper of mini, or remove it: rm -r {finished}/exp\n"
+    )
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()} == before
 
 
 def test_again_makes_nothing_again(repo: Path, release: Path, finished: Path) -> None:
     stamps = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.name in RESULTS}
-    models = {path: path.stat().st_mtime_ns for path in finished.rglob("model.pt")}
+    models = {path: path.stat().st_mtime_ns for path in finished.rglob("model.safetensors")}
     done = run(command(repo, finished, release))
     assert done.returncode == 0, done.stderr
     del stamps[finished / "exp" / "results.tsv"]
@@ -180,19 +223,17 @@ def test_stages_alone_repeat_the_numbers(repo: Path, release: Path, finished: Pa
     assert contents(finished / "exp", *RESULTS) == before
 
 
-def test_svm_baselines_join_a_finished_run(repo: Path, release: Path, finished: Path, tmp_path: Path) -> None:
+def test_svms_join_a_finished_run(repo: Path, release: Path, finished: Path, tmp_path: Path) -> None:
     pytest.importorskip("opensmile", reason="utils/install.sh --extra baselines is not done")
     shutil.copytree(finished, tmp_path / "run")
-    line = ["--stage", "1", "--stop-stage", "7", "--baselines", "egemaps"]
-    done = run(command(repo, tmp_path / "run", release, *line))
+    systems = ["--systems", "blstmatt csa majority svm_egemaps svm_egemaps_speaker"]
+    done = run(command(repo, tmp_path / "run", release, "--stage", "1", "--stop-stage", "7", *systems))
     assert done.returncode == 0, done.stderr
-    for norm in ("global", "speaker"):
-        result = tables.read_table(
-            tmp_path / f"run/exp/pooled/svm_egemaps_{norm}/seed0/decode_test/score/result.txt"
-        )
+    for system, norm in (("svm_egemaps", "global"), ("svm_egemaps_speaker", "speaker")):
+        result = tables.read_table(tmp_path / f"run/exp/pooled/{system}/seed0/decode_test/score/result.txt")
         assert result["n_scored"] == result["n_total"]
-        assert (result["note_features"], result["note_normalisation"]) == ("eGeMAPSv02", norm)
-        assert f"svm_egemaps_{norm}" in done.stdout
+        assert (result["note_features"], result["note_normalisation"]) == ("egemaps", norm)
+        assert re.search(rf"^{system} +1 ", done.stdout, re.MULTILINE)
     before = contents(finished / "exp", "post", "history.tsv")
     after = contents(tmp_path / "run" / "exp", "post", "history.tsv")
     assert {name: after[name] for name in before} == before
@@ -225,8 +266,7 @@ def test_iemocap_recipe_in_one_job(repo: Path, release: Path, finished: Path, tm
     assert contents(tmp_path / "data" / "all", *names) == contents(finished / "data" / "all", *names)
     data = tables.ArkReader(tmp_path / "data" / "all" / "feats.scp")
     assert {data.read(key).shape[1] for key in data.places} == {23}  # the paper's filters
-    fbank = str(repo / "egs" / "mini" / "conf" / "fbank.yaml")
-    line = ["--nj", "1", "--stop-stage", "1", "--fbank-conf", fbank]
+    line = ["--nj", "1", "--stop-stage", "1", "--set", "fbank:num_mel_bins=40"]
     done = run(command(repo, tmp_path / "mini", release, *line, corpus="iemocap"))
     assert done.returncode == 0, done.stderr
     ours, theirs = (
@@ -275,7 +315,7 @@ def test_missing_inputs_name_the_stage(
 @pytest.mark.parametrize(
     ("stage", "removed", "message"),
     [
-        (5, "exp/paper_dev/blstmatt/seed1/model.pt", "no such file; train the model first (stage 3 or 4)"),
+        (5, "exp/paper_dev/blstmatt/seed1/model.json", "no such file; train the model first (stage 3 or 4)"),
         (
             6,
             "exp/paper_dev/csa_30/seed1/decode_test/post",
@@ -313,7 +353,7 @@ def test_stopped_in_a_stage(
     made = [
         ["data/manifests", "data/all"],
         ["data/all/fbank", "data/all/feats.scp"],
-        ["data/folds", "data/all/cmvn", "data/all/cmvn_utt.scp"],
+        ["data/folds", "data/all/fbank/cmvn", "data/all/fbank/cmvn_utt.scp"],
         ["exp/paper_dev/blstmatt", "exp/paper_dev-dev/blstmatt"],
         ["exp/paper_dev/csa_30", "exp/paper_dev-dev/csa_30"],
         [f"exp/{fold}/blstmatt/seed1/decode_test" for fold in ("paper_dev", "paper_dev-dev")],
@@ -373,11 +413,15 @@ def test_two_runs_in_one_folder(repo: Path, release: Path, tmp_path: Path) -> No
         (["--stage", "abc"], "run.sh: error: option '--stage' is a whole number, not 'abc' (try --help)\n"),
         (["--stge", "3"], "run.sh: error: unknown option '--stge'; did you mean '--stage'? (try --help)\n"),
         (["--nj"], "run.sh: error: option '--nj' needs a value (try --help)\n"),
-        (["--contexts", "20 x"], "error: --contexts and --seeds are whole numbers, not 'x' (try --help)\n"),
+        (
+            ["--contexts", "20 x"],
+            "error: the options: contexts must be whole numbers, got '20 x'; correct it (try --help)\n",
+        ),
         (["--stage", "5", "--stop-stage", "3"], "error: --stage 5 is behind --stop-stage 3 (try --help)\n"),
         (
-            ["--baselines", "majority egemap"],
-            "error: --baselines are of majority, egemaps and compare, not 'egemap' (try --help)\n",
+            ["--systems", "majority svm_egemap"],
+            "error: systems: svm_egemap: there is no conf/svm_egemap.yaml; did you mean svm_egemaps? "
+            "(try --help)\n",
         ),
         (["extra"], "error: unexpected argument 'extra'; everything is said with options (try --help)\n"),
         (

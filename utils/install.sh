@@ -152,7 +152,7 @@ if ! installed requirements.txt; then
   required "torch (the largest part)" "$(grep -E '^torch==' "$top/requirements.txt")"
   required requirements.txt -r "$top/requirements.txt"
   log "trying it"
-  "$venv/bin/python3" -c 'import kaldiio, lhotse, scipy, soundfile, tensorboard, torch, tqdm, yaml' \
+  "$venv/bin/python3" -c 'import kaldiio, lhotse, safetensors, scipy, soundfile, tensorboard, torch, tqdm, yaml' \
     || die "the new environment does not work (above); see $venv/install.log"
   cp "$top/requirements.txt" "$venv/ser/requirements.txt"
 fi

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# utils/log.sh -- log lines, fatal errors, stages. Sourced; changes no shell option.
+# utils/log.sh -- log lines, fatal errors, stages, paths, what is installed. Sourced; changes no shell option.
 
 # log MESSAGE... -- one dated line on stderr that names the script.
 log() {
@@ -30,4 +30,14 @@ absolute() {
     /*) printf '%s\n' "$1" ;;
     *) printf '%s/%s\n' "$PWD" "$1" ;;
   esac
+}
+
+# find_conf NAME -- print the settings file conf/NAME of this recipe, else the checkout's shared one.
+find_conf() {
+  if [[ -e conf/$1 ]]; then printf 'conf/%s\n' "$1"; else printf '%s/conf/%s\n' "${SER_ROOT:?}" "$1"; fi
+}
+
+# installed MODULE... -- true when Python has them all; nothing is imported, some take seconds.
+installed() {
+  python3 -c 'import importlib.util, sys; sys.exit(not all(map(importlib.util.find_spec, sys.argv[1:])))' "$@"
 }

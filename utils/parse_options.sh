@@ -93,7 +93,7 @@ _po_wrap() {
   printf '%s\n' "$_po_line"
 }
 
-# _po_help_line NAME INDENT WIDTH: an option, what it means, its default.
+# _po_help_line NAME INDENT WIDTH: an option, what it means, its default if it has one.
 _po_help_line() {
   local _po_label="  --${1//_/-}" _po_default=${!1-} _po_items="$1[*]"
   case ${_po_kinds[$1]} in
@@ -110,7 +110,7 @@ _po_help_line() {
   else
     printf '%-*s' "$2" "$_po_label"
   fi
-  _po_wrap "$2" "$3" "${_po_means[$1]} (default: ${_po_default:-none})"
+  _po_wrap "$2" "$3" "${_po_means[$1]}${_po_default:+ (default: $_po_default)}"
 }
 
 # The comment at the top of the script, then its options.

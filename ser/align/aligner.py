@@ -1,7 +1,7 @@
-"""Forced alignment of a data folder, in parts by an array of jobs, then put together.
+"""Forced alignment of a data folder: an array of jobs aligns shards, then they are put together.
 
-A part is ``<out>/parts/part.<job>.json``; the merge makes ``<out>/{phone,word}.ctm`` and, where an utterance
-could not be aligned, ``<out>/not_aligned`` with the reason.
+A job writes ``<out>/shards/shard.<job>.json``; the merge makes ``<out>/{phone,word}.ctm`` and, where an
+utterance could not be aligned, ``<out>/not_aligned`` with the reason.
 """
 
 from __future__ import annotations
@@ -10,33 +10,37 @@ import json
 import logging
 import shlex
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from ser import config
 from ser.align import hmm, phone_model
+from ser.align.features import read_used_set
 from ser.align.lexicon import read_lexicon
 from ser.align.phone_model import AlignConfig, BestPath, Search
-from ser.align.phone_training import LEXICON, PHONES, pause, too_short
-from ser.align.speech import INPUTS, Speech, check_features, read_transcripts
+from ser.align.phone_training import LEXICON, PHONES, pause, symbols_of, too_short
+from ser.align.sources import NOT_ALIGNED
+from ser.align.speech import Speech, check_features, data_files, read_transcripts
 from ser.data import files, tables
 from ser.data.alignment import write_ctm
+from ser.data.datadir import MAIN
 from ser.data.manifests import Segment
 from ser.data.phones import load_phones
-from ser.errors import DataError, UsageError
-from ser.feats.extract import part_of
+from ser.data.shards import check_job, check_num_jobs, shard_of
+from ser.errors import DataError
+from ser.feats.sets import FeatureSet
 
 log = logging.getLogger("ser")
 
 TIERS = ("phone", "word")
-NOT_ALIGNED = "not_aligned"
 SILENCE_WORD = "<sil>"
+MODEL_MADE_BY = "steps/train_phones.sh"
 _BLOCK = 32  # utterances whose features are in memory at a time
 
 
-def align_part(
+def align_shard(
     data: Path,
     model_dir: Path,
     out: Path,
@@ -45,65 +49,65 @@ def align_part(
     search: Search,
     progress: Callable[[Sequence[str], str], Iterable[str]],
 ) -> None:
-    """Align one part of the utterances, unless that is done.
+    """Align one job's share of the utterances, unless that is done.
 
     Args:
-        data: a data folder with ``text`` and the features in ``align``.
+        data: a data folder with ``text`` and the feature set that the model was trained on.
         model_dir: what :func:`ser.align.phone_training.train_phones` made.
         out: the folder of the alignment.
-        job: which part, 1 to ``num_jobs``.
-        num_jobs: number of parts.
-        search: finds the best way through graphs.
+        job: which shard, 1 to ``num_jobs``.
+        num_jobs: number of shards.
+        search: finds the best path through graphs.
         progress: goes through the utterances, and shows that.
 
     Raises:
-        UsageError: there is no such part.
-        StaleError: the alignment is finished, but of something else.
+        UsageError: there is no such shard.
+        StaleError: the alignment is finished, but was made from something else.
         DataError: tables are missing, or words are not in the model's lexicon.
     """
-    if not 1 <= job <= num_jobs:
-        raise UsageError(f"--job {job}: must be from 1 to --num-jobs ({num_jobs})")
-    made = _made(data, model_dir)
-    path = _part(out, job)
-    if _is_finished(data, model_dir, out) or _read_part(path).get("made") == [job, num_jobs, made]:
+    check_job(job, num_jobs)
+    inputs = _inputs(data, model_dir)
+    made = [job, num_jobs, _digests(inputs)]
+    path = _shard_path(out, job)
+    if _is_finished(out, inputs) or _read_shard(path).get("made") == made:
         log.info("%s: up to date", out)
         return
-    check_features(data, model_dir)
-    aligner = _Aligner(data, model_dir, search)
-    found: dict[str, Any] = {}
+    trained_on = read_used_set(model_dir, MODEL_MADE_BY)
+    check_features(data, trained_on, model_dir)
+    aligner = _Aligner(data, model_dir, trained_on, search)
+    results: dict[str, Any] = {}  # utterance -> its tiers, or why it has none
     pending: list[str] = []
-    for name in progress(part_of(aligner.speech.names, job, num_jobs), "align"):
+    for name in progress(shard_of(aligner.speech.names, job, num_jobs), "align"):
         if reason := aligner.obstacle(name):
-            found[name] = reason
+            results[name] = reason
             continue
         pending.append(name)
         if len(pending) == _BLOCK:
-            found.update(aligner.align(pending))
+            results.update(aligner.align(pending))
             pending.clear()
-    found.update(aligner.align(pending))
+    results.update(aligner.align(pending))
     with files.whole_file(path) as stream:
-        json.dump({"made": [job, num_jobs, made], "utterances": found}, stream)
-    log.info("%s: %d utterances", path, len(found))
+        json.dump({"made": made, "utterances": results}, stream)
+    log.info("%s: %d utterances", path, len(results))
 
 
 class _Aligner:
     """A model and the utterances of a data folder."""
 
-    def __init__(self, data: Path, model_dir: Path, search: Search) -> None:
+    def __init__(self, data: Path, model_dir: Path, trained_on: FeatureSet, search: Search) -> None:
         phones = load_phones(model_dir / PHONES)
         settings = config.load(AlignConfig, model_dir / phone_model.SETTINGS)
         self._search = search
         self._model = phone_model.load(model_dir / phone_model.MODEL)
         self._lexicon = read_lexicon(model_dir / LEXICON, phones)
-        spoken = {phone for entry in self._lexicon.values() for item in entry for phone in item}
-        if strangers := sorted(spoken - set(self._model.phones)):
+        if unknown := sorted(symbols_of(self._lexicon) - set(self._model.phones)):
             raise DataError(
                 f"{model_dir / LEXICON}: has phones that the model was not trained on: "
-                f"{', '.join(strangers)}; train it with this lexicon"
+                f"{', '.join(unknown)}; train it with this lexicon"
             )
         self._words = read_transcripts(data, self._lexicon, model_dir / LEXICON)
         self._pause = pause(settings, phones)
-        self.speech = Speech(data, settings)
+        self.speech = Speech(data, settings, trained_on.name)
         self._durations = _durations(data, self.speech)
 
     def obstacle(self, name: str) -> str:
@@ -123,13 +127,13 @@ class _Aligner:
             for name in names
         ]
         scores = (self._model.mixtures.log_likelihood(self.speech.frames(name)) for name in names)
-        found = self._search(graphs, self._model.log_transitions, scores)
-        for name, graph, best in zip(names, graphs, found, strict=True):
-            if best is None:
-                yield name, "no way through its words is as long as it is"
+        paths = self._search(graphs, self._model.log_transitions, scores)
+        for name, graph, path in zip(names, graphs, paths, strict=True):
+            if path is None:
+                yield name, "no path through its words is as long as it is"
             else:
                 times = (self.speech.shift_s, self.speech.offset_s, self._durations[name])
-                yield name, tiers(best, graph.labels, self._words[name], *times)
+                yield name, tiers(path, graph.labels, self._words[name], *times)
 
 
 def tiers(
@@ -143,7 +147,7 @@ def tiers(
     """Phones and words with their times.
 
     Args:
-        best: the way through the graph.
+        best: the path through the graph.
         labels: the graph's.
         words: the transcript's.
         shift_s: from frame to frame, in seconds.
@@ -169,27 +173,35 @@ def tiers(
     return {"phone": [(phone, start, end - start) for (phone, _), start, end in phones], "word": word_rows}
 
 
-def merge_alignment(data: Path, model_dir: Path, out: Path, num_jobs: int) -> None:
-    """Put the parts together, unless that is done.
+def merge_shards(data: Path, model_dir: Path, out: Path, num_jobs: int) -> None:
+    """Put the shards together, unless that is done.
+
+    Args:
+        data: the data folder.
+        model_dir: the model that aligned it.
+        out: the folder of the alignment.
+        num_jobs: number of shards.
 
     Raises:
-        UsageError: no number of parts.
-        DataError: parts are missing or of something else, or no utterance could be aligned.
+        UsageError: no number of shards.
+        StaleError: the alignment is finished, but was made from something else.
+        DataError: shards are missing or of something else, or no utterance could be aligned.
     """
-    if num_jobs < 1:
-        raise UsageError(f"--num-jobs {num_jobs}: must be 1 or more")
-    if _is_finished(data, model_dir, out):
+    check_num_jobs(num_jobs)
+    inputs = _inputs(data, model_dir)
+    if _is_finished(out, inputs):
         log.info("%s: up to date", out)
         return
-    made = _made(data, model_dir)
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
+    digests = _digests(inputs)
     for job in range(1, num_jobs + 1):
-        part = _read_part(_part(out, job))
-        if part.get("made") != [job, num_jobs, made]:
-            raise DataError(f"{_part(out, job)}: is missing or of something else; run steps/align.sh again")
-        found.update(part["utterances"])
-    reasons = {name: value for name, value in found.items() if isinstance(value, str)}
-    aligned = {name: value for name, value in found.items() if name not in reasons}
+        path = _shard_path(out, job)
+        shard = _read_shard(path)
+        if shard.get("made") != [job, num_jobs, digests]:
+            raise DataError(f"{path}: is missing or of something else; run steps/align.sh again")
+        results.update(shard["utterances"])
+    reasons = {name: value for name, value in results.items() if isinstance(value, str)}
+    aligned = {name: value for name, value in results.items() if name not in reasons}
     if not aligned:
         name, reason = next(iter(reasons.items()))
         raise DataError(f"{data / 'text'}: no utterance could be aligned, e.g. {name}: {reason}; correct it")
@@ -199,43 +211,43 @@ def merge_alignment(data: Path, model_dir: Path, out: Path, num_jobs: int) -> No
         (out / NOT_ALIGNED).unlink(missing_ok=True)
         if reasons:
             tables.write_table(out / NOT_ALIGNED, reasons)
-        files.write_made(out, *_record(data, model_dir))
-        shutil.rmtree(out / "parts")
+        files.write_made(out, {}, inputs)
+        shutil.rmtree(_shard_path(out, 1).parent)
     log.info("%s: %d utterances aligned, %d not", out, len(aligned), len(reasons))
     if reasons:
         log.warning("%s: says which and why", out / NOT_ALIGNED)
 
 
-def _record(data: Path, model_dir: Path) -> tuple[dict[str, Any], dict[str, Path]]:
-    inputs = {name: data / name for name in INPUTS}
-    inputs |= {name: model_dir / name for name in (phone_model.MODEL, phone_model.SETTINGS, LEXICON, PHONES)}
-    missing = [path for path in inputs.values() if not path.exists()]
-    if missing:
-        made_by = "steps/train_phones.sh" if missing[0].parent == model_dir else "steps/make_align_fbank.sh"
-        raise DataError(f"{missing[0]}: no such file; run stage 0 and {made_by}")
-    return {}, inputs
+def _inputs(data: Path, model_dir: Path) -> dict[str, Path]:
+    """What an alignment is made from: name -> path; all of them exist."""
+    of_model = (phone_model.MODEL, phone_model.SETTINGS, LEXICON, PHONES, MAIN)
+    for name in of_model:
+        if not (model_dir / name).exists():
+            raise DataError(f"{model_dir / name}: no such file; run {MODEL_MADE_BY}")
+    files_of_data = data_files(data, read_used_set(model_dir, MODEL_MADE_BY).name)
+    return files_of_data | {name: model_dir / name for name in of_model}
 
 
-def _made(data: Path, model_dir: Path) -> dict[str, str]:
-    """What a part is made of."""
-    return {name: files.file_digest(path)[:16] for name, path in _record(data, model_dir)[1].items()}
+def _digests(inputs: Mapping[str, Path]) -> dict[str, str]:
+    return {name: files.file_digest(path)[:16] for name, path in inputs.items()}
 
 
-def _is_finished(data: Path, model_dir: Path, out: Path) -> bool:
+def _is_finished(out: Path, inputs: Mapping[str, Path]) -> bool:
     remedy = f"choose another folder, or remove it: rm -r {shlex.quote(str(out))}"
-    return files.is_made(out, *_record(data, model_dir), remedy=remedy)
+    return files.is_made(out, {}, inputs, remedy=remedy)
 
 
-def _part(out: Path, job: int) -> Path:
-    return out / "parts" / f"part.{job}.json"
+def _shard_path(out: Path, job: int) -> Path:
+    return out / "shards" / f"shard.{job}.json"
 
 
-def _read_part(path: Path) -> dict[str, Any]:
+def _read_shard(path: Path) -> dict[str, Any]:
+    """What a job wrote; empty if it has not, or was interrupted."""
     try:
-        part: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        shard: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
-    return part
+    return shard
 
 
 def _durations(data: Path, speech: Speech) -> dict[str, float]:

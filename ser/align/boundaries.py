@@ -31,11 +31,11 @@ class Boundary(NamedTuple):
 def compare_utterance(
     reference: Sequence[Segment], other: Sequence[Segment], phones: PhoneSet
 ) -> list[Boundary]:
-    """The boundaries of the reference, those between silence and speech among them.
+    """The boundaries of the reference, including those between silence and speech.
 
     Args:
-        reference: the phones in time order; gaps are silence, parts of phones are merged.
-        other: the same of the other alignment.
+        reference: phones in time order; gaps are silence, parts of phones are merged.
+        other: likewise, of the other alignment.
         phones: the phone set.
 
     >>> german = PhoneSet("german", ("a",), ("t",), ("-",), (), {}, (), ())
@@ -43,19 +43,19 @@ def compare_utterance(
     [Boundary(left='consonant', right='vowel', error_s=0.25)]
     """
     end = max(start + length for start, length in ((row[1], row[2]) for row in (*reference, *other)))
-    one, two = whole(reference, end, phones), whole(other, end, phones)
+    one, two = fill_gaps(reference, end, phones), fill_gaps(other, end, phones)
     matched = _matched([row[0] for row in one], [row[0] for row in two], phones)
-    found = []
+    boundaries = []
     for i, (left, right) in enumerate(zip(one[:-1], one[1:], strict=True)):
         j = matched.get(i)
         same = j is not None and matched.get(i + 1) == j + 1
         error = two[j + 1][1] - right[1] if same and j is not None else None
-        found.append(Boundary(phones.kind(left[0]), phones.kind(right[0]), error))
-    return found
+        boundaries.append(Boundary(phones.kind(left[0]), phones.kind(right[0]), error))
+    return boundaries
 
 
-def whole(segments: Sequence[Segment], end: float, phones: PhoneSet) -> list[Segment]:
-    """Segments from 0 to ``end``: parts merged, gaps filled with silence, neighbouring silences joined."""
+def fill_gaps(segments: Sequence[Segment], end: float, phones: PhoneSet) -> list[Segment]:
+    """Fill gaps from 0 to ``end`` with silence; merge parts of phones, join neighbouring silences."""
     filled: list[Segment] = []
     last = 0.0
     for phone, start, length in [*phones.merge(segments), ("", end, 0.0)]:
@@ -75,7 +75,7 @@ def whole(segments: Sequence[Segment], end: float, phones: PhoneSet) -> list[Seg
 
 
 def _matched(one: Sequence[str], two: Sequence[str], phones: PhoneSet) -> dict[int, int]:
-    """Which phone of ``two`` each of ``one`` is matched with, where it is."""
+    """Index in ``one`` -> index in ``two`` of the phones that are matched."""
     costs = edit_costs(one, two, phones)
     i, j = len(one), len(two)
     pairs = {}
@@ -124,5 +124,5 @@ def _row(name: str, errors: Sequence[float | None]) -> tuple[str, ...]:
     size = np.abs(matched)
     percent = [100 * len(matched) / len(errors)]
     percent += [100 * float((size <= ms + 1e-6).sum()) / len(errors) for ms in WITHIN_MS]
-    medians = [f"{float(np.median(part)):.1f}" if len(matched) else "-" for part in (size, matched)]
+    medians = [f"{float(np.median(values)):.1f}" if len(matched) else "-" for values in (size, matched)]
     return (name, str(len(errors)), *(f"{value:.1f}" for value in percent), *medians)

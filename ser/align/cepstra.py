@@ -1,4 +1,4 @@
-"""What the aligner hears: Mel cepstra of normalised log-Mel energies, with first and second differences.
+"""The aligner's acoustic values: Mel cepstra of normalised log-Mel energies, first and second differences.
 
 Shapes: T frames, F filters, C cepstra.
 """
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ser.feats.cmvn import Doubles, Floats, normalise
+from ser.feats.base import Floats
+from ser.feats.cmvn import Doubles, normalise
 
 
 def cepstra(log_mel: Floats, sums: Doubles, num_cepstra: int, window: int) -> Floats:

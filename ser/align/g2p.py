@@ -42,5 +42,5 @@ def guess(words: Iterable[str]) -> dict[str, tuple[str, ...]]:
                 f"--g2p: espeak-ng, which guesses, cannot be used ({error}); run utils/install.sh "
                 "--extra mini, or add the words to a lexicon"
             ) from error
-        found = dict(each_in_its_own(pronounce, sorted(set(words)), 1))
-    return {word: phones for word, phones in sorted(found.items()) if phones}
+        guesses = dict(each_in_its_own(pronounce, sorted(set(words)), 1))
+    return {word: phones for word, phones in sorted(guesses.items()) if phones}

@@ -29,7 +29,7 @@ class Mixtures:
     def log_likelihood(self, frames: Floats) -> Floats:
         """Natural logarithms of p(frame | pdf) of frames (N, D), float32, (N, P)."""
         P, K, D = self.means.shape
-        constant, linear, square = (part.astype(np.float32) for part in self._terms())
+        constant, linear, square = (term.astype(np.float32) for term in self._terms())
         scores = frames @ linear.reshape(P * K, D).T + np.square(frames) @ square.reshape(P * K, D).T
         return _log_sum(scores.reshape(-1, P, K) + constant)
 

@@ -29,7 +29,7 @@ class Graph:
             pdf, ``2 + 2 * pdf`` leaves it.
         segments: (A,): index into ``labels``, ``END`` for the arcs into the final state.
         labels: a phone and the index of its word (or ``NO_WORD``).
-        min_frames: of the shortest way through.
+        min_frames: of the shortest path through it.
     """
 
     arcs: Ints
@@ -41,7 +41,7 @@ class Graph:
 
 @dataclass
 class _Builder:
-    """Arcs as they grow; an open end is a state with its pdf, or with None at the start."""
+    """A graph under construction; an open end is a state with its pdf, or with None at the start."""
 
     pdfs: Mapping[str, int]  # phone -> its first pdf
     num_states: int

@@ -23,7 +23,7 @@ _BEAM = 1.0  # of the lattice, of which only the best path is wanted
 def search(
     graphs: Sequence[Graph], log_transitions: Floats, scores: Iterable[Floats]
 ) -> list[BestPath | None]:
-    """The best way through each graph.
+    """The best path through each graph.
 
     Args:
         graphs: of the utterances.
@@ -31,14 +31,14 @@ def search(
         scores: log-likelihoods of each utterance, (T, P).
 
     Returns:
-        One for each graph, None where no way is as long as the utterance.
+        A path for each graph; None where no path is as long as the utterance.
     """
-    found: list[BestPath | None] = []
+    paths: list[BestPath | None] = []
     for batch in _batches(graphs, scores):
-        found += _search_together(
+        paths += _search_together(
             [graph for graph, _ in batch], log_transitions, [score for _, score in batch]
         )
-    return found
+    return paths
 
 
 def _batches(graphs: Sequence[Graph], scores: Iterable[Floats]) -> Iterator[list[tuple[Graph, Floats]]]:

@@ -90,10 +90,10 @@ def cmudict_path() -> Path:
 
 
 def words_of(text: str, known: Container[str]) -> list[str]:
-    """The words of a transcript as they stand in the lexicon ``known``, or would.
+    """Split a transcript into words, spelled as in the lexicon ``known``.
 
-    Punctuation goes, tags become fillers; apostrophes at the ends go, and hyphens part a word, where the
-    lexicon does not have it as it is.
+    Punctuation is dropped, tags become fillers; apostrophes at the ends are dropped and words are split at
+    hyphens, unless the lexicon has the word as it is.
 
     >>> words_of("Well -- I'd say 'cause... [LAUGHTER] the X-ray-thing, 'quoted'", {"'CAUSE", "X-RAY"})
     ['WELL', "I'D", 'SAY', "'CAUSE", '++LAUGHTER++', 'THE', 'X', 'RAY', 'THING', 'QUOTED']
@@ -109,7 +109,7 @@ def words_of(text: str, known: Container[str]) -> list[str]:
 
 
 def add_fillers(lexicon: Lexicon, phones: PhoneSet) -> Lexicon:
-    """The lexicon with the fillers of the phone set that it lacks: ``++LAUGHTER++`` is ``+LAUGHTER+``."""
+    """Add the fillers of the phone set that the lexicon lacks: ``++LAUGHTER++`` is ``+LAUGHTER+``."""
     fillers = {word: word[1:-1] for word in phones.filler_words if word[1:-1] in phones.filler}
     return {**{word: [(phone,)] for word, phone in fillers.items()}, **lexicon}
 
@@ -140,7 +140,7 @@ def make_lexicon(
     transcripts: object,
     name: object,
 ) -> Lexicon:
-    """The part of a lexicon that the transcripts need.
+    """The pronunciations of a lexicon that the transcripts need.
 
     Args:
         texts: utterance -> transcript.
@@ -165,7 +165,7 @@ def make_lexicon(
     if unknown:
         remedy = "add them to a lexicon of your own (--lexicon)"
         if guess is None:
-            remedy += ", or have them guessed with --g2p true (English)"
+            remedy += ", or have them guessed with --g2p (English)"
         if fillers := [word for word in unknown if word.startswith("++")]:
             remedy += (
                 f"; {fillers[0]} is the tag [{fillers[0][2:-2]}]: list it in filler_words of conf/phones.yaml"

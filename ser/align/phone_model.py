@@ -25,14 +25,14 @@ MODEL, SETTINGS = "model.npz", "align.yaml"
 
 
 class BestPath(NamedTuple):
-    """The best way through a graph."""
+    """The best path through a graph."""
 
     pdfs: Ints  # (T,)
     segments: Ints  # (T,), index into the graph's labels
     score: float  # its log-likelihood, transitions included
 
 
-# graphs, log transitions, log-likelihoods (T, P) of each -> the best way through each, or None
+# graphs, log transitions, log-likelihoods (T, P) of each -> the best path through each, or None
 Search = Callable[[Sequence[Graph], Floats, Iterable[Floats]], "list[BestPath | None]"]
 
 
@@ -138,7 +138,7 @@ def train(
         examples: the utterances; each has as many frames as its graph needs.
         phones: all that the graphs use.
         settings: numbers of states, components, rounds.
-        search: finds the best way through graphs.
+        search: finds the best path through graphs.
         progress: goes through the rounds, and shows that.
     """
     frames = np.concatenate([item.frames for item in examples])
@@ -155,16 +155,16 @@ def train(
         mixtures = mixtures.reestimated(
             frames, np.concatenate(paths), floor=floor, min_frames=settings.min_frames
         )
-        found = search(
+        best_paths = search(
             [item.graph for item in examples],
             log_transitions,
             map(mixtures.log_likelihood, (item.frames for item in examples)),
         )
         paths = [
-            item.start if best is None else best.pdfs for item, best in zip(examples, found, strict=True)
+            item.start if best is None else best.pdfs for item, best in zip(examples, best_paths, strict=True)
         ]
         log_transitions = hmm.log_transitions(paths, num_pdfs)
-        score = sum(best.score for best in found if best is not None) / len(frames)
+        score = sum(best.score for best in best_paths if best is not None) / len(frames)
         log.info("round %d, %d components: log-likelihood %.3f a frame", number + 1, size, score)
     mixtures = mixtures.reestimated(
         frames, np.concatenate(paths), floor=floor, min_frames=settings.min_frames

@@ -1,24 +1,26 @@
 """From a data folder and a lexicon to a folder with a phone model.
 
-The folder is self-contained: ``model.npz``, ``align.yaml``, ``fbank.yaml``, ``phones.yaml``, ``lexicon.txt``.
+The folder is self-contained: ``model.npz``, ``align.yaml``, ``feats.yaml``, ``phones.yaml``, ``lexicon.txt``.
 """
 
 from __future__ import annotations
 
 import logging
 import shlex
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ser import config
 from ser.align import hmm, phone_model
+from ser.align.features import ALIGN_SET, write_used_set
 from ser.align.lexicon import Lexicon, read_lexicon, write_lexicon
 from ser.align.phone_model import AlignConfig, Example, Search
-from ser.align.speech import INPUTS, Speech, read_transcripts
+from ser.align.speech import Speech, data_files, read_transcripts
 from ser.data import files
 from ser.data.phones import PhoneSet, load_phones
 from ser.errors import DataError
+from ser.feats.sets import read_set
 
 log = logging.getLogger("ser")
 
@@ -33,50 +35,62 @@ def train_phones(
     out: Path,
     search: Search,
     progress: Callable[[Iterable[int], str], Iterable[int]],
+    features: str = ALIGN_SET,
 ) -> None:
     """Train a phone model, unless ``out`` has just that.
+
+    Args:
+        settings: of the model.
+        phones_path: conf/phones.yaml.
+        data: data folder with transcripts and features.
+        lexicon_path: a lexicon with all words of the transcripts.
+        out: the folder to make.
+        search: finds the best path through graphs.
+        progress: goes through the rounds, and shows that.
+        features: name of the feature set to train on.
 
     Raises:
         StaleError: ``out`` was made from something else.
         DataError: a table is missing, words are not in the lexicon, or no utterance can be used.
     """
-    wanted = config.to_dict(settings)
-    inputs = {name: data / name for name in INPUTS} | {LEXICON: lexicon_path, PHONES: phones_path}
-    for path in inputs.values():
-        if not path.exists():
-            raise DataError(f"{path}: no such file; run the step that makes it")
-    remedy = f"choose another folder, or remove it: rm -r {shlex.quote(str(out))}"
-    if files.is_made(out, wanted, inputs, remedy=remedy):
-        log.info("%s: up to date", out)
-        return
     phones = load_phones(phones_path)
     lexicon = read_lexicon(lexicon_path, phones)
+    made_with: dict[str, Any] = {
+        "model": config.to_dict(settings),
+        "phones": config.to_dict(phones),
+        "features": features,
+    }
+    inputs = {**data_files(data, features), LEXICON: lexicon_path}
+    remedy = f"choose another folder, or remove it: rm -r {shlex.quote(str(out))}"
+    if files.is_made(out, made_with, inputs, remedy=remedy):
+        log.info("%s: up to date", out)
+        return
     words = read_transcripts(data, lexicon, lexicon_path)
-    speech = Speech(data, settings)
-    symbols = sorted(
-        {phone for entry in lexicon.values() for item in entry for phone in item} | {silence(phones)}
-    )
-    chosen = _spread(_usable(words, lexicon, speech, settings), speech, settings.max_minutes)
-    if not chosen:
+    symbols = sorted(symbols_of(lexicon) | {silence(phones)})
+    examples = _examples(words, lexicon, Speech(data, settings, features), settings, symbols, silence(phones))
+    if not examples:
         raise DataError(
             f"{data / 'text'}: no utterance is long enough for its words; is it of these recordings?"
         )
-    minutes = sum(speech.num_frames[name] for name in chosen) * speech.shift_s / 60
-    log.info("training %d phones on %d utterances, %.1f minutes", len(symbols), len(chosen), minutes)
-    pdfs = phone_model.first_pdfs(symbols, settings.states)
-    examples = [
-        _example(name, words[name], lexicon, speech, settings, pdfs, silence(phones)) for name in chosen
-    ]
     model = phone_model.train(examples, symbols, settings, search, progress)
     with files.locked(out):
-        shutil.copyfile(data / "align" / "fbank.yaml", out / "fbank.yaml")
-        shutil.copyfile(phones_path, out / PHONES)
+        write_used_set(out, read_set(data, features))
+        _write_yaml(out / PHONES, made_with["phones"])
         write_lexicon(out / LEXICON, lexicon)
-        with files.whole_file(out / phone_model.SETTINGS) as stream:
-            stream.write(config.dump(wanted))
+        _write_yaml(out / phone_model.SETTINGS, made_with["model"])
         model.save(out / phone_model.MODEL)
-        files.write_made(out, wanted, inputs)
+        files.write_made(out, made_with, inputs)
     log.info("%s: trained", out)
+
+
+def symbols_of(lexicon: Lexicon) -> set[str]:
+    """All phones that the pronunciations of a lexicon have."""
+    return {phone for entry in lexicon.values() for item in entry for phone in item}
+
+
+def _write_yaml(path: Path, tree: Mapping[str, Any]) -> None:
+    with files.whole_file(path) as stream:
+        stream.write(config.dump(tree))
 
 
 def silence(phones: PhoneSet) -> str:
@@ -120,10 +134,26 @@ def _usable(
 
 
 def _spread(names: Sequence[str], speech: Speech, max_minutes: float) -> list[str]:
-    """At most so many minutes of the utterances, evenly spread."""
+    """At most ``max_minutes`` of the utterances, evenly spread."""
     total = sum(speech.num_frames[name] for name in names) * speech.shift_s / 60
     share = min(1.0, max_minutes / total) if total else 1.0
     return [name for i, name in enumerate(names) if int((i + 1) * share) > int(i * share)]
+
+
+def _examples(
+    words: Mapping[str, Sequence[str]],
+    lexicon: Lexicon,
+    speech: Speech,
+    settings: AlignConfig,
+    symbols: Sequence[str],
+    silent: str,
+) -> list[Example]:
+    """The utterances to train on: at most ``settings.max_minutes`` of those that can be used."""
+    chosen = _spread(_usable(words, lexicon, speech, settings), speech, settings.max_minutes)
+    minutes = sum(speech.num_frames[name] for name in chosen) * speech.shift_s / 60
+    log.info("training %d phones on %d utterances, %.1f minutes", len(symbols), len(chosen), minutes)
+    pdfs = phone_model.first_pdfs(symbols, settings.states)
+    return [_example(name, words[name], lexicon, speech, settings, pdfs, silent) for name in chosen]
 
 
 def _example(

@@ -1,6 +1,6 @@
-"""What the aligner reads of a data folder: the words, and the cepstra of the features in ``<data>/align``.
+"""What the aligner reads of a data folder: the words, and the cepstra of a feature set's log energies.
 
-``steps/make_align_fbank.sh`` makes that: features with conf/align_fbank.yaml, and their CMVN statistics.
+``steps/extract.sh`` makes the set, ``steps/compute_cmvn.sh --set`` its CMVN statistics.
 """
 
 from __future__ import annotations
@@ -10,33 +10,69 @@ from pathlib import Path
 
 import numpy as np
 
-from ser import config
 from ser.align.cepstra import cepstra
+from ser.align.features import ALIGN_SET, frame_timing
 from ser.align.lexicon import Lexicon, read_words, unknown_error, unknown_words
 from ser.align.phone_model import AlignConfig
 from ser.data import tables
+from ser.data.datadir import MAIN
 from ser.errors import DataError
 from ser.feats import cmvn
-from ser.feats.cmvn import Doubles, Floats
-from ser.feats.extract import load_used_settings
+from ser.feats.base import Floats
+from ser.feats.cmvn import Doubles
+from ser.feats.sets import SETTINGS, FeatureSet, read_set, set_folder
 
-MADE_BY = "steps/make_align_fbank.sh"
-INPUTS = ("text", "utt2spk", "align/fbank.yaml", "align/fbank/utt2digest")  # all that an alignment depends on
+
+def data_files(data: Path, features: str) -> dict[str, Path]:
+    """All files of a data folder that an alignment depends on: name -> path.
+
+    Args:
+        data: the data folder.
+        features: name of the feature set.
+
+    Raises:
+        DataError: one is missing.
+    """
+    folder = set_folder(data, features)
+    tables_of_set = {f"{features}/{name}": folder / name for name in (SETTINGS, "utt2digest")}
+    paths = {name: data / name for name in ("text", "utt2spk")} | tables_of_set
+    for name, path in paths.items():
+        if not path.exists():
+            made_by = "steps/extract.sh" if name in tables_of_set else "stage 0"
+            raise DataError(f"{path}: no such file; run {made_by}")
+    return paths
 
 
 class Speech:
-    """The utterances of a data folder as the aligner hears them."""
+    """The utterances of a data folder as the aligner hears them.
 
-    def __init__(self, data: Path, settings: AlignConfig) -> None:
+    Attributes:
+        num_frames: utterance -> T.
+        shift_s: from frame to frame.
+        offset_s: the boundary before frame t lies at ``offset_s + t * shift_s``, half way between the middles
+            of two windows.
+    """
+
+    def __init__(self, data: Path, settings: AlignConfig, features: str = ALIGN_SET) -> None:
         """Read the tables.
 
+        Args:
+            data: the data folder.
+            settings: of the cepstra.
+            features: name of the feature set.
+
         Raises:
-            DataError: one is missing, or they are about different utterances.
+            DataError: a table is missing, or they are about different utterances.
         """
-        folder = data / "align"
+        folder = set_folder(data, features)
+        made_by = f"steps/extract.sh with the feature set {features}"
+        timing = frame_timing(read_set(data, features))
+        self.shift_s = timing.shift_s
+        self.offset_s = timing.middle_s - timing.shift_s / 2
         self._settings = settings
-        self._features = tables.ArkReader(folder / "feats.scp", made_by=MADE_BY)
-        self._sums = tables.ArkReader(folder / f"{cmvn.STEM}.scp", made_by=MADE_BY)
+        self._features = tables.ArkReader(folder / "feats.scp", made_by=made_by)
+        cmvn_made_by = f"steps/compute_cmvn.sh --set {features}"
+        self._sums = tables.ArkReader(folder / f"{cmvn.STEM}.scp", made_by=cmvn_made_by)
         self._utt2spk = tables.read_table(data / "utt2spk", made_by="stage 0")
         tables.same_keys(self._utt2spk, data / "utt2spk", self._features.places, folder / "feats.scp")
         self._speakers: dict[str, list[str]] = defaultdict(list)
@@ -44,13 +80,8 @@ class Speech:
             self._speakers[speaker].append(name)
         self._speaker_sums: dict[str, Doubles] = {}
         path = folder / "utt2num_frames"
-        frames = tables.read_table(path, made_by=MADE_BY)
+        frames = tables.read_table(path, made_by=made_by)
         self.num_frames = tables.convert(frames, path, tables.positive_int, "<frames>")
-        fbank = load_used_settings(folder).fbank
-        self.shift_s = fbank.shift_samples / fbank.sampling_rate_hz
-        # where the boundary before frame 0 would lie: half way between the middles of two windows
-        outside = 0 if not fbank.snip_edges else fbank.length_samples - fbank.shift_samples
-        self.offset_s = outside / 2 / fbank.sampling_rate_hz
 
     @property
     def names(self) -> list[str]:
@@ -83,16 +114,21 @@ def read_transcripts(data: Path, lexicon: Lexicon, source: object) -> dict[str, 
     return {name: line for name, line in words.items() if line}
 
 
-def check_features(data: Path, model: Path) -> None:
-    """Make sure that the features are of the kind that the model was trained on.
+def check_features(data: Path, trained_on: FeatureSet, model: Path) -> None:
+    """Make sure that the features are of the kind that a phone model was trained on.
+
+    Args:
+        data: the data folder.
+        trained_on: the set that the model's folder keeps.
+        model: that folder.
 
     Raises:
         DataError: they were made with other settings.
     """
-    ours, theirs = data / "align" / "fbank.yaml", model / "fbank.yaml"
-    one, other = (config.read_yaml(path)["fbank"] for path in (ours, theirs))
-    if changed := sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key)):
+    path = set_folder(data, trained_on.name) / SETTINGS
+    ours, theirs = read_set(data, trained_on.name).settings, trained_on.settings
+    if changed := sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)):
         raise DataError(
-            f"{ours}: the features are not those of the model {model}: {', '.join(changed)} differ; "
-            f"make them with the settings in {theirs}"
+            f"{path}: the features are not those of the model {model}: {', '.join(changed)} differ; "
+            f"make them with the settings in {model / MAIN}"
         )

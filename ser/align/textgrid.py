@@ -11,7 +11,7 @@ from ser.data.files import whole_file
 from ser.data.manifests import Segment
 from ser.errors import DataError, UsageError
 
-NAMES = {tier: (tier, f"{tier}s") for tier in TIERS}  # tiers that are found by themselves, in any case
+NAMES = {tier: (tier, f"{tier}s") for tier in TIERS}  # names that need no --tier, in upper or lower case
 
 
 def read_textgrid(path: Path, tiers: Mapping[str, str]) -> dict[str, list[Segment]]:
@@ -23,11 +23,11 @@ def read_textgrid(path: Path, tiers: Mapping[str, str]) -> dict[str, list[Segmen
             the plural) is taken.
 
     Returns:
-        phone, word, syllable as far as there -> segments; empty labels are gaps.
+        phone, word, syllable (those that exist) -> segments; empty labels are gaps.
 
     Raises:
-        DataError: no TextGrid, a named tier is missing or is one of points, several would do, or there is
-            neither phone nor word tier.
+        DataError: it is no TextGrid, a named tier is missing or has points, several tiers fit, or there is
+            neither a phone nor a word tier.
         UsageError: praatio is not installed.
     """
     textgrid = _praatio()
@@ -37,9 +37,9 @@ def read_textgrid(path: Path, tiers: Mapping[str, str]) -> dict[str, list[Segmen
         grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False, duplicateNamesMode="rename")
     except (PraatioException, OSError, ValueError, IndexError, KeyError, UnicodeError) as error:
         raise DataError(f"{path}: cannot be read as a TextGrid ({error}); save it again in Praat") from error
-    found = {}
+    segments = {}
     for tier in TIERS:
-        name = _name(path, tier, tiers.get(tier), grid.tierNames)
+        name = _find_tier(path, tier, tiers.get(tier), grid.tierNames)
         if name is None:
             continue
         if not isinstance(grid.getTier(name), textgrid.IntervalTier):
@@ -47,29 +47,31 @@ def read_textgrid(path: Path, tiers: Mapping[str, str]) -> dict[str, list[Segmen
                 f"{path}: the tier {name} is one of points; name an interval tier with --tier {tier}=NAME"
             )
         entries = grid.getTier(name).entries
-        found[tier] = [("_".join(e.label.split()), float(e.start), float(e.end - e.start)) for e in entries]
-    if not found.keys() & {"phone", "word"}:
+        segments[tier] = [
+            ("_".join(e.label.split()), float(e.start), float(e.end - e.start)) for e in entries
+        ]
+    if not segments.keys() & {"phone", "word"}:
         raise DataError(
             f"{path}: which tier holds the phones, which the words? It has {', '.join(grid.tierNames)}; "
             "say it with --tier phone=NAME --tier word=NAME"
         )
-    return found
+    return segments
 
 
-def _name(path: Path, tier: str, wanted: str | None, names: Sequence[str]) -> str | None:
-    """The name of the tier to take, if any."""
-    if wanted is not None:
-        if wanted not in names:
+def _find_tier(path: Path, tier: str, given: str | None, names: Sequence[str]) -> str | None:
+    """The name of the tier to read, if there is one; ``given`` is what the user named."""
+    if given is not None:
+        if given not in names:
             raise DataError(
-                f"{path}: has no tier {wanted} (it has {', '.join(names)}); correct --tier {tier}="
+                f"{path}: has no tier {given} (it has {', '.join(names)}); correct --tier {tier}="
             )
-        return wanted
-    near = [name for name in names if name.lower() in NAMES[tier]]
-    if len(near) > 1:
+        return given
+    candidates = [name for name in names if name.lower() in NAMES[tier]]
+    if len(candidates) > 1:
         raise DataError(
-            f"{path}: has several tiers of {tier}s ({', '.join(near)}); choose with --tier {tier}=NAME"
+            f"{path}: has several tiers of {tier}s ({', '.join(candidates)}); choose with --tier {tier}=NAME"
         )
-    return near[0] if near else None
+    return candidates[0] if candidates else None
 
 
 def write_textgrid(path: Path, tiers: Mapping[str, Sequence[Segment]], duration_s: float) -> None:

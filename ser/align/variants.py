@@ -1,7 +1,7 @@
 """Pronunciation variants, learnt from the phone labels of a corpus: which phones, not when.
 
-The words' usual pronunciations, one after another, are matched with an utterance's labels by the least costly
-edits; so every word gets the phones that it was labelled with.
+The usual pronunciations of an utterance's words are matched with its labels by the least costly edits, which
+gives each word the phones that it was labelled with.
 """
 
 from __future__ import annotations
@@ -32,22 +32,23 @@ def learn_variants(
         labels: utterance -> its phones, silences and all; utterances without labels are passed over.
         usual: at least one pronunciation of each word, of which the first is matched with the labels.
         phones: tells vowels, consonants and silences.
-        max_variants: the most to be kept of a word; those that came once are kept only if no other did.
+        max_variants: the most that are kept of a word; variants seen once are kept only if none was seen
+            more often.
 
     Returns:
-        For each word what was found, or its usual pronunciations if nothing was.
+        Word -> the pronunciations found in the labels, or its usual ones if there are none.
     """
-    found: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
+    counts: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
     for name, line in words.items():
         spoken = [phone for phone in labels.get(name, ()) if phones.kind(phone) in ("vowel", "consonant")]
         if spoken:
             for word, variant in zip(
                 line, split_phones([usual[word][0] for word in line], spoken, phones), strict=True
             ):
-                found[word][variant] += 1
+                counts[word][variant] += 1
     lexicon: Lexicon = {}
     for word in sorted({word for line in words.values() for word in line}):
-        ranked = sorted(((-n, item) for item, n in found[word].items() if item))
+        ranked = sorted(((-n, item) for item, n in counts[word].items() if item))
         kept = [item for n, item in ranked if n < -1] or [item for _, item in ranked]
         lexicon[word] = kept[:max_variants] or list(usual[word])
     return lexicon
@@ -72,7 +73,7 @@ def split_phones(
 
 
 def _owners(flat: Sequence[tuple[str, int]], spoken: Sequence[str], phones: PhoneSet) -> list[int]:
-    """The word that each spoken phone belongs to."""
+    """Index of the word that each spoken phone belongs to."""
     costs = edit_costs([phone for phone, _ in flat], spoken, phones)
     owners: list[int] = []
     i, j = len(flat), len(spoken)
@@ -91,7 +92,7 @@ def _owners(flat: Sequence[tuple[str, int]], spoken: Sequence[str], phones: Phon
 
 
 def cost(one: str, other: str, phones: PhoneSet) -> float:
-    """What it costs that ``one`` is matched with ``other``."""
+    """Cost of matching phone ``one`` with phone ``other``."""
     if one == other:
         return 0.0
     return 1.0 if phones.kind(one) == phones.kind(other) else _OTHER_KIND

@@ -1,82 +1,121 @@
 """Corpora: from a release on disk to lhotse manifests.
 
-A corpus is one function ``prepare_<corpus>(corpus_dir, *, num_jobs)`` that returns ``recordings`` and
-``supervisions``, and one line of :data:`CORPORA`.  It is imported only when its corpus is prepared.  The
-corpus ``csv`` is one's own recordings; its "release" is a table that lists them.
+A corpus is one module that ends in ``CORPUS = Corpus(...)`` (:mod:`ser.corpora.base`), and one settings file,
+``corpus.yaml``, whose key ``module`` names it: a word of :data:`CORPORA`, or ``my_package.my_module:CORPUS``.
+It is imported only when its corpus is prepared.  The corpus ``csv`` is one's own recordings; its "release" is
+a table that lists them.
 """
 
 from __future__ import annotations
 
-import difflib
 import gzip
 import hashlib
-import importlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ser.corpora.base import Corpus, function
+from ser.data import registry
 from ser.data.corpus import CorpusConfig
 from ser.data.files import MADE, is_made, whole_file, write_made
 from ser.data.manifests import RECORDINGS, SUPERVISIONS, count_checks, read_manifests
-from ser.errors import DataError, UsageError
+from ser.errors import ConfigError, DataError, UsageError
 
 log = logging.getLogger("ser")
 
-
-@dataclass(frozen=True)
-class Corpus:
-    """Where the code of a corpus is."""
-
-    prepare: str  # "module:function"
-    download: str | None = None  # "module:function", for corpora that may be fetched freely
-    check: str | None = None  # "module:function", what is known of the release besides numbers of utterances
-    unused: frozenset[str] = frozenset()  # folders of the release that nothing is read from
-    state: str | None = None  # "module:function", says what a table of recordings and these are by now
-
-
-_IEMOCAP = Corpus(
-    "ser.corpora.iemocap:prepare_iemocap",
-    check="ser.corpora.iemocap:check_iemocap",
-    unused=frozenset({"avi", "MOCAP_hand", "MOCAP_head", "MOCAP_rotated"}),
-)
 CORPORA = {
-    "cremad": Corpus("ser.corpora.cremad:prepare_cremad"),
-    "csv": Corpus("ser.corpora.csv_table:prepare_csv", state="ser.corpora.csv_table:state_digest"),
-    "emodb": Corpus("ser.corpora.emodb:prepare_emodb", "ser.corpora.emodb_download:download_emodb"),
-    "iemocap": _IEMOCAP,
-    "mini": _IEMOCAP,  # the corpus in this repository has IEMOCAP's layout
-    "ravdess": Corpus("ser.corpora.ravdess:prepare_ravdess"),
+    "cremad": "ser.corpora.cremad:CORPUS",
+    "csv": "ser.corpora.csv_table:CORPUS",
+    "emodb": "ser.corpora.emodb:CORPUS",
+    "iemocap": "ser.corpora.iemocap:CORPUS",
+    "mini": "ser.corpora.mini:CORPUS",
+    "ravdess": "ser.corpora.ravdess:CORPUS",
 }
 
 
+def find(module: str, source: object = "corpus.yaml") -> Corpus:
+    """The corpus that the key ``module`` names.
+
+    Args:
+        module: one of :data:`CORPORA`, or ``my_package.my_module:CORPUS``.
+        source: the file that it stands in, for messages.
+
+    Raises:
+        ConfigError: there is none, or it is no :class:`~ser.corpora.base.Corpus`.
+    """
+    corpus = registry.find("module", module, CORPORA, source)
+    if not isinstance(corpus, Corpus):
+        raise ConfigError(
+            f"{source}: module {module}: is {type(corpus).__name__}, no Corpus; "
+            "ser/corpora/base.py says what it needs"
+        )
+    return corpus
+
+
+def locate(
+    config: CorpusConfig, corpus_dir: Path | None, manifests: Path, *, fetch: bool = False, num_jobs: int = 1
+) -> Path:
+    """Where the release of a corpus is; fetches or makes it where that is free.
+
+    Args:
+        config: the corpus's settings.
+        corpus_dir: what the user named; None: the variable of the corpus's name (``IEMOCAP``), or a place
+            beside the manifests for what is fetched or made here.
+        manifests: folder of the manifests.
+        fetch: fetch it, unless it is there.
+        num_jobs: processes that make a corpus.
+
+    Raises:
+        UsageError: nobody says where it is.
+        ConfigError: as :func:`find`.
+        DataError: it cannot be fetched or made.
+    """
+    corpus = find(config.module)
+    variable = re.sub(r"\W", "_", config.name.upper())
+    place = corpus_dir or (Path(os.environ[variable]) if os.environ.get(variable) else None)
+    if place is None and corpus.make is not None:
+        place = manifests.parent / "local" / f"{config.name}_release"
+    elif place is None and corpus.download is not None and fetch:
+        place = manifests.parent / config.name
+    if place is None:
+        ways = [f"give --corpus-dir <{corpus.release}>", f"set {variable}"]
+        ways += ["fetch it with --download true"] if corpus.download is not None else []
+        raise UsageError(f"{', '.join(ways[:-1])}, or {ways[-1]}")
+    if fetch:
+        download(config.module, place)
+    if corpus.make is not None and not (place / MADE).exists():
+        function(corpus.make)(place, num_jobs=num_jobs)
+    return place
+
+
 def prepare(
-    name: str, corpus_dir: Path, out: Path, *, config: CorpusConfig | None = None, num_jobs: int = 1
+    module: str, corpus_dir: Path, out: Path, *, config: CorpusConfig | None = None, num_jobs: int = 1
 ) -> None:
     """Write the manifests of a corpus; nothing is done if the release has not changed since.
 
     Args:
-        name: one of :data:`CORPORA`.
+        module: one of :data:`CORPORA`, or ``my_package.my_module:CORPUS``.
         corpus_dir: its release; for ``csv`` the table.
-        config: the corpus's settings, which only ``csv`` needs: they say which labels a table may use.
+        config: the corpus's settings, which only tables need: they say which labels a table may use.
         out: folder for ``recordings.jsonl.gz`` and ``supervisions.jsonl.gz``.
         num_jobs: headers read at a time.
 
     Raises:
-        UsageError: an unknown corpus.
+        ConfigError: an unknown corpus.
         DataError: the release cannot be used; no manifest is written.
     """
-    corpus = find(name)
-    settings: dict[str, Any] = {"corpus": name, "corpus_dir": os.path.abspath(corpus_dir)}
+    corpus = find(module)
+    settings: dict[str, Any] = {"corpus": module, "corpus_dir": os.path.abspath(corpus_dir)}
     options: dict[str, Any] = {"num_jobs": num_jobs}
     if corpus.state is not None:
         assert config is not None
         options["config"] = config
         settings |= {"labels": sorted(config.labels), "keep": list(config.keep.get("emotion", ()))}
-        settings["release"] = _function(corpus.state)(corpus_dir)
+        settings["release"] = function(corpus.state)(corpus_dir)
     elif corpus_dir.is_dir():
         settings["release"] = listing_digest(corpus_dir, corpus.unused)
     else:
@@ -84,7 +123,7 @@ def prepare(
     if is_made(out, settings, {}) and all((out / file).is_file() for file in (RECORDINGS, SUPERVISIONS)):
         log.info("%s: up to date", out)
         return
-    manifests = _function(corpus.prepare)(corpus_dir, **options)
+    manifests = function(corpus.prepare)(corpus_dir, **options)
     (out / MADE).unlink(missing_ok=True)
     write_manifest(out / RECORDINGS, manifests["recordings"].to_dicts())
     write_manifest(out / SUPERVISIONS, manifests["supervisions"].to_dicts())
@@ -92,56 +131,37 @@ def prepare(
     log.info("%s: %d utterances", out, len(manifests["supervisions"]))
 
 
-def download(name: str, corpus_dir: Path) -> None:
+def download(module: str, corpus_dir: Path) -> None:
     """Fetch a corpus that is free to fetch.
 
     Raises:
-        UsageError: an unknown corpus.
+        ConfigError: an unknown corpus.
         DataError: it has to be asked for, or cannot be fetched.
     """
-    corpus = find(name)
+    corpus = find(module)
     if corpus.download is None:
         raise DataError(
-            f"--download: {name} cannot be fetched; ask its owners for a copy and give --corpus-dir"
+            f"--download: {module} cannot be fetched; ask its owners for a copy and give --corpus-dir"
         )
-    _function(corpus.download)(corpus_dir)
+    function(corpus.download)(corpus_dir)
 
 
-def check(name: str, manifests: Path, config: CorpusConfig) -> list[tuple[bool, str]]:
+def check(module: str, manifests: Path, config: CorpusConfig) -> list[tuple[bool, str]]:
     """Compare the manifests of a corpus with ``checks`` of its settings, and with what else is known of it.
 
     Returns:
         One (agrees, line for the user) per fact.
 
     Raises:
-        UsageError: an unknown corpus.
+        ConfigError: an unknown corpus.
         DataError: the manifests cannot be used.
     """
-    corpus = find(name)
+    corpus = find(module)
     utterances = read_manifests(manifests)
     lines = count_checks(utterances, config)
     if corpus.check is not None:
-        lines += [(item.ok, str(item)) for item in _function(corpus.check)(utterances, config.checks)]
+        lines += [(item.ok, str(item)) for item in function(corpus.check)(utterances, config.checks)]
     return lines
-
-
-def find(name: str) -> Corpus:
-    """The corpus of that name.
-
-    Raises:
-        UsageError: there is none; the nearest is named.
-    """
-    if name not in CORPORA:
-        near = difflib.get_close_matches(name.lower(), CORPORA, n=1)
-        meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(CORPORA)}"
-        raise UsageError(f"corpus {name} is unknown; {meant}")
-    return CORPORA[name]
-
-
-def _function(place: str) -> Callable[..., Any]:
-    module, _, name = place.partition(":")
-    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return function
 
 
 def write_manifest(path: Path, items: Iterable[Mapping[str, Any]]) -> None:

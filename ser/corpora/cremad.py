@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lhotse import RecordingSet, SupervisionSegment, SupervisionSet
 
+from ser.corpora.base import Corpus
 from ser.corpora.recordings import by_name, make_recordings, wrong_folder
 from ser.data.audio_meta import SUFFIXES
 from ser.errors import DataError, all_of
@@ -144,3 +145,6 @@ def _read_genders(path: Path, actors: set[str]) -> tuple[dict[str, str], list[st
         shown = ", ".join(absent[:3]) + (", ..." if absent[3:] else "")
         problems.append(f"{path}: has no line for actor {shown}; {copy}")
     return genders, problems
+
+
+CORPUS = Corpus(prepare_cremad, release="folder of CREMA-D")

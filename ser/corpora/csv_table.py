@@ -26,6 +26,7 @@ from pathlib import Path
 
 from lhotse import RecordingSet, SupervisionSegment, SupervisionSet
 
+from ser.corpora.base import Corpus
 from ser.corpora.recordings import make_recordings
 from ser.data.corpus import CorpusConfig
 from ser.data.files import file_digest
@@ -301,3 +302,6 @@ def _copy_faults(rows: Sequence[Row]) -> list[tuple[int, str]]:
                     )
                     problems.append((row.number, f"{text} {mine}; correct one of them, or remove it"))
     return problems
+
+
+CORPUS = Corpus(prepare_csv, release="CSV or TSV file", state=state_digest)

@@ -17,6 +17,8 @@ from typing import NamedTuple
 from lhotse import RecordingSet, SupervisionSegment, SupervisionSet
 from lhotse.supervision import AlignmentItem
 
+from ser.corpora.base import Corpus
+from ser.corpora.emodb_download import download_emodb
 from ser.corpora.recordings import by_name, make_recordings
 from ser.data.audio_meta import SUFFIXES
 from ser.errors import DataError, all_of
@@ -278,3 +280,6 @@ def _read_judgements(path: Path) -> dict[str, Judgement]:
         rates = [float(field.replace(",", ".")) for field in fields[2:4]]
         judgements[Path(fields[1]).stem] = Judgement(*rates)
     return judgements
+
+
+CORPUS = Corpus(prepare_emodb, release="folder of EMO-DB", download=download_emodb)

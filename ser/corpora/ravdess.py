@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lhotse import RecordingSet, SupervisionSegment, SupervisionSet
 
+from ser.corpora.base import Corpus
 from ser.corpora.recordings import by_name, make_recordings, wrong_folder
 from ser.data.audio_meta import SUFFIXES
 from ser.errors import DataError, all_of
@@ -148,3 +149,6 @@ def _name_fault(path: Path) -> str:
     if folder is not None and folder["actor"] != match["actor"]:
         return f"is named as actor {match['actor']}'s, but lies in {path.parent.name}; move or rename it"
     return ""
+
+
+CORPUS = Corpus(prepare_ravdess, release="folder of RAVDESS")

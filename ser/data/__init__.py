@@ -1,1 +1,1 @@
-"""Tables, data folders, folds, labels: what lies between the stages."""
+"""Tables, data folders, folds, labels, shards of jobs: what lies between the stages."""

@@ -44,13 +44,17 @@ class SourceConfig:
 
     times: Literal["audio", "frames"]
     # audio: of the recording; a frame belongs to the segment in which the middle of its window lies.
-    # frames: an aligner's count of the same frames as ours, times the shift (Sphinx's, so IEMOCAP's).
-    offset_frames: int  # added to every frame; 2 reads IEMOCAP's as (frame + 2) * 10 ms, as some do
-    max_longer_frames: int  # what lies behind the last frame is cut off, up to this much
-    max_shorter_frames: int  # how many frames the phones may leave at the end
+    # frames: an aligner's count of its frames, times its shift (Sphinx's, so IEMOCAP's); the middle of its
+    # first window is taken to be that of the features' first.
+    shift_ms: float  # of the aligner's frames
+    offset_frames: int  # added to the times, in frames of shift_ms; 2 reads IEMOCAP's as (frame + 2) * 10 ms
+    max_longer_frames: int  # what lies behind the last frame of the features is cut off, up to this much
+    max_shorter_frames: int  # how many frames of the features the phones may leave at the end
 
     def __post_init__(self) -> None:
-        """Refuse tolerances below 0."""
+        """Refuse a shift of 0 or less and tolerances below 0."""
+        if not self.shift_ms > 0:
+            raise ValueError(f"shift_ms must be above 0, got {self.shift_ms}")
         for name in ("max_longer_frames", "max_shorter_frames"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
@@ -66,23 +70,28 @@ class AlignmentConfig:
 
 @dataclass(frozen=True)
 class Clock:
-    """Which time of the recording each frame stands for."""
+    """Which time of the recording each frame of the features stands for, to read times of one source."""
 
-    shift_s: float
+    shift_s: float  # of the features' frames
     middle_s: float  # the middle of frame 0's window
     source: SourceConfig
 
     def frame(self, time_s: float) -> int:
         """The first frame that stands for ``time_s`` or a later time; may be below 0.
 
-        >>> sphinx = SourceConfig("frames", 0, 0, 0)
+        >>> sphinx = SourceConfig("frames", 10.0, 0, 0, 0)
         >>> [Clock(0.01, 0.0125, sphinx).frame(t) for t in (0.0, 0.43, 0.44)]
         [0, 43, 44]
-        >>> [Clock(0.01, 0.0125, SourceConfig("audio", 0, 0, 0)).frame(t) for t in (0.0125, 0.0126, 0.0226)]
+        >>> [Clock(0.02, 0.0125, sphinx).frame(t) for t in (0.0, 0.43, 0.44)]
+        [0, 22, 22]
+        >>> audio = SourceConfig("audio", 10.0, 0, 0, 0)
+        >>> [Clock(0.01, 0.0125, audio).frame(t) for t in (0.0125, 0.0126, 0.0226)]
         [0, 1, 2]
         """
-        middle_s = self.middle_s if self.source.times == "audio" else self.shift_s / 2
-        return math.ceil((time_s - middle_s) / self.shift_s - 1e-6) + self.source.offset_frames
+        source_shift_s = self.source.shift_ms / 1000
+        middle_s = self.middle_s if self.source.times == "audio" else source_shift_s / 2
+        offset_s = self.source.offset_frames * source_shift_s
+        return math.ceil((time_s + offset_s - middle_s) / self.shift_s - 1e-6)
 
 
 # ------------------------------------------------------------------------------------------------- frames

@@ -25,7 +25,7 @@ class AudioMeta(NamedTuple):
 
 
 def audio_meta(path: Path) -> AudioMeta:
-    """Read the header of a recording and make sure that all of its samples are there.
+    """Read the header of a recording and make sure that none of its samples is missing.
 
     Raises:
         DataError: a dead link, no file, not readable, 0 bytes, no audio, no samples, or cut short.

@@ -34,22 +34,22 @@ class AudioConfig:
 
 @dataclass(frozen=True)
 class DevConfig:
-    """The development part of a fold: some speakers of its training part."""
+    """The development subset of a fold: speakers taken out of its training subset."""
 
     speakers: int
-    refit: bool  # true: tune in an extra fold, then train on all of the training part
+    refit: bool  # true: tune in an extra fold, then train on all of the training subset
 
     def __post_init__(self) -> None:
-        """Refuse an empty part."""
+        """Refuse an empty subset."""
         if self.speakers < 1:
             raise ValueError(
-                f"speakers must be at least 1, got {self.speakers} (write dev: null for no dev part)"
+                f"speakers must be at least 1, got {self.speakers} (write dev: null for no dev subset)"
             )
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a corpus is split into training, development and test parts."""
+    """How a corpus is split into training, development and test subsets."""
 
     group: Literal["speaker", "session", "fold"]  # what stays together
     test: Test  # "each" group in turn, one fold that tests on these groups, or fold -> groups it tests on
@@ -73,6 +73,7 @@ class CorpusConfig:
     """``conf/corpus.yaml``: all that makes one corpus differ from another."""
 
     name: str
+    module: str  # what reads the release: a name of ser.corpora.CORPORA, or my_package.my_module:NAME
     classes: tuple[str, ...]  # the class order, place = index
     labels: dict[str, str]  # the release's label -> class; utterances with another label are left out
     audio: AudioConfig
@@ -92,7 +93,7 @@ class CorpusConfig:
         """The protocol of that name, or the default one, with its name.
 
         Raises:
-            ConfigError: there is none of that name.
+            ConfigError: no protocol has that name.
         """
         name = self.protocol if name is None else name
         if name not in self.protocols:

@@ -1,6 +1,7 @@
-"""Data folders: Kaldi's tables of a set of utterances, made from manifests, and views on them.
+"""Data folders: Kaldi's tables of utterances, made from manifests, and views on them.
 
-``data/all`` has an entry for every utterance; a view (``data/folds/03/train``) has the same tables, filtered.
+``data/all`` has an entry for every utterance; a view (``data/folds/03/train``) has the same tables, filtered,
+and a file ``source`` that names the folder it is a view of.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from ser.errors import DataError, all_of
 
 log = logging.getLogger("ser")
 
-COPIED = (EMOTIONS, "frame_shift", "fbank.yaml")
-PARTIAL = ("text",)  # tables that may know only some of the utterances
-_UTTERANCE_TABLE = re.compile(r"utt2[a-z0-9_]+|wav\.scp|feats\.scp|cmvn_utt\.scp|text")
+MAIN, SOURCE = "feats.yaml", "source"
+COPIED = (EMOTIONS, "frame_shift", MAIN)
+PARTIAL = ("text",)  # tables that may lack utterances
+_UTTERANCE_TABLE = re.compile(r"utt2[a-z0-9_]+|wav\.scp|feats\.scp|text")
 _GENDERS = {"f": "f", "female": "f", "m": "m", "male": "m"}
 
 
@@ -64,22 +66,22 @@ def whole_dir(target: Path) -> Iterator[Path]:
         DataError: ``target`` cannot be made, or appeared meanwhile.
     """
     stem = f".{target.name}.{socket.gethostname()}"
-    part = target.with_name(f"{stem}.{os.getpid()}.part")
+    staging = target.with_name(f"{stem}.{os.getpid()}.part")
     try:
         _remove_leftovers(target.parent, stem)
-        part.mkdir(parents=True)
-        yield part
-        part.rename(target)
+        staging.mkdir(parents=True)
+        yield staging
+        staging.rename(target)
     except OSError as error:
         raise DataError(
             f"{target}: cannot be made ({error.strerror or error}); choose another folder"
         ) from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _remove_leftovers(parent: Path, stem: str) -> None:
-    """Remove what processes of this machine that were killed left beside the target."""
+    """Remove leftovers of killed processes on this machine."""
     for path in parent.glob(f"{stem}.*.part"):
         pid = path.name.split(".")[-2]
         if pid == str(os.getpid()) or not Path("/proc", pid).exists():
@@ -99,28 +101,28 @@ def make_data_dir(manifests: Path, out: Path, config: CorpusConfig) -> None:
 
     Raises:
         StaleError: ``out`` was made from other manifests or settings.
-        DataError: the manifests cannot be used, no utterance of some class is left, or recordings are
+        DataError: the manifests cannot be used, a class has no utterance left, or recordings are
             not as ``config.audio`` wants them.
     """
-    wanted = settings_io.to_dict(config)
-    settings = {key: wanted[key] for key in ("name", "classes", "labels", "audio", "keep")}
+    tree = settings_io.to_dict(config)
+    settings = {key: tree[key] for key in ("name", "classes", "labels", "audio", "keep")}
     inputs = {name: manifests / name for name in (RECORDINGS, SUPERVISIONS) if (manifests / name).is_file()}
     if len(inputs) == 2 and up_to_date(out, settings, inputs):
         return
     utterances = select(read_manifests(manifests), config, manifests / SUPERVISIONS)
     check_audio(utterances, config)
-    with whole_dir(out) as part:
-        _write(part, utterances, config)
-        write_made(part, settings, inputs)
-    speakers = len({item.speaker for item in utterances})
-    log.info("%s: %d utterances of %d speakers", out, len(utterances), speakers)
+    with whole_dir(out) as staging:
+        _write(staging, utterances, config)
+        write_made(staging, settings, inputs)
+    speakers = {item.speaker for item in utterances}
+    log.info("%s: %d utterances of %d speakers", out, len(utterances), len(speakers))
 
 
 def select(utterances: Sequence[Utterance], config: CorpusConfig, source: Path) -> list[Utterance]:
     """The utterances whose label has a class and that ``keep`` allows; says how many are left out.
 
     Raises:
-        DataError: some class has none.
+        DataError: a class has none.
     """
     labelled = [item for item in utterances if item.attributes["emotion"] in config.labels]
     kept = [item for item in labelled if _allowed(item, config.keep, source)]
@@ -136,9 +138,9 @@ def select(utterances: Sequence[Utterance], config: CorpusConfig, source: Path) 
     counts = Counter(config.labels[item.attributes["emotion"]] for item in kept)
     empty = [name for name in config.classes if not counts[name]]
     if empty:
-        found = ", ".join(sorted({item.attributes["emotion"] for item in utterances}))
+        labels = ", ".join(sorted({item.attributes["emotion"] for item in utterances}))
         raise DataError(
-            f"{source}: no utterance of class {', '.join(empty)} (labels in the corpus: {found}); "
+            f"{source}: no utterance of class {', '.join(empty)} (labels in the corpus: {labels}); "
             "correct classes, labels or keep in conf/corpus.yaml"
         )
     return kept
@@ -191,10 +193,10 @@ def _write(out: Path, utterances: Sequence[Utterance], config: CorpusConfig) -> 
     write_spk2utt(out / "spk2utt", {item.id: item.speaker for item in utterances})
     write_emotions(out / EMOTIONS, config.classes)
     for attribute in ("session", "style", "fold"):
-        having = {item.id: item.attributes[attribute] for item in utterances if attribute in item.attributes}
-        if having:
-            tables.same_keys(having, f"the utterances with a {attribute}", [i.id for i in utterances], "all")
-            tables.write_table(out / f"utt2{attribute}", having)
+        values = {item.id: item.attributes[attribute] for item in utterances if attribute in item.attributes}
+        if values:
+            tables.same_keys(values, f"the utterances with a {attribute}", [i.id for i in utterances], "all")
+            tables.write_table(out / f"utt2{attribute}", values)
     texts = {item.id: item.text for item in utterances if item.text}
     genders = {
         item.speaker: _GENDERS.get(item.attributes.get("gender", "").lower(), "") for item in utterances
@@ -218,13 +220,34 @@ def write_spk2utt(path: Path, utt2spk: Mapping[str, str]) -> None:
 # ------------------------------------------------------------------------------------------------- views
 
 
+def main_set(data: Path) -> str | None:
+    """The name of the feature set that ``feats.scp`` of a data folder or view holds; None if it has none.
+
+    Raises:
+        DataError: ``feats.yaml`` does not say it.
+    """
+    path = data / MAIN
+    if not path.exists():
+        return None
+    name = settings_io.read_yaml(path).get("set")
+    if not isinstance(name, str):
+        raise DataError(f"{path}: does not name the feature set (set: <name>); run stage 1 again")
+    return name
+
+
+def source_of(data: Path) -> Path:
+    """The data folder that ``data`` is a view of; itself if it is none."""
+    path = data / SOURCE
+    return Path(path.read_text(encoding="utf-8").strip()) if path.exists() else data
+
+
 def utterance_tables(folder: Path) -> list[str]:
     """The names of the tables in ``folder`` that are keyed by utterance."""
     return sorted(path.name for path in folder.iterdir() if _UTTERANCE_TABLE.fullmatch(path.name))
 
 
 def make_view(source: Path, target: Path, utterances: Iterable[str]) -> None:
-    """Make ``target`` the part of ``source`` with just these utterances."""
+    """Make ``target`` a view on ``source`` with just these utterances."""
     make_views(source, {target: sorted(utterances)})
 
 
@@ -255,10 +278,13 @@ def make_views(source: Path, views: Mapping[Path, Sequence[str]]) -> None:
         for target, names in views.items():
             _write_lines(target / table, [lines[name] for name in names if name in lines])
     _write_genders(source, utt2spk, speakers)
+    origin = source_of(source).resolve()
     for target in views:
         for name in COPIED:
             if (source / name).exists():
                 shutil.copyfile(source / name, target / name)
+        with whole_file(target / SOURCE) as stream:
+            stream.write(f"{origin}\n")
 
 
 def _write_genders(source: Path, utt2spk: Mapping[str, str], views: Mapping[Path, set[str]]) -> None:

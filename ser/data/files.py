@@ -28,24 +28,24 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     Raises:
         DataError: the file cannot be written (no space, no permission); nothing is left behind.
     """
-    part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+    staging = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
     text = {"encoding": "utf-8", "newline": "\n"} if "b" not in mode else {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
-        with open(part, mode, **text) as stream:  # type: ignore[call-overload]
+        with open(staging, mode, **text) as stream:  # type: ignore[call-overload]
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        part.replace(path)
+        staging.replace(path)
     except OSError as error:
-        if error.filename not in (None, str(part), str(path)) or error.errno is None:
+        if error.filename not in (None, str(staging), str(path)) or error.errno is None:
             raise
         raise _unwritable(path, error) from error
     finally:
-        part.unlink(missing_ok=True)
+        staging.unlink(missing_ok=True)
 
 
 def _unwritable(path: Path, error: OSError) -> DataError:

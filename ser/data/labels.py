@@ -41,7 +41,7 @@ def read_emotions(path: Path, *, made_by: str = "stage 0") -> tuple[str, ...]:
                 f"{path}:{number}: expected '<class> {number - 1}', got {line!r}; run {made_by} again"
             )
         elif name in names:
-            problems.append(f"{path}:{number}: the class {name!r} stands here twice; run {made_by} again")
+            problems.append(f"{path}:{number}: the class {name!r} appears twice; run {made_by} again")
         names.append(name)
     if len(lines) < 2 and not problems:
         problems.append(f"{path}: holds {len(lines)} classes, at least 2 are needed; run {made_by} again")

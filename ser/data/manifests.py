@@ -57,7 +57,7 @@ def read_manifests(folder: Path) -> list[Utterance]:
         try:
             utterance = _join(item, recordings, where)
             if utterance.id in utterances:
-                raise DataError(f"{where}: {utterance.id} stands here twice; keep one of them")
+                raise DataError(f"{where}: {utterance.id} appears twice; keep one of them")
         except DataError as error:
             problems.append(str(error))
             continue
@@ -100,13 +100,13 @@ def read_items(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _join(item: dict[str, Any], recordings: dict[str, Any], where: str) -> Utterance:
     """The utterance of one supervision and its recording."""
     name = check_key(item["id"], where)
-    found = recordings.get(name)
-    if item.get("recording_id") != name or found is None:
+    recording = recordings.get(name)
+    if item.get("recording_id") != name or recording is None:
         raise DataError(
             f"{where}: {name} has no recording of its own; cut the corpus into one file per utterance"
         )
     try:
-        return _utterance(name, item, found[1])
+        return _utterance(name, item, recording[1])
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DataError(f"{where}: {name} cannot be used: {error}; prepare the corpus again") from error
 
@@ -155,15 +155,16 @@ def count_checks(utterances: Sequence[Utterance], config: CorpusConfig) -> list[
     lines: list[tuple[bool, str]] = []
     for attribute, expected in (config.checks or {}).items():
         if attribute == "class":
-            found = Counter(config.labels.get(item.attributes["emotion"], "") for item in utterances)
+            counts = Counter(config.labels.get(item.attributes["emotion"], "") for item in utterances)
         elif attribute == "total":
-            found = Counter(
+            counts = Counter(
                 {"utterances": len(utterances), "speakers": len({item.speaker for item in utterances})}
             )
         else:
-            found = Counter(item.attributes.get(attribute, "") for item in utterances)
+            counts = Counter(item.attributes.get(attribute, "") for item in utterances)
         for value, number in expected.items():
-            right = found[value] == number
-            got = "" if right else f", expected {number}"
-            lines.append((right, f"{'ok' if right else 'differs'}: {attribute} {value}: {found[value]}{got}"))
+            agrees = counts[value] == number
+            expected_text = "" if agrees else f", expected {number}"
+            verdict = "ok" if agrees else "differs"
+            lines.append((agrees, f"{verdict}: {attribute} {value}: {counts[value]}{expected_text}"))
     return lines

@@ -17,7 +17,7 @@ KINDS = ("vowel", "consonant", "silence", "filler")
 
 @dataclass(frozen=True)
 class PhoneSet:
-    """The symbols of one corpus's alignments by kind; a symbol that is not here is an error."""
+    """The symbols of one corpus's alignments by kind; a symbol that is in none of them is an error."""
 
     name: str
     vowel: tuple[str, ...]
@@ -34,7 +34,7 @@ class PhoneSet:
         """Refuse a symbol of two kinds, and parts of what is no phone."""
         counts = Counter(phone for kind in KINDS for phone in getattr(self, kind))
         if twice := [phone for phone, number in counts.items() if number > 1]:
-            raise ValueError(f"vowel, consonant, silence and filler: {', '.join(twice)} stands there twice")
+            raise ValueError(f"vowel, consonant, silence and filler: {', '.join(twice)} appears twice")
         for phone in self.parts:
             if phone not in counts:
                 raise ValueError(f"parts: {phone} is no vowel, consonant, silence or filler")
@@ -58,7 +58,7 @@ class PhoneSet:
         """Make sure that all phones are known.
 
         Raises:
-            DataError: some are not; all of them are named, with how often they come.
+            DataError: some are unknown; they are named, with their counts.
         """
         counts = Counter(phone for phone in phones if phone not in self.kinds)
         if counts:

@@ -30,7 +30,7 @@ COMPRESSION = {"none": None, "CM": 1, "CM2": 3}
 
 
 def check_key(key: str, where: str) -> str:
-    """Give ``key`` back if it can be a file name and a shell word as it is.
+    """Return ``key`` if it is safe as a file name and shell word.
 
     Raises:
         DataError: it holds anything but letters, digits and ``_ . @ % + = : , -``.
@@ -106,7 +106,7 @@ def _entries(lines: list[str], path: Path) -> dict[str, str]:
                 problems.append(str(error))
             continue
         if key in table:
-            problems.append(f"{path}:{number}: the key {key!r} stands here twice; keep one of them")
+            problems.append(f"{path}:{number}: the key {key!r} appears twice; keep one of them")
         elif key < last:
             problems.append(
                 f"{path}:{number}: {key!r} comes after {last!r}, the table is not in byte order; "
@@ -119,13 +119,14 @@ def _entries(lines: list[str], path: Path) -> dict[str, str]:
     return table
 
 
-def read_tasks(path: Path, fields: Sequence[str], remedy: str) -> list[list[str]]:
+def read_tasks(path: Path, fields: Sequence[str], remedy: str, more: str = "") -> list[list[str]]:
     """Read a task list: a task a line, its fields separated by tabs.
 
     Args:
         path: the list.
         fields: what each line has, by name, for messages.
         remedy: what to do when the list is missing.
+        more: what further fields hold, for messages; without it there are none.
 
     Raises:
         DataError: missing, or a line with another number of fields.
@@ -136,10 +137,11 @@ def read_tasks(path: Path, fields: Sequence[str], remedy: str) -> list[list[str]
         raise DataError(f"{path}: no such file; {remedy}") from error
     tasks = [line.split("\t") for line in lines]
     for number, task in enumerate(tasks, 1):
-        if len(task) != len(fields):
+        if len(task) < len(fields) or (len(task) > len(fields) and not more):
             expected = "<TAB>".join(f"<{field}>" for field in fields)
             raise DataError(
-                f"{path}:{number}: expected '{expected}', got {lines[number - 1]!r}; correct the line"
+                f"{path}:{number}: expected '{expected}'{more and f' and any {more}'}, "
+                f"got {lines[number - 1]!r}; correct the line"
             )
     return tasks
 
@@ -343,7 +345,7 @@ def read_vectors(path: Path, length: int | None = None, *, made_by: str = "") ->
     def parse(text: str) -> list[float]:
         if not (text.startswith("[") and text.endswith("]")):
             raise ValueError(text)
-        vector = [float(part) for part in text[1:-1].split()]
+        vector = [float(number) for number in text[1:-1].split()]
         if not all(map(math.isfinite, vector)) or (length is not None and len(vector) != length):
             raise ValueError(text)
         return vector

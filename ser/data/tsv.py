@@ -1,4 +1,4 @@
-"""Tab-separated tables with a heading, for people, spreadsheets and the next step."""
+"""Tab-separated tables with a heading: written for spreadsheets, read by the next step."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ R = TypeVar("R", bound=tuple)  # type: ignore[type-arg]
 
 
 def write_tsv(path: Path, kind: type[R], rows: Iterable[R]) -> None:
-    """Write named tuples, a column a field; numbers with six digits, what does not exist as ``-``."""
+    """Write named tuples, one column a field; numbers with six digits, NaN and None as ``-``."""
     with whole_file(path) as stream:
         stream.write("\t".join(get_type_hints(kind)) + "\n")
-        stream.writelines("\t".join(map(text, row)) + "\n" for row in rows)
+        stream.writelines("\t".join(map(format_value, row)) + "\n" for row in rows)
 
 
-def text(value: object) -> str:
-    """One value of a table.
+def format_value(value: object) -> str:
+    """Format one value of a table.
 
-    >>> text(0.12345678), text(float("nan")), text(3), text("AY"), text(None)
-    ('0.123457', '-', '3', 'AY', '-')
+    >>> [format_value(value) for value in (0.12345678, float("nan"), 3, "AY", None)]
+    ['0.123457', '-', '3', 'AY', '-']
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
@@ -36,7 +36,7 @@ def read_tsv(path: Path, kind: type[R]) -> list[R]:
     """Read what :func:`write_tsv` wrote.
 
     Raises:
-        DataError: it is missing, has other columns, or a value that is no number where one belongs.
+        DataError: the file is missing, has other columns, or a value of another type.
     """
     hints = get_type_hints(kind)
     try:
@@ -66,7 +66,7 @@ def _parse(kind: object, value: str) -> Any:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with the fields in columns, numbers to the right.
+    """Lines of text with the fields in columns; the first is aligned to the left, the others to the right.
 
     >>> columns([("frames", "vowel"), ("all", "1.25")])
     ['frames  vowel', 'all      1.25']
@@ -81,11 +81,11 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def number(value: float) -> str:
-    """Three digits for people; ``-`` for what does not exist."""
+def format_number(value: float) -> str:
+    """Format a number with three digits; NaN is ``-``."""
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 
-def ends(low: float, high: float) -> str:
-    """An interval for people."""
+def format_interval(low: float, high: float) -> str:
+    """Format an interval; NaN ends give ``-``."""
     return "-" if math.isnan(low) else f"{low:.3f}..{high:.3f}"

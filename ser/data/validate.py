@@ -1,4 +1,4 @@
-"""Check a data folder: every fault of every table in one go."""
+"""Check a data folder: all faults of all tables at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from ser.data import tables
-from ser.data.datadir import PARTIAL, utterance_tables
+from ser.data.datadir import MAIN, PARTIAL, SOURCE, main_set, source_of, utterance_tables
 from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
 from ser.errors import DataError, all_of
 
@@ -27,16 +27,17 @@ class Summary(NamedTuple):
 
 
 def validate(folder: Path, *, need: Collection[str] = ("wav.scp", "feats.scp")) -> Summary:
-    """Check that a data folder is whole and its tables agree.
+    """Check that a data folder is whole and its tables agree, those of its feature sets too.
 
     Args:
-        folder: a data folder.
-        need: tables by utterance that must be there; ``utt2spk utt2emo emotions.txt`` always must, the
-            others are checked where they are.
+        folder: a data folder, or a view on one.
+        need: tables by utterance that must exist; ``utt2spk utt2emo emotions.txt`` always must, the
+            others are checked if they exist.
 
     Raises:
         DataError: all faults: a table is missing, unsorted, repeats or lacks utterances; a speaker list, a
-            class, a number or an alignment is wrong; an audio file or an archive is gone.
+            class, a number or an alignment is wrong; an audio file, an archive or the source of a view is
+            gone.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; run stage 0")
@@ -45,6 +46,7 @@ def validate(folder: Path, *, need: Collection[str] = ("wav.scp", "feats.scp")) 
     names = set(utterance_tables(folder)) | set(need) | {"utt2emo"}
     for name in sorted(names - {"utt2spk"}):
         check.utterance_table(name, utt2spk)
+    check.feature_sets(utt2spk)
     check.speakers(utt2spk)
     for path in sorted(folder.glob("*.ctm")):
         check.alignment(path)
@@ -54,7 +56,7 @@ def validate(folder: Path, *, need: Collection[str] = ("wav.scp", "feats.scp")) 
 
 
 class _Check:
-    """The faults of one folder, as they are found."""
+    """Collects the faults of one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -84,15 +86,32 @@ class _Check:
             return
         if utt2spk and not (name in PARTIAL and table.keys() <= utt2spk.keys()):
             self.attempt(lambda: tables.same_keys(table, path, utt2spk, self.folder / "utt2spk"))
-        if name == "utt2dur":
+        if path.name == "utt2dur":
             parsed = self.attempt(
                 lambda: tables.convert(table, path, tables.positive_float, "<seconds above 0>")
             )
             self.durations = parsed or {}
-        elif name == "utt2num_frames":
+        elif path.name == "utt2num_frames":
             self.attempt(lambda: tables.convert(table, path, tables.positive_int, "<frames above 0>"))
         elif name.endswith(".scp"):
             self.files(path, table)
+
+    def feature_sets(self, utt2spk: dict[str, str]) -> None:
+        """Check the tables of all feature sets, and what is said of the main one and of the source."""
+        for path in sorted(self.folder.glob("*/settings.yaml")):
+            self.utterance_table(f"{path.parent.name}/feats.scp", utt2spk)
+            if (path.parent / "utt2num_frames").exists():
+                self.utterance_table(f"{path.parent.name}/utt2num_frames", utt2spk)
+        main = self.attempt(lambda: main_set(self.folder))
+        source = source_of(self.folder)
+        if not source.is_dir():
+            self.problems.append(
+                f"{self.folder / SOURCE}: names {source}, which is no folder; run stage 2 again, elsewhere"
+            )
+        elif main is not None and not (source / main / "settings.yaml").exists():
+            self.problems.append(
+                f"{self.folder / MAIN}: names the set {main}, which {source} does not have; run stage 1 again"
+            )
 
     def files(self, path: Path, table: dict[str, str]) -> None:
         """Check that the files an scp names exist; each is looked up once."""

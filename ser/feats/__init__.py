@@ -1,1 +1,1 @@
-"""Features: filterbank energies from recordings, their normalisation, and chunks of them."""
+"""Features: sets that extractors make of recordings, their normalisation, subsets and chunks of them."""

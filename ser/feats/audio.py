@@ -7,14 +7,12 @@ import os
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
 from ser.data.audio_meta import missing_bytes
 from ser.data.corpus import AudioConfig
 from ser.errors import DataError
-
-Floats = npt.NDArray[np.float32]
+from ser.feats.base import Floats
 
 _COPY = "copy it again from the release"
 
@@ -46,12 +44,12 @@ def load_samples(path: Path, audio: AudioConfig) -> Floats:
     if len(frames) == 0:
         raise DataError(f"{path}: has no samples; {_COPY}")
     if len(frames) < promised:
-        raise DataError(f"{path}: is cut short, {len(frames)} of {promised} samples are there; {_COPY}")
+        raise DataError(f"{path}: is cut short, it has {len(frames)} of {promised} samples; {_COPY}")
     samples: Floats = np.ascontiguousarray(frames[:, audio.channel or 0])
     if not np.isfinite(samples).all():
         count = np.count_nonzero(~np.isfinite(samples))
         raise DataError(f"{path}: {count} of {len(samples)} samples are NaN or infinite; {_COPY}")
-    return samples if rate == audio.sampling_rate_hz else _resampled(samples, rate, audio.sampling_rate_hz)
+    return samples if rate == audio.sampling_rate_hz else _resample(samples, rate, audio.sampling_rate_hz)
 
 
 def _check_file(path: Path) -> None:
@@ -81,10 +79,10 @@ def _check_layout(path: Path, rate: int, channels: int, audio: AudioConfig) -> N
             f"0 to {channels - 1}"
         )
     if (audio.channel or 0) >= channels:
-        there = "1 channel" if channels == 1 else f"{channels} channels"
+        number = "1 channel" if channels == 1 else f"{channels} channels"
         allowed = "0" if channels == 1 else f"0 to {channels - 1}"
         raise DataError(
-            f"{path}: has {there}, so there is no channel {audio.channel}; "
+            f"{path}: has {number}, so there is no channel {audio.channel}; "
             f"set audio.channel in conf/corpus.yaml to {allowed}"
         )
     if rate != audio.sampling_rate_hz and audio.resample == "refuse":
@@ -94,10 +92,10 @@ def _check_layout(path: Path, rate: int, channels: int, audio: AudioConfig) -> N
         )
 
 
-def _resampled(samples: Floats, rate_hz: int, wanted_hz: int) -> Floats:
-    """Polyphase resampling; ceil(N * wanted / rate) samples come out."""
+def _resample(samples: Floats, rate_hz: int, target_hz: int) -> Floats:
+    """Polyphase resampling, to ceil(N * target / rate) samples."""
     from scipy.signal import resample_poly
 
-    common = math.gcd(rate_hz, wanted_hz)
-    converted: Floats = resample_poly(samples, wanted_hz // common, rate_hz // common).astype(np.float32)
+    common = math.gcd(rate_hz, target_hz)
+    converted: Floats = resample_poly(samples, target_hz // common, rate_hz // common).astype(np.float32)
     return converted

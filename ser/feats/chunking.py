@@ -1,4 +1,4 @@
-"""Utterances cut into chunks of a fixed number of frames, the context of CSA.
+"""Utterances cut into chunks of a fixed number of frames, the context of a network that hears no more.
 
 Shapes: T frames of an utterance, C frames of a chunk (the context), K chunks, U utterances, F filters.
 
@@ -26,6 +26,7 @@ class ChunkingConfig:
     shift: int | None  # the hop itself; overlap is not used then
     tail: Literal["drop", "pad", "shift_back"]  # frames behind the last whole chunk
     short_utt: Literal["drop", "pad"]  # an utterance of fewer frames than the context
+    pooling: Literal["mean", "logmean", "vote"]  # of chunks' posteriors; the paper does not say
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work; ser.config adds the file's name."""

@@ -17,12 +17,12 @@ import numpy.typing as npt
 from ser.data import tables
 from ser.data.files import is_made, write_made
 from ser.errors import DataError
+from ser.feats.sets import SETTINGS, set_folder
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Progress = Callable[[Iterable[str], str], Iterable[str]]
 log = logging.getLogger("ser")
-
 
 VARIANCE_FLOOR = 1e-5  # of log energies; a filter that never changes becomes 0, not noise
 STEM = "cmvn_utt"
@@ -66,31 +66,44 @@ def normalise(features: npt.NDArray[Any], sums: npt.NDArray[Any]) -> Floats:
     return ((features - mean) / std).astype(np.float32)
 
 
-def compute(data_dir: Path, progress: Progress) -> None:
-    """Write the statistics of every utterance, ``cmvn_utt.scp`` and ``cmvn/cmvn_utt.ark``.
+def frame_sets(data: Path) -> list[str]:
+    """The feature sets of frames that a data folder has, by name.
+
+    Raises:
+        DataError: it has no features at all.
+    """
+    names = sorted(path.parent.name for path in data.glob(f"*/{SETTINGS}"))
+    if not names:
+        raise DataError(f"{data}: has no features; run stage 1")
+    return [name for name in names if (data / name / "utt2num_frames").exists()]
+
+
+def compute(data: Path, name: str, progress: Progress) -> None:
+    """Write the statistics of every utterance, ``<data>/<set>/{cmvn_utt.scp,cmvn/cmvn_utt.ark}``.
 
     Nothing is done if they were made from the same features.
 
     Args:
-        data_dir: a data folder with ``feats.scp``.
+        data: a data folder with features.
+        name: a set of frames.
         progress: goes through the ids that it is given, and shows that.
 
     Raises:
-        DataError: the features are missing or damaged.
+        DataError: the features are missing or damaged, or are no frames.
     """
-    inputs = {
-        name: data_dir / name
-        for name in ("feats.scp", "utt2num_frames", "fbank.yaml")
-        if (data_dir / name).exists()
-    }
-    folder, scp = data_dir / "cmvn", data_dir / f"{STEM}.scp"
-    reader = tables.ArkReader(data_dir / "feats.scp", made_by="stage 1")
-    if is_made(folder, {}, inputs) and scp.is_file():
+    folder = set_folder(data, name)
+    reader = tables.ArkReader(folder / "feats.scp", made_by="stage 1")
+    if not (folder / "utt2num_frames").exists():
+        raise DataError(f"{folder}: has a vector for each utterance, no frames; name a set of frames")
+    files = ("feats.scp", "utt2num_frames", SETTINGS, "utt2digest")
+    inputs = {file: folder / file for file in files if (folder / file).exists()}
+    scp = folder / f"{STEM}.scp"
+    if is_made(folder / "cmvn", {}, inputs) and scp.is_file():
         log.info("%s: up to date", scp)
         return
-    with tables.ArkWriter(folder / STEM) as writer:
+    with tables.ArkWriter(folder / "cmvn" / STEM) as writer:
         for key in progress(reader.places, "cmvn"):
             writer.write(key, stats(reader.read(key)))
-    tables.write_table(scp, tables.read_table(folder / f"{STEM}.scp"))
-    write_made(folder, {}, inputs)
+    tables.write_table(scp, tables.read_table(folder / "cmvn" / f"{STEM}.scp"))
+    write_made(folder / "cmvn", {}, inputs)
     log.info("%s: statistics of %d utterances", scp, len(reader.places))

@@ -1,9 +1,9 @@
-"""Stage 1: the features of a data folder, made in parts by an array of jobs and then put together.
+"""Stage 1: feature sets of a data folder, made in shards by an array of jobs and then merged.
 
-In ``<data>/fbank`` a part leaves ``feats.<job>.{ark,scp}``, ``utt2num_frames.<job>`` and
-``utt2digest.<job>`` (digests of the recordings), and ends with ``part.<job>/made.json``.  The merge
-makes ``<data>/{feats.scp,utt2num_frames,frame_shift,fbank.yaml}`` of them and ends with
-``<data>/fbank/made.json``, which does not tell how many parts there were.
+In ``<data>/<set>`` a shard leaves ``feats.<job>.{ark,scp}``, ``utt2digest.<job>`` (digests of the recordings)
+and, of a set of frames, ``utt2num_frames.<job>``, and ends with ``shard.<job>/made.json``.  The merge makes
+``feats.scp``, ``settings.yaml`` and ``utt2digest`` of them, for frames also ``utt2num_frames`` and
+``frame_shift``, and ends with ``made.json``, which does not tell how many shards there were.
 """
 
 from __future__ import annotations
@@ -12,119 +12,126 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ser import config
 from ser.data import files, tables
-from ser.data.corpus import AudioConfig, load_corpus
-from ser.errors import ConfigError, DataError, StaleError, UsageError, all_of
+from ser.data.corpus import AudioConfig
+from ser.data.datadir import MAIN, SOURCE, main_set
+from ser.data.shards import check_job, check_num_jobs, shard_of
+from ser.errors import DataError, StaleError, all_of
 from ser.feats.audio import load_samples
-from ser.feats.fbank import FbankConfig, Floats, log_mel
+from ser.feats.base import Extractor, Floats, Timing
+from ser.feats.sets import SETTINGS, FeatureSet
 
 log = logging.getLogger("ser")
-
-Compress = Literal["none", "CM", "CM2"]
 Progress = Callable[[Sequence[str], str], Iterable[str]]
 
-
-@dataclass(frozen=True)
-class FeatureSettings:
-    """All that the features depend on besides the recordings; ``<data>/fbank.yaml`` holds it."""
-
-    fbank: FbankConfig
-    audio: AudioConfig
-    compress: Compress  # of the archives: none, CM (a byte a value) or CM2 (two bytes)
+FEATS, NUM_FRAMES, DIGESTS, FRAME_SHIFT = "feats.scp", "utt2num_frames", "utt2digest", "frame_shift"
+_STAGE = "stage 1"
 
 
-def load_settings(
-    fbank: Path, corpus: Path, compress: Compress, overrides: Sequence[str] = ()
-) -> FeatureSettings:
-    """Settings from ``conf/fbank.yaml`` (with its overrides) and ``conf/corpus.yaml``.
+def compute_file(path: Path, extractor: Extractor, audio: AudioConfig, key: str) -> Floats:
+    """The features of one recording.
+
+    Args:
+        path: the recording.
+        extractor: makes the features.
+        audio: what the recording must be, and what is done when it is something else.
+        key: the utterance's id.
+
+    Returns:
+        (T, F) with T > 0, or (F,).
 
     Raises:
-        ConfigError: a file cannot be used, or the two want different sampling rates.
+        DataError: the recording cannot be used, or the extractor gave something else.
     """
-    settings = FeatureSettings(
-        config.load(FbankConfig, fbank, overrides), load_corpus(corpus).audio, compress
-    )
-    if settings.fbank.sampling_rate_hz != settings.audio.sampling_rate_hz:
-        raise ConfigError(
-            f"{fbank}: sampling_rate_hz is {settings.fbank.sampling_rate_hz}, but audio.sampling_rate_hz in "
-            f"{corpus} is {settings.audio.sampling_rate_hz}; make them the same"
+    samples = load_samples(path, audio)
+    try:
+        features: Floats = np.asarray(extractor.compute(samples, key), np.float32)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    frames, name = extractor.timing is not None, f"the extractor {type(extractor).__name__}"
+    if features.ndim != 1 + frames or features.shape[-1] != extractor.dim or len(features) == 0:
+        expected = f"(T, {extractor.dim}) with T > 0" if frames else f"({extractor.dim},)"
+        raise DataError(
+            f"{path}: {name} gave features of shape {features.shape}, expected {expected}; correct it"
         )
-    return settings
+    if not np.isfinite(features).all():
+        raise DataError(
+            f"{path}: {name} gave NaN or infinite values; correct it, or leave the recording out where the "
+            "corpus is prepared"
+        )
+    return features
 
 
-def load_used_settings(data: Path) -> FeatureSettings:
-    """The settings with which the features of a data folder, or of a view on it, were made.
-
-    Raises:
-        ConfigError: ``<data>/fbank.yaml`` is missing or no such settings.
-    """
-    return config.load(FeatureSettings, data / "fbank.yaml")
+# ------------------------------------------------------------------------------------------------- shards
 
 
-def part_of(keys: Sequence[str], job: int, num_jobs: int) -> Sequence[str]:
-    """The ``job``-th of ``num_jobs`` neighbouring parts, from 1; sizes differ by one at most (Kaldi's rule).
-
-    >>> [list(part_of("abcdefg", job, 3)) for job in (1, 2, 3)]
-    [['a', 'b', 'c'], ['d', 'e'], ['f', 'g']]
-    """
-    size, larger = divmod(len(keys), num_jobs)
-    first = (job - 1) * size + min(job - 1, larger)
-    return keys[first : first + size + (job <= larger)]
-
-
-def make_part(data: Path, settings: FeatureSettings, job: int, num_jobs: int, progress: Progress) -> None:
-    """Make the features of one part of the recordings in ``<data>/wav.scp``, unless they are there.
+def make_shard(data: Path, features: FeatureSet, job: int, num_jobs: int, progress: Progress) -> None:
+    """Make one shard of a feature set of the recordings in ``<data>/wav.scp``, unless it is up to date.
 
     Args:
         data: the data folder.
-        settings: how the features are made.
-        job: which part, 1 to ``num_jobs``.
-        num_jobs: number of parts; those beyond the number of utterances stay empty.
+        features: the feature set.
+        job: which shard, 1 to ``num_jobs``.
+        num_jobs: number of shards; those beyond the number of utterances stay empty.
         progress: goes through the ids that it is given, and shows that.
 
     Raises:
-        UsageError: there is no such part.
-        StaleError: the folder is finished, but with other settings or recordings.
-        DataError: recordings that cannot be used, all of the part in one message; nothing is written.
+        UsageError: ``job`` is no shard.
+        StaleError: the set is finished, but with other settings or recordings.
+        DataError: recordings that cannot be used, all of the shard in one message; nothing is written.
     """
-    if not 1 <= job <= num_jobs:
-        raise UsageError(f"--job {job}: must be from 1 to --num-jobs ({num_jobs})")
-    wavs = tables.read_table(data / "wav.scp", made_by="stage 0")
-    folder = data / "fbank"
-    if job > len(wavs):
+    check_job(job, num_jobs)
+    wavs = _recordings(data)
+    folder = data / features.name
+    num_shards = min(num_jobs, len(wavs))
+    if job > num_shards:
         log.info("%s: nothing to do, there are %d utterances for %d jobs", folder, len(wavs), num_jobs)
         return
-    mine = {utt: Path(wavs[utt]) for utt in part_of(list(wavs), job, min(num_jobs, len(wavs)))}
-    if _is_finished(data, config.to_dict(settings), mine, wavs):
+    own = {utt: Path(wavs[utt]) for utt in shard_of(list(wavs), job, num_shards)}
+    extractor = features.make()
+    settings = _record(features, extractor)
+    if _is_complete(folder, extractor.timing) and _is_same(folder, settings, own, wavs):
         log.info("%s: up to date", folder)
         return
-    with files.locked(folder / f"part.{job}"):
-        part = _Part(folder, job, min(num_jobs, len(wavs)))
-        if part.is_made(settings, mine):
-            log.info("%s: part %d of %d is up to date", folder, job, num_jobs)
+    with files.locked(folder / f"shard.{job}"):
+        shard = Shard(folder, job, num_shards)
+        if shard.is_made(settings, own):
+            log.info("%s: shard %d of %d is up to date", folder, job, num_jobs)
         else:
-            part.make(settings, mine, progress)
+            shard.make(settings, extractor, features, own, progress)
 
 
-def _is_finished(
-    data: Path, settings: Mapping[str, Any], mine: Mapping[str, Path], wavs: Mapping[str, str]
+def _recordings(data: Path) -> dict[str, str]:
+    if (data / SOURCE).exists():
+        raise DataError(
+            f"{data}: is a view on {(data / SOURCE).read_text(encoding='utf-8').strip()}; make features there"
+        )
+    return tables.read_table(data / "wav.scp", made_by="stage 0")
+
+
+def _record(features: FeatureSet, extractor: Extractor) -> dict[str, Any]:
+    """All that the values depend on besides the recordings, as JSON gives it back."""
+    record: dict[str, Any] = json.loads(json.dumps({**features.to_dict(), "versions": extractor.versions}))
+    return record
+
+
+def _is_same(
+    folder: Path, settings: Mapping[str, Any], own: Mapping[str, Path], wavs: Mapping[str, str]
 ) -> bool:
-    """Whether the merged features are there, whole, and made of these recordings with these settings."""
-    folder = data / "fbank"
+    """Whether a set that is merged was made of these recordings with these settings; else a StaleError."""
     remedy = f"choose another data folder, or remove {folder} to make them again"
-    if not _is_complete(data) or not files.is_made(folder, settings, {}, remedy=remedy):
+    if not files.is_made(folder, settings, {}, remedy=remedy):
         return False
-    digests = tables.read_table(folder / "utt2digest")
-    # a recording that is gone is no changed one: the features can be used without it
+    digests = tables.read_table(folder / DIGESTS)
+    # a missing recording does not count as changed: the features can be used without it
     changed = sorted(digests.keys() ^ wavs.keys()) or [
-        utt for utt, path in mine.items() if path.is_file() and _digest(path) != digests[utt]
+        utt for utt, path in own.items() if path.is_file() and _digest(path) != digests[utt]
     ]
     if changed:
         raise StaleError(
@@ -133,19 +140,14 @@ def _is_finished(
     return True
 
 
-def _is_complete(data: Path) -> bool:
+def _is_complete(folder: Path, timing: Timing | None) -> bool:
     """Whether the merge has ended and nothing of what it left was taken away."""
-    names = (
-        "feats.scp",
-        "utt2num_frames",
-        "frame_shift",
-        "fbank.yaml",
-        "fbank/utt2digest",
-        f"fbank/{files.MADE}",
-    )
-    if not all((data / name).exists() for name in names):
+    names = [FEATS, SETTINGS, DIGESTS, files.MADE]
+    if timing is not None:
+        names += [NUM_FRAMES, FRAME_SHIFT]
+    if not all((folder / name).exists() for name in names):
         return False
-    places = tables.read_table(data / "feats.scp").values()
+    places = tables.read_table(folder / FEATS).values()
     return all(Path(ark).exists() for ark in {place.rpartition(":")[0] for place in places})
 
 
@@ -153,145 +155,180 @@ def _digest(path: Path) -> str:
     return files.file_digest(path)[:16]
 
 
-class _Part:
-    """One part's files in ``<data>/fbank``."""
+class Shard:
+    """One job's files in ``<data>/<set>``."""
 
-    def __init__(self, folder: Path, job: int, num_jobs: int) -> None:
-        self._place = {"job": job, "num_jobs": num_jobs}
-        self._record = folder / f"part.{job}"
-        self._feats = folder / f"feats.{job}"
+    def __init__(self, folder: Path, job: int, num_shards: int) -> None:
+        """``folder`` is the set's; ``job`` counts from 1."""
+        self._place = {"job": job, "num_jobs": num_shards}
+        self._made = folder / f"shard.{job}"
+        self._stem = folder / f"feats.{job}"
         self.scp = folder / f"feats.{job}.scp"
-        self.num_frames = folder / f"utt2num_frames.{job}"
-        self.digests = folder / f"utt2digest.{job}"
+        self.num_frames = folder / f"{NUM_FRAMES}.{job}"
+        self.digests = folder / f"{DIGESTS}.{job}"
 
     def settings(self) -> dict[str, Any] | None:
-        """What the part was made with; None when it is not made, or was a part of another number of jobs."""
+        """What it was made with; None when it is not made, or was a shard of another number of jobs."""
         try:
-            record = json.loads((self._record / files.MADE).read_text(encoding="utf-8"))["settings"]
+            record = json.loads((self._made / files.MADE).read_text(encoding="utf-8"))["settings"]
         except (FileNotFoundError, ValueError, KeyError):
             return None
         settings: dict[str, Any] = record["features"]
         return settings if record["place"] == self._place else None
 
-    def is_made(self, settings: FeatureSettings, recordings: Mapping[str, Path]) -> bool:
-        """Whether the part is there and was made of these recordings with these settings."""
-        if self.settings() != json.loads(json.dumps(config.to_dict(settings))):
+    def is_made(self, settings: Mapping[str, Any], recordings: Mapping[str, Path]) -> bool:
+        """Whether it is complete and was made of these recordings with these settings."""
+        if self.settings() != settings:
             return False
-        paths = (self._feats.with_name(self._feats.name + ".ark"), self.scp, self.num_frames, self.digests)
+        paths = (self._stem.with_name(f"{self._stem.name}.ark"), self.scp, self.digests)
         if not all(path.exists() for path in (*paths, *recordings.values())):
             return False
         return tables.read_table(self.digests) == {utt: _digest(path) for utt, path in recordings.items()}
 
-    def make(self, settings: FeatureSettings, recordings: Mapping[str, Path], progress: Progress) -> None:
-        """Compute the features and write the part's files, the record last."""
-        (self._record / files.MADE).unlink(missing_ok=True)
+    def make(
+        self,
+        settings: Mapping[str, Any],
+        extractor: Extractor,
+        features: FeatureSet,
+        recordings: Mapping[str, Path],
+        progress: Progress,
+    ) -> None:
+        """Compute the features and write the files, the record last."""
+        (self._made / files.MADE).unlink(missing_ok=True)
         problems: list[str] = []
-        frames: dict[str, int] = {}
+        lengths: dict[str, int] = {}
         digests: dict[str, str] = {}
-        with tables.ArkWriter(self._feats, settings.compress) as ark:
-            for utt in progress(list(recordings), "fbank"):
+        with tables.ArkWriter(self._stem, features.compress) as ark:
+            for utt in progress(list(recordings), features.name):
                 try:
-                    features = _features(recordings[utt], settings, utt)
+                    values = compute_file(recordings[utt], extractor, features.audio, utt)
                 except DataError as error:
                     problems.append(str(error))
                     continue
-                ark.write(utt, features)
-                frames[utt], digests[utt] = len(features), _digest(recordings[utt])
+                ark.write(utt, values)
+                lengths[utt], digests[utt] = len(values), _digest(recordings[utt])
             if problems:
                 raise all_of(problems)
-        tables.write_table(self.num_frames, frames)
+        if extractor.timing is not None:
+            tables.write_table(self.num_frames, lengths)
         tables.write_table(self.digests, digests)
-        record = {"features": config.to_dict(settings), "place": self._place}
-        files.write_made(self._record, record, {})
-        log.info("%s: %d utterances, %d frames", self.scp, len(frames), sum(frames.values()))
+        files.write_made(self._made, {"features": settings, "place": self._place}, {})
+        log.info("%s: %d utterances", self.scp, len(digests))
 
 
-def _features(path: Path, settings: FeatureSettings, utt: str) -> Floats:
-    """A recording's features, (T, F), with T > 0."""
-    samples = load_samples(path, settings.audio)
-    features = log_mel(samples, settings.fbank, utt)
-    if len(features) == 0:
-        raise DataError(
-            f"{path}: has {len(samples)} samples, fewer than a frame of {settings.fbank.length_samples}; "
-            "leave it out where the corpus is prepared"
-        )
-    if not np.isfinite(features).all():
-        raise DataError(
-            f"{path}: has samples far beyond 1, its energies are infinite; copy it again from the release"
-        )
-    return features
+# ------------------------------------------------------------------------------------------------- merging
 
 
-def merge_parts(data: Path, num_jobs: int) -> None:
-    """Put the parts together, unless that is done.
+def merge_shards(data: Path, features: FeatureSet, num_jobs: int) -> None:
+    """Put the shards of a feature set together, unless that is done.
 
     Args:
         data: the data folder.
-        num_jobs: number of parts that were made.
+        features: the feature set.
+        num_jobs: number of shards that were made.
 
     Raises:
-        UsageError: no number of parts.
-        DataError: parts are missing, made with different settings, or not of the recordings in ``wav.scp``.
+        UsageError: no number of shards.
+        DataError: shards are missing, made with other settings, or not of the recordings in ``wav.scp``.
     """
-    if num_jobs < 1:
-        raise UsageError(f"--num-jobs {num_jobs}: must be 1 or more")
-    folder = data / "fbank"
-    wavs = tables.read_table(data / "wav.scp", made_by="stage 0")
+    check_num_jobs(num_jobs)
+    wavs = _recordings(data)
+    folder = data / features.name
     with files.locked(folder):
-        if not list(folder.glob(f"part.*/{files.MADE}")) and _is_complete(data):
-            log.info("%s: up to date", data / "feats.scp")
+        if not list(folder.glob(f"shard.*/{files.MADE}")) and _is_complete(folder, features.timing):
+            log.info("%s: up to date", folder / FEATS)
             return
-        num_jobs = min(num_jobs, len(wavs))
-        parts = [_Part(folder, job, num_jobs) for job in range(1, num_jobs + 1)]
-        settings = _common_settings(folder, parts)
-        feats, frames, digests = (
-            _joined(paths) for paths in zip(*((p.scp, p.num_frames, p.digests) for p in parts), strict=True)
-        )
-        for table, name in ((feats, "feats.*.scp"), (frames, "utt2num_frames.*"), (digests, "utt2digest.*")):
-            tables.same_keys(table, folder / name, wavs, data / "wav.scp")
-        for path in (folder / files.MADE, data / "feats.scp"):  # until all is there again, nothing is
-            path.unlink(missing_ok=True)
-        tables.write_table(folder / "utt2digest", digests)
-        tables.write_table(data / "utt2num_frames", frames)
-        _write_text(data / "frame_shift", f"{settings['fbank']['frame_shift_ms'] / 1000:g}\n")
-        _write_text(data / "fbank.yaml", config.dump(settings))
-        tables.write_table(data / "feats.scp", feats)
+        num_shards = min(num_jobs, len(wavs))
+        shards = [Shard(folder, job, num_shards) for job in range(1, num_shards + 1)]
+        settings = _record(features, features.make())
+        _check_shards(folder, shards, settings)
+        merged = _merged_tables(shards, wavs, data / "wav.scp", frames=features.timing is not None)
+        for name in (files.MADE, FEATS, NUM_FRAMES, FRAME_SHIFT):  # nothing can be read until all is written
+            (folder / name).unlink(missing_ok=True)
+        if features.timing is not None:
+            _write(folder / FRAME_SHIFT, f"{features.timing.shift_s:g}\n")
+        _write(folder / SETTINGS, config.dump(features.to_dict()))
+        for name, table in merged.items():
+            tables.write_table(folder / name, table)
         files.write_made(folder, settings, {})
-        _remove_rest(folder, num_jobs)
-    log.info("%s: %d utterances, %d frames", data / "feats.scp", len(frames), sum(map(int, frames.values())))
+        _remove_rest(folder, num_shards)
+    num_frames = sum(map(int, merged.get(NUM_FRAMES, {}).values()))
+    log.info("%s: %d utterances%s", folder / FEATS, len(wavs), f", {num_frames} frames" if num_frames else "")
 
 
-def _common_settings(folder: Path, parts: Sequence[_Part]) -> dict[str, Any]:
-    """What all parts were made with."""
-    made = {job: settings for job, part in enumerate(parts, 1) if (settings := part.settings()) is not None}
-    missing = [str(job) for job in range(1, len(parts) + 1) if job not in made]
+def _merged_tables(
+    shards: Sequence[Shard], wavs: Mapping[str, str], wavs_path: Path, *, frames: bool
+) -> dict[str, dict[str, str]]:
+    """The tables of a set by name, ``feats.scp`` last; each must have the keys of ``wav.scp``."""
+    paths = {DIGESTS: [shard.digests for shard in shards]}
+    if frames:
+        paths[NUM_FRAMES] = [shard.num_frames for shard in shards]
+    paths[FEATS] = [shard.scp for shard in shards]
+    merged: dict[str, dict[str, str]] = {}
+    for name, places in paths.items():
+        merged[name] = {}
+        for path in places:
+            merged[name] |= tables.read_table(path, made_by=_STAGE)
+        tables.same_keys(merged[name], places[0].parent / name, wavs, wavs_path)
+    return merged
+
+
+def _check_shards(folder: Path, shards: Sequence[Shard], settings: Mapping[str, Any]) -> None:
+    """Make sure that no shard is missing and all were made with these settings."""
+    made = {job: shard.settings() for job, shard in enumerate(shards, 1)}
+    missing = [str(job) for job, record in made.items() if record is None]
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise DataError(
-            f"{folder}: {'parts' if missing[1:] else 'part'} {', '.join(missing[:5])}{more} of {len(parts)} "
-            f"{'are' if missing[1:] else 'is'} missing; run stage 1 again"
-        )
-    for job, settings in made.items():
-        if changes := files.differences(made[1], settings):
-            raise DataError(f"{folder}: parts 1 and {job} differ in {'; '.join(changes)}; run stage 1 again")
-    return made[1]
+        noun, verb = ("shards", "are") if missing[1:] else ("shard", "is")
+        names = f"{noun} {', '.join(missing[:5])}{more} of {len(shards)}"
+        raise DataError(f"{folder}: {names} {verb} missing; run {_STAGE} again")
+    for job, record in made.items():
+        if changes := files.differences(record or {}, settings):
+            raise DataError(
+                f"{folder}: shard {job} was made differently: {'; '.join(changes)}; run {_STAGE} again"
+            )
 
 
-def _joined(paths: Iterable[Path]) -> dict[str, str]:
-    return {key: value for path in paths for key, value in tables.read_table(path, made_by="stage 1").items()}
-
-
-def _write_text(path: Path, text: str) -> None:
+def _write(path: Path, text: str) -> None:
     with files.whole_file(path) as stream:
         stream.write(text)
 
 
-def _remove_rest(folder: Path, num_jobs: int) -> None:
-    """Take away what only the merge needed, and what other numbers of jobs or killed ones left."""
-    for record in folder.glob("part.*"):
+def _remove_rest(folder: Path, num_shards: int) -> None:
+    """Remove what only the merge needed, and what other numbers of jobs or killed ones left."""
+    for record in folder.glob("shard.*"):
         shutil.rmtree(record)
-    kept = {f"feats.{job}.{kind}" for job in range(1, num_jobs + 1) for kind in ("ark", "scp")}
-    for pattern in ("feats.*", "utt2num_frames.*", "utt2digest.*", ".*.part"):
+    kept = {f"feats.{job}.{kind}" for job in range(1, num_shards + 1) for kind in ("ark", "scp")} | {FEATS}
+    for pattern in ("feats.*", f"{NUM_FRAMES}.*", f"{DIGESTS}.*", ".*.part"):
         for path in folder.glob(pattern):
             if path.name not in kept:
                 path.unlink()
+
+
+def make_main(data: Path, name: str) -> None:
+    """Make a merged set of frames the main one of a data folder: copies of its tables under Kaldi's names.
+
+    Copies that are right are left alone.  ``feats.scp`` is written last: nothing can be read before that.
+
+    Raises:
+        DataError: the set is not merged, or has no frames.
+    """
+    folder = data / name
+    try:
+        texts = {file: (folder / file).read_text(encoding="utf-8") for file in (NUM_FRAMES, FRAME_SHIFT)}
+        texts[MAIN] = f"set: {name}\n" + (folder / SETTINGS).read_text(encoding="utf-8")
+        texts[FEATS] = (folder / FEATS).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{error.filename}: no such file; make the set of frames {name} ({_STAGE})"
+        ) from error
+    if all(
+        (data / file).is_file() and (data / file).read_text(encoding="utf-8") == texts[file] for file in texts
+    ):
+        return
+    previous = main_set(data)
+    (data / FEATS).unlink(missing_ok=True)
+    for file, text in texts.items():
+        _write(data / file, text)
+    if previous not in (None, name):
+        log.info("%s: the main set is now %s, it was %s", data, name, previous)

@@ -1,96 +1,139 @@
-"""One part of a fold (train, dev or test) as a network reads it: tables, labels, normalised features."""
+"""One subset of a fold (train, dev or test) as a system reads it: labels, speakers, normalised features.
+
+Shapes: N utterances, T frames of one, F values of a frame (or of an utterance's one vector).
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ser import config
 from ser.data import labels, tables
+from ser.data.datadir import MAIN, main_set, source_of
 from ser.errors import ConfigError, DataError
 from ser.feats import cmvn
-from ser.learn.settings import Norm
+from ser.feats.sets import SETTINGS, set_folder
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Norm = Literal["none", "utterance", "speaker", "global"]
 
-CACHE_BYTES = 1 << 30  # features of a part are kept in memory when they take no more than this
+CACHE_BYTES = 1 << 30  # features of a set are kept in memory when they take no more than this
+_SPEAKER_TABLES = {"gender": "spk2gender"}  # targets that are known of a speaker, not of an utterance
+_TARGET_TABLES = {"speaker": "utt2spk", "emotion": "utt2emo"}  # any other target x stands in utt2x
 
 
-class Part:
-    """The utterances of a data folder, in key order.
+# ---------------------------------------------------------------------------------------------- where it is
+
+
+def set_settings(folder: Path, name: str) -> dict[str, Any]:
+    """The settings with which the features of a set were made, as a data folder or a view tells them.
+
+    Raises:
+        DataError: the folder has no features of this set.
+    """
+    main = _read_settings(folder / MAIN)
+    if main.pop("set", None) == name:
+        return main
+    settings = _read_settings(set_folder(folder, name) / SETTINGS)
+    if not settings:
+        raise DataError(
+            f"{folder}: has no features of the set '{name}'; run stage 1 with a system that reads it, or "
+            f"steps/extract.sh conf/corpus.yaml {source_of(folder)} conf/{name}.yaml"
+        )
+    return settings
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        return config.read_yaml(path) if path.exists() else {}
+    except ConfigError as error:
+        raise DataError(f"{path}: no settings of features; run stage 1 again") from error
+
+
+def _tables(folder: Path, name: str) -> Path:
+    """The folder with the tables of a set: the data folder or view itself for the main set."""
+    set_settings(folder, name)
+    return folder if main_set(folder) == name else set_folder(folder, name)
+
+
+def feature_files(folder: Path, sets: Sequence[str]) -> dict[str, Path]:
+    """The files that tell whether features of a subset have changed: name -> path.
+
+    Raises:
+        DataError: the folder lacks a set.
+    """
+    paths: dict[str, Path] = {}
+    for name in sets:
+        place = _tables(folder, name)
+        if place == folder:
+            paths |= {"feats.scp": folder / "feats.scp", MAIN: folder / MAIN}
+        else:
+            paths |= {f"{name}/{file}": place / file for file in ("feats.scp", SETTINGS)}
+    return paths
+
+
+# ------------------------------------------------------------------------------------------- one feature set
+
+
+class Features:
+    """The features of one set, of the utterances of a subset.
 
     Attributes:
-        keys: utterance ids.
-        num_frames: (len(keys),) int32.
-        labels: class indices, (len(keys),) int64; empty without ``emotions``.
-        num_filters: F.
+        num_frames: (N,) int32; None for a set of one vector an utterance.
+        dim: F.
     """
 
     def __init__(
         self,
         folder: Path,
+        name: str,
+        keys: Sequence[str],
+        speakers: Mapping[str, str],
         norm: Norm,
-        *,
-        emotions: Sequence[str] | None = None,
         global_stats: Doubles | None = None,
     ) -> None:
-        """Open a data folder that stage 2 made.
-
-        Args:
-            folder: data/folds/<fold>/<part>.
-            norm: which statistics normalise the features.
-            emotions: class order; None leaves the labels unread.
-            global_stats: statistics of the training part, (2, F + 1), for ``norm="global"``.
-
-        Raises:
-            DataError: a table is missing or wrong, tables disagree, a speaker has no statistics.
-        """
-        self.folder = folder
-        frames_path = folder / "utt2num_frames"
-        frames = tables.convert(
-            tables.read_table(frames_path, made_by="stage 2"), frames_path, tables.positive_int, "<frames>"
-        )
-        self.keys = list(frames)
-        self.num_frames = np.fromiter(frames.values(), dtype=np.int32, count=len(frames))
-        self._reader = tables.ArkReader(folder / "feats.scp", made_by="stages 1 and 2")
-        tables.same_keys(self._reader.places, folder / "feats.scp", frames, frames_path)
-        self.num_filters = int(self._reader.read(self.keys[0]).shape[1])
-        self.labels = self._read_labels(frames, emotions)
-        self.speakers = tables.read_table(folder / "utt2spk", made_by="stage 2")
-        tables.same_keys(self.speakers, folder / "utt2spk", frames, frames_path)
-        self._norm = norm
+        """Open a set; ``global_stats`` (2, F + 1) are those of the training subset, for ``norm="global"``."""
+        self.name, self._keys, self._speakers, self._norm = name, list(keys), speakers, norm
+        self._folder, self._tables = folder, _tables(folder, name)
+        self._reader = tables.ArkReader(self._tables / "feats.scp", made_by="stages 1 and 2")
+        _covers(self._reader.places, self._tables / "feats.scp", self._keys, folder)
+        self.num_frames = self._read_num_frames()
+        self.dim = int(self._reader.read(self._keys[0]).shape[-1])
         self._scales = self._read_scales(norm, global_stats)
-        size = 4 * self.num_filters * int(self.num_frames.sum(dtype=np.int64))
-        self._cache: dict[int, Floats] | None = {} if size <= CACHE_BYTES else None
-
-    def __len__(self) -> int:
-        return len(self.keys)
+        rows = len(self._keys) if self.num_frames is None else int(self.num_frames.sum(dtype=np.int64))
+        self._cache: dict[int, Floats] | None = {} if 4 * self.dim * rows <= CACHE_BYTES else None
 
     @property
     def cached(self) -> bool:
-        """Whether the features of the whole part are kept in memory."""
+        """Whether the features of all utterances are kept in memory."""
         return self._cache is not None
 
-    def features(self, index: int) -> Floats:
-        """The normalised features of one utterance, (T, F) float32.
+    def raw(self, index: int) -> npt.NDArray[Any]:
+        """The features of one utterance as they were made, (T, F) or (F,).
 
         Raises:
             DataError: the archive is gone, cut short, or not what the tables say.
         """
+        frames = None if self.num_frames is None else int(self.num_frames[index])
+        return self._reader.read(self._keys[index], frames, self.dim)
+
+    def read(self, index: int) -> Floats:
+        """The normalised features of one utterance, (T, F) or (F,) float32."""
         if self._cache is not None and index in self._cache:
             return self._cache[index]
-        key = self.keys[index]
-        raw = self._reader.read(key, int(self.num_frames[index]), self.num_filters)
-        features = raw.astype(np.float32, copy=False)
+        features = self.raw(index).astype(np.float32, copy=False)
         if self._norm == "utterance":
             features = cmvn.normalise(features, cmvn.stats(features))
         elif self._norm != "none":
-            shift, scale = self._scales[self.speakers[key] if self._norm == "speaker" else ""]
+            shift, scale = self._scales[self._speakers[self._keys[index]] if self._norm == "speaker" else ""]
             features = (features - shift) * scale
         if self._cache is not None:
             self._cache[index] = features
@@ -101,33 +144,63 @@ class Part:
         if self._cache is not None:
             self._cache.clear()
 
-    def _read_labels(
-        self, frames: Mapping[str, int], emotions: Sequence[str] | None
-    ) -> npt.NDArray[np.int64]:
-        if emotions is None:
-            return np.empty(0, dtype=np.int64)
-        own = labels.read_emotions(self.folder / "emotions.txt")
-        if own != tuple(emotions):
-            raise DataError(
-                f"{self.folder / 'emotions.txt'}: its classes are {' '.join(own)}, the model's are "
-                f"{' '.join(emotions)}; use data made from the same conf/corpus.yaml"
-            )
-        path = self.folder / "utt2emo"
-        table = labels.read_utt2emo(path, own)
-        tables.same_keys(table, path, frames, self.folder / "utt2num_frames")
-        index = {name: number for number, name in enumerate(own)}
-        return np.array([index[table[key]] for key in self.keys], dtype=np.int64)
+    def total_stats(self) -> Doubles:
+        """Statistics of all utterances together, (2, F + 1); those that stage 2 wrote, where it did."""
+        path = self._folder / "cmvn_global.scp"
+        if self._tables == self._folder and path.exists():
+            return tables.ArkReader(path, made_by="stage 2").read("global").astype(np.float64)
+        total: Doubles = np.sum(list(self._speaker_stats().values()), axis=0)
+        return total
+
+    def _read_num_frames(self) -> npt.NDArray[np.int32] | None:
+        path = self._tables / "utt2num_frames"
+        if not path.exists():
+            return None
+        table = tables.read_table(path)
+        _covers(table, path, self._keys, self._folder)
+        frames = tables.convert(
+            {key: table[key] for key in self._keys}, path, tables.positive_int, "<frames>"
+        )
+        return np.fromiter(frames.values(), dtype=np.int32, count=len(frames))
 
     def _read_scales(self, norm: Norm, global_stats: Doubles | None) -> dict[str, tuple[Floats, Floats]]:
+        if norm == "utterance" and self.num_frames is None:
+            raise DataError(
+                f"{self._folder}: the set '{self.name}' has one vector an utterance, which cannot be "
+                "normalised by itself; set features.norm to speaker, global or none"
+            )
         if norm == "global":
-            assert global_stats is not None
-            return {"": _shift_and_scale(global_stats)}
+            stats = self.total_stats() if global_stats is None else global_stats
+            return {"": _shift_and_scale(stats)}
         if norm != "speaker":
             return {}
-        reader = tables.ArkReader(self.folder / "cmvn.scp", made_by="stage 2")
-        spoken = set(self.speakers.values())
-        tables.same_keys(reader.places, self.folder / "cmvn.scp", spoken, "the speakers of utt2spk")
+        if self._tables != self._folder:
+            return {name: _shift_and_scale(stats) for name, stats in self._speaker_stats().items()}
+        reader = tables.ArkReader(self._folder / "cmvn.scp", made_by="stage 2")
+        spoken = set(self._speakers.values())
+        tables.same_keys(reader.places, self._folder / "cmvn.scp", spoken, "the speakers of utt2spk")
         return {speaker: _shift_and_scale(reader.read(speaker)) for speaker in sorted(spoken)}
+
+    def _speaker_stats(self) -> dict[str, Doubles]:
+        """Statistics of each speaker, of the sums that stage 2 wrote, or of the vectors themselves."""
+        path = self._tables / f"{cmvn.STEM}.scp"
+        utterances = tables.ArkReader(path, made_by="stage 2") if self.num_frames is not None else None
+        sums: dict[str, Doubles] = defaultdict(lambda: np.zeros((2, self.dim + 1)))
+        for index, key in enumerate(self._keys):
+            own = cmvn.stats(self.raw(index)[None]) if utterances is None else utterances.read(key)
+            sums[self._speakers[key]] += own
+        return dict(sorted(sums.items()))
+
+
+def _covers(table: Mapping[str, object], path: Path, keys: Sequence[str], folder: Path) -> None:
+    """Make sure that a table of a set has every utterance; a view's own table has no others."""
+    if path.parent == folder:
+        tables.same_keys(table, path, keys, folder / "utt2spk")
+    elif missing := [key for key in keys if key not in table]:
+        raise DataError(
+            f"{path}: has no {', '.join(missing[:3])} of {folder}; run stage 1 again, on the folder that "
+            "was divided"
+        )
 
 
 def _shift_and_scale(stats: npt.NDArray[Any]) -> tuple[Floats, Floats]:
@@ -135,16 +208,112 @@ def _shift_and_scale(stats: npt.NDArray[Any]) -> tuple[Floats, Floats]:
     return mean.astype(np.float32), (1.0 / std).astype(np.float32)
 
 
-def read_global_stats(train: Path) -> Doubles:
-    """Statistics of a training part, (2, F + 1)."""
-    return tables.ArkReader(train / "cmvn_global.scp", made_by="stage 2").read("global").astype(np.float64)
+# -------------------------------------------------------------------------------------------------- a subset
 
 
-def read_fbank_settings(folder: Path) -> dict[str, Any]:
-    """The settings with which the features of a data folder were made."""
-    try:
-        return config.read_yaml(folder / "fbank.yaml")
-    except ConfigError as error:
-        raise DataError(
-            f"{folder / 'fbank.yaml'}: no settings of the features; run stages 1 and 2"
-        ) from error
+class Subset:
+    """The utterances of a data folder, in key order.
+
+    Attributes:
+        folder: data/folds/<fold>/<subset>.
+        keys: N utterance ids.
+        speakers: utterance -> speaker.
+        labels: class indices, (N,) int64; empty without ``emotions``.
+        targets: further targets -> class indices, (N,) int64 each.
+        target_names: further targets -> their classes.
+        inputs: feature set -> its features.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        sets: Sequence[str],
+        norm: Norm,
+        *,
+        emotions: Sequence[str] | None = None,
+        targets: Sequence[str] = (),
+        global_stats: Mapping[str, Doubles] | None = None,
+    ) -> None:
+        """Open a data folder that stage 2 made.
+
+        Args:
+            folder: data/folds/<fold>/<subset>.
+            sets: feature sets to read, the main one of the system first.
+            norm: which statistics normalise the features.
+            emotions: class order; None leaves labels and targets unread.
+            targets: what a system learns besides the emotion; ``utt2<target>`` has it.
+            global_stats: statistics of the training subset for each set, for ``norm="global"``; None takes
+                those of this subset.
+
+        Raises:
+            DataError: a table is missing or wrong, tables disagree, a speaker has no statistics.
+        """
+        self.folder = folder
+        self.speakers = tables.read_table(folder / "utt2spk", made_by="stage 2")
+        self.keys = list(self.speakers)
+        self.labels: Ints = np.empty(0, dtype=np.int64)
+        self.targets: dict[str, Ints] = {}
+        self.target_names: dict[str, list[str]] = {}
+        if emotions is not None:
+            self.labels = self._read_labels(emotions)
+            for target in targets:
+                self._read_target(target)
+        self.inputs = {
+            name: Features(folder, name, self.keys, self.speakers, norm, (global_stats or {}).get(name))
+            for name in sets
+        }
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def main(self) -> Features:
+        """The features of the first set."""
+        return next(iter(self.inputs.values()))
+
+    @property
+    def num_frames(self) -> npt.NDArray[np.int32]:
+        """Frames of the first set, (N,).
+
+        Raises:
+            DataError: it has one vector an utterance.
+        """
+        frames = self.main.num_frames
+        if frames is None:
+            raise DataError(
+                f"{self.folder}: the set '{self.main.name}' has one vector an utterance; name a set of "
+                "frames first in features.sets"
+            )
+        return frames
+
+    def label_names(self, names: Sequence[str]) -> list[str]:
+        """The class of each utterance by name."""
+        return [names[index] for index in self.labels]
+
+    def _read_labels(self, emotions: Sequence[str]) -> Ints:
+        own = labels.read_emotions(self.folder / labels.EMOTIONS)
+        if own != tuple(emotions):
+            raise DataError(
+                f"{self.folder / labels.EMOTIONS}: its classes are {' '.join(own)}, the model's are "
+                f"{' '.join(emotions)}; use data made from the same conf/corpus.yaml"
+            )
+        path = self.folder / "utt2emo"
+        table = labels.read_utt2emo(path, own)
+        tables.same_keys(table, path, self.speakers, self.folder / "utt2spk")
+        index = {name: number for number, name in enumerate(own)}
+        return np.array([index[table[key]] for key in self.keys], dtype=np.int64)
+
+    def _read_target(self, name: str) -> None:
+        path = self.folder / _SPEAKER_TABLES.get(name, _TARGET_TABLES.get(name, f"utt2{name}"))
+        if not path.exists():
+            raise DataError(
+                f"{path}: no such file, the corpus does not say the {name}, which the system learns; take it "
+                "out of targets, or prepare a corpus that has it (stage 0)"
+            )
+        table = tables.read_table(path)
+        if name in _SPEAKER_TABLES:
+            table = {key: table[speaker] for key, speaker in self.speakers.items()}
+        tables.same_keys(table, path, self.speakers, self.folder / "utt2spk")
+        self.target_names[name] = sorted(set(table.values()))
+        index = {value: number for number, value in enumerate(self.target_names[name])}
+        self.targets[name] = np.array([index[table[key]] for key in self.keys], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Does the attention matter?  Which frames a masking test takes away, and what the answers add up to.
+"""Does the attention matter?  Which frames a masking test replaces, and statistics of the outcomes.
 
 The frames of some phones, a fixed share of an utterance's speech, are replaced by its mean frame:
 
@@ -8,7 +8,7 @@ random      those of phones drawn at random
 vowel       those of vowels drawn at random
 consonant   those of consonants drawn at random
 
-All take the same number of frames away; the last phone is cut to fit.  If attention matters, ``top`` lowers
+All replace the same number of frames; the last phone is cut to fit.  If attention matters, ``top`` lowers
 the posterior of the decision most.  Integrated gradients (:mod:`ser.interpret.probing`) are a second opinion
 on where the network looks.
 
@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ser.data.tsv import columns, ends, number, read_tsv, write_tsv
+from ser.data.tsv import columns, format_interval, format_number, read_tsv, write_tsv
 from ser.errors import DataError
 from ser.interpret import nulls
 from ser.interpret.groups import SIGNS
@@ -69,24 +69,24 @@ class Gradient(NamedTuple):
     correlation: float  # of attention and magnitude over the utterance's frames (Spearman)
 
 
-def choose(
+def choose_frames(
     segments: Ints, weights: Floats, budget: int, num_draws: int, seed: int
 ) -> dict[str, list[Ints]] | None:
-    """The frames that each condition takes away.
+    """Choose the frames that each condition replaces.
 
     Args:
         segments: (S, 3): first frame, frames, VOWEL, CONSONANT or OTHER.
         weights: attention, (T,).
-        budget: how many frames are taken.
-        num_draws: D, of random, vowel and consonant.
+        budget: number of frames to replace.
+        num_draws: D, of the conditions random, vowel and consonant.
         seed: of these draws.
 
     Returns:
-        Condition -> ``budget`` frames for each draw (one of top and bottom); None if vowels or consonants
-        have fewer frames than that, or there is nothing to take.
+        Condition -> ``budget`` frames for each draw (top and bottom have one draw); None if vowels or
+        consonants have fewer frames than that, or the budget is 0.
 
     >>> segments = np.array([[0, 2, VOWEL], [2, 2, CONSONANT], [4, 1, VOWEL]])
-    >>> chosen = choose(segments, np.array([0.1, 0.1, 0.2, 0.2, 0.4]), 2, 1, 0)
+    >>> chosen = choose_frames(segments, np.array([0.1, 0.1, 0.2, 0.2, 0.4]), 2, 1, 0)
     >>> {name: draws[0].tolist() for name, draws in chosen.items() if name != "random"}
     {'top': [2, 4], 'bottom': [0, 1], 'vowel': [0, 4], 'consonant': [2, 3]}
     """
@@ -97,14 +97,18 @@ def choose(
     random = np.random.default_rng(seed)
     a_frame = np.array([weights[first : first + num].mean() for first, num, _ in speech])
     falling = np.argsort(-a_frame, kind="stable")
-    chosen = {"top": [_take(speech[falling], budget)], "bottom": [_take(speech[falling[::-1]], budget)]}
+    chosen = {
+        "top": [_first_frames(speech[falling], budget)],
+        "bottom": [_first_frames(speech[falling[::-1]], budget)],
+    }
     for condition in DRAWN:
-        pool = speech if condition == "random" else speech[speech[:, 2] == SIGNS[condition]]
-        chosen[condition] = [_take(random.permutation(pool), budget) for _ in range(num_draws)]
+        candidates = speech if condition == "random" else speech[speech[:, 2] == SIGNS[condition]]
+        chosen[condition] = [_first_frames(random.permutation(candidates), budget) for _ in range(num_draws)]
     return chosen
 
 
-def _take(segments: Ints, budget: int) -> Ints:
+def _first_frames(segments: Ints, budget: int) -> Ints:
+    """The first ``budget`` frames of the segments in their order, sorted."""
     frames = np.concatenate([np.arange(first, first + num) for first, num, _ in segments])[:budget]
     return np.sort(frames)
 
@@ -128,7 +132,7 @@ class MaskingStat(NamedTuple):
     against_random: float  # fall - that of random
     against_low: float
     against_high: float
-    p_speakers: float  # of that difference, signs of speakers' means turned
+    p_speakers: float  # of that difference, sign-flip test over speakers' means
 
 
 class GradientStat(NamedTuple):
@@ -152,7 +156,7 @@ class GradientStat(NamedTuple):
 def write_probe_statistics(
     groups: Mapping[str, Sequence[Path]], out: Path, *, num_draws: int, seed: int
 ) -> str:
-    """Put the answers of all folds together.
+    """Write the statistics of the masking test and the gradients over all folds.
 
     Args:
         groups: name of a seed -> folders with ``masking.tsv`` and ``gradients.tsv``, one a fold.
@@ -161,51 +165,52 @@ def write_probe_statistics(
         seed: of these draws.
 
     Returns:
-        Both tables for people.
+        Summary of both tables, for display.
 
     Raises:
         DataError: a table is missing, or no utterance could be masked.
     """
-    masked = {name: [read_tsv(f / MASKING, Masked) for f in folders] for name, folders in groups.items()}
-    attributed = {
-        name: [read_tsv(f / GRADIENTS, Gradient) for f in folders] for name, folders in groups.items()
+    masked = {
+        name: [row for folder in folders for row in read_tsv(folder / MASKING, Masked)]
+        for name, folders in groups.items()
     }
-    if not all(any(tables) for tables in masked.values()):
+    attributed = {
+        name: [read_tsv(folder / GRADIENTS, Gradient) for folder in folders]
+        for name, folders in groups.items()
+    }
+    if not all(masked.values()):
         raise DataError(f"{out}: no utterance has enough vowels and consonants to mask; lower --fraction")
     if len(groups) > 1:
-        masked["all"] = [table for tables in masked.values() for table in tables]
+        masked["all"] = [row for rows in masked.values() for row in rows]
         attributed["all"] = [table for tables in attributed.values() for table in tables]
-    masking = [row for name, some in masked.items() for row in _masking_stats(name, some, num_draws, seed)]
+    masking = [row for name, rows in masked.items() for row in _masking_stats(name, rows, num_draws, seed)]
     gradients = [
-        row for name, some in attributed.items() for row in _gradient_stats(name, some, num_draws, seed)
+        row for name, tables in attributed.items() for row in _gradient_stats(name, tables, num_draws, seed)
     ]
     write_tsv(out / "masking_stats.tsv", MaskingStat, masking)
     write_tsv(out / "gradient_stats.tsv", GradientStat, gradients)
     return _summary(masking, gradients)
 
 
-def _masking_stats(
-    name: str, folders: Sequence[Sequence[Masked]], num_draws: int, seed: int
-) -> Iterator[MaskingStat]:
-    by = {
-        condition: [row for rows in folders for row in rows if row.condition == condition]
-        for condition in CONDITIONS
+def _masking_stats(name: str, outcomes: Sequence[Masked], num_draws: int, seed: int) -> Iterator[MaskingStat]:
+    by_condition = {
+        condition: [row for row in outcomes if row.condition == condition] for condition in CONDITIONS
     }
-    random = np.array([row.posterior - row.masked for row in by["random"]])
-    for condition, some in by.items():
-        speakers = [row.speaker for row in some]
-        fall = np.array([row.posterior - row.masked for row in some])
+    random = np.array([row.posterior - row.masked for row in by_condition["random"]])
+    for condition, rows in by_condition.items():
+        speakers = [row.speaker for row in rows]
+        fall = np.array([row.posterior - row.masked for row in rows])
         ones = np.ones(len(fall))
-        nothing = condition == "random"
+        is_random = condition == "random"
         against = nulls.estimate(speakers, fall - random, ones, num_draws)
         yield MaskingStat(
-            name, condition, len({row.utt for row in some}), len(set(speakers)),
-            float(np.mean([row.frames for row in some])),
+            name, condition, len({row.utt for row in rows}), len(set(speakers)),
+            float(np.mean([row.frames for row in rows])),
             *nulls.estimate(speakers, fall, ones, num_draws),
-            float(np.mean([row.log_odds for row in some])),
-            float(np.mean([row.changed for row in some])),
-            *(Estimate(math.nan, math.nan, math.nan) if nothing else against),
-            math.nan if nothing else _speakers_p(speakers, fall - random, num_draws, seed),
+            float(np.mean([row.log_odds for row in rows])),
+            float(np.mean([row.changed for row in rows])),
+            *(Estimate(math.nan, math.nan, math.nan) if is_random else against),
+            math.nan if is_random else _speakers_p(speakers, fall - random, num_draws, seed),
         )  # fmt: skip
 
 
@@ -215,22 +220,22 @@ def _speakers_p(speakers: Sequence[str], values: Floats, num_draws: int, seed: i
 
 
 def _gradient_stats(
-    name: str, folders: Sequence[Sequence[Gradient]], num_draws: int, seed: int
+    name: str, tables: Sequence[Sequence[Gradient]], num_draws: int, seed: int
 ) -> Iterator[GradientStat]:
-    by: dict[str, list[Gradient]] = defaultdict(list)
+    by_kind: dict[str, list[Gradient]] = defaultdict(list)
     pairs: list[tuple[Gradient, Gradient]] = []
-    for rows in folders:
-        place = {(row.utt, row.kind): row for row in rows}
-        pairs += [(row, place[row.utt, "consonant"]) for row in rows
-                  if row.kind == "vowel" and (row.utt, "consonant") in place]  # fmt: skip
-        for row in rows:
-            by[row.kind].append(row)
-    for kind in sorted(by):
-        some = by[kind]
-        correlations = [row.correlation for row in some if not math.isnan(row.correlation)]
+    for table in tables:
+        consonants = {row.utt: row for row in table if row.kind == "consonant"}
+        pairs += [
+            (row, consonants[row.utt]) for row in table if row.kind == "vowel" and row.utt in consonants
+        ]
+        for row in table:
+            by_kind[row.kind].append(row)
+    for kind, rows in sorted(by_kind.items()):
+        correlations = [row.correlation for row in rows if not math.isnan(row.correlation)]
         yield _gradient_stat(
-            (name, kind), some,
-            [row.attention for row in some], [row.magnitude for row in some], [row.signed for row in some],
+            (name, kind), rows,
+            [row.attention for row in rows], [row.magnitude for row in rows], [row.signed for row in rows],
             float(np.mean(correlations)) if correlations else math.nan, math.nan, num_draws,
         )  # fmt: skip
     if pairs:
@@ -265,32 +270,35 @@ def _gradient_stat(
 
 
 def _summary(masking: Sequence[MaskingStat], gradients: Sequence[GradientStat]) -> str:
-    """The last seed's, or all seeds', numbers for people."""
+    """Summary of the last seed, or of all seeds together, for display."""
     last = masking[-1].seed
-    lines = [("masked", "fall", "95 %", "changed", "- random", "95 %", "p spk")]
-    lines += [
+    masking_lines = [("masked", "fall", "95 %", "changed", "- random", "95 %", "p spk")]
+    masking_lines += [
         (
-            row.condition, f"{row.fall:.3f}", ends(row.fall_low, row.fall_high), f"{row.changed:.3f}",
-            number(row.against_random), ends(row.against_low, row.against_high), number(row.p_speakers),
+            row.condition,
+            f"{row.fall:.3f}", format_interval(row.fall_low, row.fall_high),
+            f"{row.changed:.3f}",
+            format_number(row.against_random), format_interval(row.against_low, row.against_high),
+            format_number(row.p_speakers),
         )
         for row in masking if row.seed == last
     ]  # fmt: skip
-    more = [("kind", "attn", "95 %", "IG", "95 %", "corr.", "p spk")]
-    more += [
+    gradient_lines = [("kind", "attn", "95 %", "IG", "95 %", "corr.", "p spk")]
+    gradient_lines += [
         (
-            one.kind, f"{one.attention:.3f}", ends(one.attention_low, one.attention_high),
-            f"{one.magnitude:.3f}", ends(one.magnitude_low, one.magnitude_high),
-            number(one.correlation), number(one.p_speakers),
+            row.kind, f"{row.attention:.3f}", format_interval(row.attention_low, row.attention_high),
+            f"{row.magnitude:.3f}", format_interval(row.magnitude_low, row.magnitude_high),
+            format_number(row.correlation), format_number(row.p_speakers),
         )
-        for one in gradients if one.seed == last
+        for row in gradients if row.seed == last
     ]  # fmt: skip
     first = masking[-1]
     return "\n".join(
         [
             f"Fall of the decision's posterior, {first.frames:.0f} frames masked "
             f"({first.utterances} utterances, {last})",
-            *columns(lines),
+            *columns(masking_lines),
             "Attention and integrated gradients (IG) a frame, against the utterance's mean",
-            *columns(more),
+            *columns(gradient_lines),
         ]
     )

@@ -51,19 +51,20 @@ class Spoken:
 
 @dataclass(frozen=True)
 class Panel:
-    """What is drawn of one utterance, or of a piece of it."""
+    """What is drawn of one utterance, or between two times of it."""
 
     title: str  # up to two lines
     start_s: float
     end_s: float
-    attention: Floats  # (T, K) against uniform, of the whole utterance
+    attention: Floats  # (T, K) against uniform, of all frames
     shift_s: float  # of the frames
     middle_s: float  # of the window of frame 0
     phones: Sequence[Spoken]
     words: Sequence[Spoken]
     samples: Floats | None = None  # (N,), the waveform is drawn
     sampling_rate_hz: int = 0
-    log_mel: Floats | None = None  # (T, F), drawn if there are no samples
+    features: Floats | None = None  # (T, F), drawn if there are no samples
+    features_name: str = ""  # of the feature set
 
 
 def save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
@@ -117,7 +118,7 @@ def draw_page(panels: Sequence[Panel], heading: str, columns: int = 2) -> Figure
 
 
 def draw_row(panels: Sequence[Panel], heading: str) -> Figure:
-    """Pieces side by side, with the same scale of attention."""
+    """Panels side by side, with the same scale of attention."""
     figure = new_figure(max(5.0, 3.2 * len(panels)), 4.4)
     figure.suptitle(heading, x=0.012, y=0.98, ha="left", va="top", fontsize=11)
     grid = figure.add_gridspec(1, len(panels), left=0.06, right=0.99, top=0.8, bottom=0.1, wspace=0.2)
@@ -133,7 +134,7 @@ def _highest(panel: Panel) -> float:
 
 
 def draw_panel(figure: Figure, place: SubplotSpec, panel: Panel, top: float | None = None) -> None:
-    """Waveform or log-mel, attention, phones and words over one time axis."""
+    """Waveform or features, attention, phones and words over one time axis."""
     tiers = [tier for tier in (panel.phones, panel.words) if tier]
     grid = place.subgridspec(2 + len(tiers), 1, height_ratios=[1.0, 1.5, *[0.6] * len(tiers)], hspace=0.07)
     axes = [figure.add_subplot(grid[row]) for row in range(2 + len(tiers))]
@@ -157,21 +158,24 @@ def _draw_sound(axis: Axes, panel: Panel) -> None:
         axis.fill_between(times, low, high, color="0.35", linewidth=0.3)
         limit = max(1e-4, float(max(-low.min(), high.max())))
         axis.set_ylim(-1.05 * limit, 1.05 * limit)
-    elif panel.log_mel is not None:
+    elif panel.features is not None:
+        num_frames, num_values = panel.features.shape
+        begin = panel.middle_s - panel.shift_s / 2
         axis.imshow(
-            panel.log_mel.T, origin="lower", aspect="auto", cmap="Greys", interpolation="nearest",
-            extent=(0, len(panel.log_mel) * panel.shift_s, 0, panel.log_mel.shape[1]),
+            panel.features.T, origin="lower", aspect="auto", cmap="Greys", interpolation="nearest",
+            extent=(begin, begin + num_frames * panel.shift_s, 0, num_values),
         )  # fmt: skip
         axis.set_xlim(panel.start_s, panel.end_s)
+        axis.set_ylabel(panel.features_name, fontsize=7, labelpad=2)
 
 
 def _envelope(samples: Floats, rate: int, panel: Panel, points: int = 1200) -> tuple[Floats, Floats, Floats]:
-    """Times, and the lowest and highest sample of each of many pieces: it looks the same in a small file."""
+    """Times, and the lowest and highest sample of each of many intervals, which keeps the file small."""
     first, last = int(panel.start_s * rate), max(int(panel.end_s * rate), int(panel.start_s * rate) + 1)
-    part = samples[first:last]
-    starts = np.unique(np.linspace(0, len(part), points, endpoint=False).astype(int))
+    shown = samples[first:last]
+    starts = np.unique(np.linspace(0, len(shown), points, endpoint=False).astype(int))
     times = panel.start_s + starts / rate
-    return times, np.minimum.reduceat(part, starts), np.maximum.reduceat(part, starts)
+    return times, np.minimum.reduceat(shown, starts), np.maximum.reduceat(shown, starts)
 
 
 def _draw_attention(axis: Axes, panel: Panel, top: float | None) -> None:
@@ -204,9 +208,9 @@ def _draw_tier(figure: Figure, axis: Axes, tier: Sequence[Spoken], panel: Panel)
         )
         box.set_linewidth(0.5)
         axis.add_patch(box)
-    size_points = axis.get_position()  # in parts of the figure
-    width = size_points.width * figure.get_figwidth() * 72
-    height = size_points.height * figure.get_figheight() * 72 * (1 - _BAND)
+    position = axis.get_position()  # fractions of the figure
+    width = position.width * figure.get_figwidth() * 72
+    height = position.height * figure.get_figheight() * 72 * (1 - _BAND)
     points = width / (panel.end_s - panel.start_s)  # a second
     labels = [item for item in shown if item.symbol and _is_seen(item, panel)]
     middles = [((item.start_s + item.end_s) / 2 - panel.start_s) * points for item in labels]

@@ -1,14 +1,18 @@
-"""Does the attention matter?  Masking and integrated gradients with a trained BLSTMATT.
+"""Does the attention matter?  Masking and integrated gradients with a trained network.
 
 Integrated gradients: Sundararajan, Taly & Yan (ICML 2017), through captum; from the utterance's mean frame,
-repeated, to the utterance; of the logit of the class decided for; summed over filters.
+repeated, to the utterance; of the logit of the class decided for; summed over the values of a frame.
 
-Shapes: T frames, F filters, K classes.
+The network gives attention over the frames of its first feature set; these frames are masked and attributed
+to, the other sets stay as they are.
+
+Shapes: B variants of one utterance, T frames, F values of a frame, K classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +24,29 @@ from ser.cli import log, progress
 from ser.data import files, tables
 from ser.data.tsv import read_tsv, write_tsv
 from ser.errors import DataError, UsageError
-from ser.feats.subset import Floats, Part
+from ser.feats.subset import Floats, Subset
 from ser.interpret import masking
 from ser.interpret.groups import SIGNS
 from ser.interpret.maps import Attended
 from ser.interpret.masking import GRADIENTS, MASKING, Gradient, Masked
 from ser.interpret.nulls import OTHER
-from ser.learn import checkpoint
-from ser.learn.inference import Doubles
+from ser.learn.decoding import open_subset
+from ser.learn.loaders import read_inputs
+from ser.learn.models import TrainedModel, load_model
+from ser.learn.status import decode_inputs
 from ser.scoring.significance import spearman
-from ser.systems.blstmatt import Blstmatt
+from ser.systems.base import Doubles, Inputs
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """How a network is probed."""
+
+    fraction: float  # share of the speech that is masked, above 0 and below 1
+    num_draws: int  # of phones drawn at random
+    num_steps: int  # of the integral over gradients
+    max_utterances: int  # a random sample of so many; 0 takes all
+    seed: int  # of the sample and the draws
 
 
 def probe_folder(
@@ -37,68 +54,64 @@ def probe_folder(
     data: Path,
     map_folder: Path,
     out: Path,
-    *,
-    fraction: float,
-    num_draws: int,
-    num_steps: int,
-    max_utterances: int,
-    seed: int,
+    settings: ProbeSettings,
+    allow: Sequence[str] = (),
 ) -> None:
-    """Mask phones of a test part and attribute its decisions; write ``masking.tsv`` and ``gradients.tsv``.
+    """Mask phones of a test subset and attribute its decisions; write ``masking.tsv`` and ``gradients.tsv``.
 
     Args:
-        model_folder: of a BLSTMATT.
-        data: the part that it was tested on.
+        model_folder: of a network with attention over frames.
+        data: the subset that it was tested on.
         map_folder: of :func:`ser.interpret.maps.map_attention`, with the phones of its utterances.
         out: folder to fill; left alone if it was made with the same settings from the same files.
-        fraction: share of the speech that is masked, above 0 and below 1.
-        num_draws: of phones drawn at random.
-        num_steps: of the integral.
-        max_utterances: a random sample of so many; 0 takes all.
-        seed: of the sample and the draws.
+        settings: see :class:`ProbeSettings`.
+        allow: code outside ``ser`` that the model may name, see :func:`ser.learn.models.load_model`.
 
     Raises:
         UsageError: captum is not installed.
         CheckpointError: no usable model.
-        DataError: data that cannot be used, no attention in the model, no utterance of the part in the map.
+        DataError: data that cannot be used, no attention in the model, no utterance of the subset in the map.
     """
-    settings = {
-        "fraction": fraction,
-        "draws": num_draws,
-        "steps": num_steps,
-        "max": max_utterances,
-        "seed": seed,
-    }
-    inputs = {"model": model_folder / checkpoint.MODEL, "map": map_folder / "phone_attn.tsv"}
-    inputs |= {name: data / name for name in ("feats.scp", "utt2num_frames")}
+    inputs = decode_inputs(model_folder, data) | {"map": map_folder / "phone_attn.tsv"}
     if missing := [path for path in inputs.values() if not path.exists()]:
         raise DataError(f"{missing[0]}: no such file; run the stage that makes it")
-    if files.is_made(out, settings, inputs):
+    if files.is_made(out, asdict(settings), inputs):
         log.info("%s: up to date", out)
         return
-    model = checkpoint.load_model(model_folder)
-    if not isinstance(model.network, Blstmatt):
-        raise DataError(f"{model_folder}: has no attention over frames; probe a BLSTMATT")
-    part = Part(data, model.settings.features.norm, global_stats=model.global_stats)
-    phones: dict[str, list[Attended]] = {}
-    for row in read_tsv(map_folder / "phone_attn.tsv", Attended):
-        phones.setdefault(row.utt, []).append(row)
-    indices = _sample([i for i, key in enumerate(part.keys) if key in phones], max_utterances, seed)
-    if not indices:
-        raise DataError(f"{map_folder}: has no utterance of {data}; map the attention of this part")
-    probe = Probe(model.network.eval(), model.emotions, num_steps)
-    masked: list[Masked] = []
-    gradients: list[Gradient] = []
-    for index in progress(indices, "probing"):
-        rows = phones[part.keys[index]]
-        features = part.features(index)
-        masked += probe.mask(features, rows, fraction, num_draws, seed + index)
-        gradients += probe.attribute(features, rows)
+    model = load_model(model_folder, allow)
+    if not model.system.frame_attention or model.settings.unit != "utterance":
+        raise DataError(
+            f"{model_folder}: has no attention over the frames of utterances; probe a system that has"
+        )
+    masked, gradients = _probe(model, open_subset(model, data), map_folder, settings)
     with files.locked(out):
         (out / files.MADE).unlink(missing_ok=True)
         write_tsv(out / MASKING, Masked, masked)
         write_tsv(out / GRADIENTS, Gradient, gradients)
-        files.write_made(out, settings, inputs)
+        files.write_made(out, asdict(settings), inputs)
+
+
+def _probe(
+    model: TrainedModel, subset: Subset, map_folder: Path, settings: ProbeSettings
+) -> tuple[list[Masked], list[Gradient]]:
+    """The outcomes for all utterances of a subset that have phones."""
+    phones: dict[str, list[Attended]] = {}
+    for row in read_tsv(map_folder / "phone_attn.tsv", Attended):
+        phones.setdefault(row.utt, []).append(row)
+    mapped = [index for index, key in enumerate(subset.keys) if key in phones]
+    if not mapped:
+        raise DataError(
+            f"{map_folder}: has no utterance of {subset.folder}; map the attention of this subset"
+        )
+    probe = Probe(model.network, model.emotions, settings.num_steps)
+    masked: list[Masked] = []
+    gradients: list[Gradient] = []
+    for index in progress(_sample(mapped, settings.max_utterances, settings.seed), "probing"):
+        rows = phones[subset.keys[index]]
+        utterance = read_inputs(subset, np.array([index]))
+        masked += probe.mask(utterance, rows, settings.fraction, settings.num_draws, settings.seed + index)
+        gradients += probe.attribute(utterance, rows)
+    return masked, gradients
 
 
 def _sample(indices: Sequence[int], most: int, seed: int) -> list[int]:
@@ -108,10 +121,19 @@ def _sample(indices: Sequence[int], most: int, seed: int) -> list[int]:
 
 
 class Probe:
-    """A network and the questions it is asked."""
+    """Masking and attribution for one trained network."""
 
     def __init__(self, network: nn.Module, emotions: Sequence[str], num_steps: int) -> None:
-        """``num_steps`` of the integral over gradients."""
+        """Make a probe.
+
+        Args:
+            network: in evaluation mode; gives attention over the frames of its first feature set.
+            emotions: class order, (K,).
+            num_steps: of the integral over gradients.
+
+        Raises:
+            UsageError: captum is not installed.
+        """
         try:
             from captum.attr import IntegratedGradients
         except ImportError as error:
@@ -119,51 +141,70 @@ class Probe:
                 "integrated gradients need captum; install it with: utils/install.sh --extra interpret"
             ) from error
         self.network, self.emotions, self.num_steps = network, tuple(emotions), num_steps
-        self._gradients: Any = IntegratedGradients(self._logits)
+        self._integrated_gradients: Any = IntegratedGradients
 
-    def _logits(self, x: Tensor) -> Tensor:
-        """Logits of features of one length, (B, T, F) to (B, K)."""
-        logits: Tensor = self.network(x, torch.full((len(x),), x.shape[1]))[0]
+    def _logits(self, x: Tensor, utterance: Inputs) -> Tensor:
+        """Logits of an utterance with other features x (B, T, F) of its first set, (B, K)."""
+        main = next(iter(utterance.features))
+        features = {
+            name: values.expand(len(x), *values.shape[1:]) for name, values in utterance.features.items()
+        }
+        lengths = {name: number.expand(len(x)) for name, number in utterance.num_frames.items()}
+        logits: Tensor = self.network(Inputs({**features, main: x}, lengths)).logits
         return logits
 
-    def posteriors(self, batch: Sequence[Floats]) -> Doubles:
-        """Posteriors of variants of one utterance, (B, K)."""
+    def posteriors(self, x: Tensor, utterance: Inputs) -> Doubles:
+        """Posteriors of variants x (B, T, F) of one utterance, (B, K)."""
         with torch.inference_mode():
-            result: Doubles = self._logits(torch.from_numpy(np.stack(batch))).double().softmax(1).numpy()
+            result: Doubles = self._logits(x, utterance).double().softmax(1).numpy()
         return result
 
     def mask(
-        self, features: Floats, rows: Sequence[Attended], fraction: float, num_draws: int, seed: int
+        self, utterance: Inputs, rows: Sequence[Attended], fraction: float, num_draws: int, seed: int
     ) -> list[Masked]:
-        """What each condition does to the decision; nothing if there are too few vowels or consonants."""
-        attention = self._attention(features)
+        """What each condition does to the decision.
+
+        Args:
+            utterance: its features, a batch of one.
+            rows: its phones.
+            fraction: share of the frames of vowels and consonants that is masked.
+            num_draws: of the conditions that choose phones at random.
+            seed: of these draws.
+
+        Returns:
+            One row a condition; nothing if there are too few vowels or consonants.
+        """
         segments = np.array([(r.first, r.frames, SIGNS.get(r.kind, OTHER)) for r in rows if r.first >= 0])
         speech = int(segments[segments[:, 2] != OTHER, 1].sum())
-        chosen = masking.choose(segments, attention, round(fraction * speech), num_draws, seed)
+        chosen = masking.choose_frames(
+            segments, self._attention(utterance), round(fraction * speech), num_draws, seed
+        )
         if chosen is None:
             return []
-        variants = [features] + [_masked(features, frames) for draws in chosen.values() for frames in draws]
-        posteriors = self.posteriors(variants)
+        x = utterance.main[0][0].numpy()  # (T, F)
+        variants = [x] + [_masked(x, frames) for draws in chosen.values() for frames in draws]
+        posteriors = self.posteriors(torch.from_numpy(np.stack(variants)), utterance)
         hyp = int(posteriors[0].argmax())
         before = float(posteriors[0, hyp])
         head = (rows[0].utt, rows[0].speaker, rows[0].emotion, self.emotions[hyp])
-        found, place = [], 1
+        outcomes, place = [], 1
         for condition, draws in chosen.items():
             after = posteriors[place : place + len(draws)]
             place += len(draws)
             fall = float(np.mean(_log_odds(before) - _log_odds(after[:, hyp])))
             changed = float((after.argmax(1) != hyp).mean())
-            found.append(
+            outcomes.append(
                 Masked(*head, condition, len(draws[0]), before, float(after[:, hyp].mean()), fall, changed)
             )
-        return found
+        return outcomes
 
-    def attribute(self, features: Floats, rows: Sequence[Attended]) -> list[Gradient]:
+    def attribute(self, utterance: Inputs, rows: Sequence[Attended]) -> list[Gradient]:
         """Integrated gradients of the decision, by kind of phone."""
-        attention = self._attention(features) * len(features)
-        by_frame, hyp = self.integrated_gradients(features)
+        attention = self._attention(utterance)
+        attention = attention * len(attention)
+        by_frame, hyp = self.integrated_gradients(utterance)
         magnitude = np.abs(by_frame)
-        kinds = np.full(len(features), "unaligned", dtype=object)
+        kinds = np.full(len(attention), "unaligned", dtype=object)
         for row in rows:
             if row.first >= 0:
                 kinds[row.first : row.first + row.frames] = row.kind
@@ -178,28 +219,33 @@ class Probe:
             for mask in [kinds == kind]
         ]  # fmt: skip
 
-    def integrated_gradients(self, features: Floats) -> tuple[Doubles, int]:
+    def integrated_gradients(self, utterance: Inputs) -> tuple[Doubles, int]:
         """The attribution of each frame to the decision's logit, (T,), and the decision."""
-        x = torch.from_numpy(features).unsqueeze(0)  # (1, T, F)
+        x = utterance.main[0]  # (1, T, F)
         with torch.inference_mode():
-            hyp = int(self._logits(x)[0].argmax())
-        attributed = self._gradients.attribute(
-            x, baselines=x.mean(1, keepdim=True).expand_as(x), target=hyp, n_steps=self.num_steps
+            hyp = int(self._logits(x, utterance)[0].argmax())
+        attributed = self._integrated_gradients(self._logits).attribute(
+            x,
+            baselines=x.mean(1, keepdim=True).expand_as(x),
+            target=hyp,
+            additional_forward_args=utterance,
+            n_steps=self.num_steps,
         )
         by_frame: Doubles = attributed[0].sum(1).double().detach().numpy()
         return by_frame, hyp
 
-    def _attention(self, features: Floats) -> Doubles:
+    def _attention(self, utterance: Inputs) -> Doubles:
+        """The weight of each frame, (T,)."""
         with torch.inference_mode():
-            weights = self.network(torch.from_numpy(features).unsqueeze(0), torch.tensor([len(features)]))[1]
+            weights = self.network(utterance).attention
         result: Doubles = weights[0].double().numpy()
         return result
 
 
-def _masked(features: Floats, frames: Any) -> Floats:
-    """The utterance with some frames replaced by its mean frame."""
-    changed = features.copy()
-    changed[frames] = features.mean(0)
+def _masked(x: Floats, frames: Any) -> Floats:
+    """An utterance (T, F) with some frames replaced by its mean frame."""
+    changed = x.copy()
+    changed[frames] = x.mean(0)
     return changed
 
 
@@ -208,12 +254,15 @@ def _log_odds(p: Any) -> Any:
     return np.log(p) - np.log1p(-p)
 
 
-def read_tasks(path: Path) -> list[tuple[Path, Path, Path, Path]]:
-    """A task list: model, data, map and out folder a line, tab-separated.
+def read_tasks(path: Path) -> list[tuple[Path, Path, Path, Path, tuple[str, ...]]]:
+    """A task list: model, data, map and out folder a line and any allowed code, tab-separated.
 
     Raises:
-        DataError: missing, or a line with another number of fields.
+        DataError: missing, or a line with fewer fields.
     """
-    fields = ("model", "data", "map", "out")
-    lines = tables.read_tasks(path, fields, "list what to probe, see steps/probe_attention.sh")
-    return [(Path(model), Path(data), Path(mapped), Path(out)) for model, data, mapped, out in lines]
+    remedy = "list what to probe, see steps/probe_attention.sh"
+    lines = tables.read_tasks(path, ("model", "data", "map", "out"), remedy, more="allowed code")
+    return [
+        (Path(model), Path(data), Path(mapped), Path(out), tuple(allow))
+        for model, data, mapped, out, *allow in lines
+    ]

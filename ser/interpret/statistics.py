@@ -3,10 +3,10 @@
 =====================  ==================================================================================
 ``vowel_consonant``    the paper's claim: vowels against consonants, each seed and all of them
 ``phone_stats``        mass a frame of every kind, phone and word: all, by emotion, by right or wrong decision
-``phone_tests``        what of it is more than chance; p also after Holm's correction
+``phone_tests``        tests of phones, words and contrasts; p also after Holm's correction
 =====================  ==================================================================================
 
-Intervals are 95 %, over speakers drawn again.  Shapes: U utterances, K seeds, D draws.
+Intervals are 95 %, speakers resampled.  Shapes: U utterances, K seeds, D draws.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ser.data import files
-from ser.data.tsv import columns, ends, number, read_tsv, write_tsv
+from ser.data.tsv import columns, format_interval, format_number, read_tsv, write_tsv
 from ser.errors import DataError
 from ser.interpret import nulls
-from ser.interpret.groups import SIGNS, GroupStat, PhoneTest, cases, group_stats, map_files, read_maps, tests
-from ser.interpret.nulls import OTHER, Case
+from ser.interpret.groups import SIGNS, GroupStat, contrastable, group_stats, map_files, read_maps
+from ser.interpret.nulls import OTHER, UtteranceAttention
+from ser.interpret.phone_tests import PhoneTest, attention_tests
 from ser.scoring.metrics import Floats
 
 log = logging.getLogger("ser")
@@ -47,7 +48,7 @@ class VowelConsonant(NamedTuple):
     effect: float  # Cohen's d of the paired differences
     effect_low: float
     effect_high: float
-    p_speakers: float  # signs of speakers' means turned
+    p_speakers: float  # sign-flip test over speakers' means
     p_permutation: float
     p_rotation: float
     matched: float  # difference between vowels and consonants of like length in the same utterance
@@ -59,7 +60,7 @@ class VowelConsonant(NamedTuple):
 def write_statistics(
     folders: Sequence[Path], out: Path, *, num_draws: int, seed: int, min_segments: int
 ) -> str:
-    """Write the three tables, unless they are up to date; give the first one back as lines for people.
+    """Write the three tables, unless they are up to date.
 
     Args:
         folders: of maps, one a seed.
@@ -68,8 +69,11 @@ def write_statistics(
         seed: of these draws.
         min_segments: phones and words with fewer are not tested.
 
+    Returns:
+        Summary of the first table, for display.
+
     Raises:
-        DataError: maps that cannot be used, or no utterance with both vowels and consonants.
+        DataError: the maps cannot be used, or no utterance has both vowels and consonants.
     """
     settings = {
         "draws": num_draws,
@@ -83,14 +87,15 @@ def write_statistics(
         log.info("%s: up to date", out)
         return summary(read_tsv(path, VowelConsonant))
     maps = read_maps(folders)
-    usable = cases(maps)
-    if not usable:
+    utterances = contrastable(maps)
+    if not utterances:
         raise DataError(f"{folders[0]}: no utterance has both vowels and consonants; check conf/phones.yaml")
     (out / files.MADE).unlink(missing_ok=True)
-    table = vowel_consonant(usable, maps.names, num_draws, seed)
+    table = vowel_consonant(utterances, maps.names, num_draws, seed)
     write_tsv(path, VowelConsonant, table)
     write_tsv(out / "phone_stats.tsv", GroupStat, group_stats(maps, num_draws))
-    write_tsv(out / "phone_tests.tsv", PhoneTest, tests(maps, usable, num_draws, seed, min_segments))
+    tests = attention_tests(maps, utterances, num_draws, seed, min_segments)
+    write_tsv(out / "phone_tests.tsv", PhoneTest, tests)
     files.write_made(out, settings, inputs)
     return summary(table)
 
@@ -99,12 +104,12 @@ def write_statistics(
 
 
 def vowel_consonant(
-    usable: Sequence[Case], names: Sequence[str], num_draws: int, seed: int
+    utterances: Sequence[UtteranceAttention], names: Sequence[str], num_draws: int, seed: int
 ) -> list[VowelConsonant]:
-    """The table that answers the paper's claim; see the module's text and :mod:`ser.interpret.nulls`.
+    """The table that tests the paper's claim, see :mod:`ser.interpret.nulls`.
 
     Args:
-        usable: utterances, (U,), with the attention of K seeds.
+        utterances: (U,), each with the attention of K seeds.
         names: of the seeds, (K,).
         num_draws: D, of nulls and of speakers.
         seed: of these draws.
@@ -113,12 +118,13 @@ def vowel_consonant(
         For all frames, then for speech: each seed, then (of several) their mean, called ``all``.
     """
     rows = []
-    for frames, chosen in (("all", list(usable)), ("speech", [case.speech() for case in usable])):
+    spoken = [utterance.speech() for utterance in utterances]
+    for frames, chosen in (("all", list(utterances)), ("speech", spoken)):
         d = nulls.contrasts(chosen)  # (U, K)
         drawn = {kind: nulls.null(chosen, kind, num_draws, seed) for kind in nulls.NULLS}  # (D, K) each
-        like, exchanged, spoken_by = nulls.matched(chosen, num_draws, seed)
+        matched, exchanged, speakers = nulls.length_matched_contrast(chosen, num_draws, seed)
         relative = {
-            name: np.stack([nulls.relative_mass(case, sign) for case in chosen])  # (U, K)
+            name: np.stack([nulls.relative_mass(utterance, sign) for utterance in chosen])  # (U, K)
             for name, sign in (*SIGNS.items(), ("other", OTHER))
         }
         picks = [(name, [k]) for k, name in enumerate(names)]
@@ -126,33 +132,32 @@ def vowel_consonant(
             means = {kind: _mean(values[:, k]) for kind, values in relative.items()}
             seeds = {kind: draws[:, k].mean(1) for kind, draws in drawn.items()}
             row = _row(name, frames, chosen, d[:, k].mean(1), means, seeds, seed)
-            if len(like):
-                of_seeds = like[:, k].mean(1)
-                found = nulls.estimate(spoken_by, of_seeds, np.ones(len(of_seeds)), num_draws)
-                p = nulls.p_value(found.value, exchanged[:, k].mean(1))
-                row = row._replace(
-                    matched=found.value, matched_low=found.low, matched_high=found.high, p_duration=p
-                )
+            if len(matched):
+                of_seeds = matched[:, k].mean(1)
+                value, low, high = nulls.estimate(speakers, of_seeds, np.ones(len(of_seeds)), num_draws)
+                p = nulls.p_value(value, exchanged[:, k].mean(1))
+                row = row._replace(matched=value, matched_low=low, matched_high=high, p_duration=p)
             rows.append(row)
     return rows
 
 
 def _mean(values: Floats) -> float:
-    there = values[~np.isnan(values)]
-    return float(there.mean()) if len(there) else math.nan
+    """The mean of the values that are not NaN; NaN if none is left."""
+    valid = values[~np.isnan(values)]
+    return float(valid.mean()) if len(valid) else math.nan
 
 
 def _row(
     name: str,
     frames: str,
-    chosen: Sequence[Case],
+    utterances: Sequence[UtteranceAttention],
     d: Floats,
     means: Mapping[str, float],
     drawn: Mapping[str, Floats],
     seed: int,
 ) -> VowelConsonant:
     """One row, of contrasts d (U,) and draws of their mean under each null, (D,)."""
-    speakers = [case.speaker for case in chosen]
+    speakers = [utterance.speaker for utterance in utterances]
     num_draws = len(drawn["rotation"])
     difference = nulls.estimate(speakers, d, np.ones(len(d)), num_draws)
     effect = nulls.effect_size(speakers, d, num_draws)
@@ -160,7 +165,7 @@ def _row(
     return VowelConsonant(
         seed=name,
         frames=frames,
-        utterances=len(chosen),
+        utterances=len(utterances),
         speakers=len(by_speaker),
         **means,
         difference=difference.value,
@@ -180,17 +185,17 @@ def _row(
 
 
 def summary(table: Sequence[VowelConsonant]) -> str:
-    """The most of the table, for people."""
+    """Summary of the table, for display."""
     head = ("frames", "seed", "vowel", "cons.", "other", "diff.", "95 %", "p rot", "match", "p dur")
     lines: list[tuple[str, ...]] = [head]
     for row in table:
-        levels = map(number, (row.vowel, row.consonant, row.other, row.difference))
-        interval = ends(row.difference_low, row.difference_high)
-        rest = map(number, (row.p_rotation, row.matched, row.p_duration))
-        lines.append((row.frames, row.seed.removeprefix("seed"), *levels, interval, *rest))
+        levels = map(format_number, (row.vowel, row.consonant, row.other, row.difference))
+        interval = format_interval(row.difference_low, row.difference_high)
+        tests = map(format_number, (row.p_rotation, row.matched, row.p_duration))
+        lines.append((row.frames, row.seed.removeprefix("seed"), *levels, interval, *tests))
     first = table[0]
     title = (
         f"Attention a frame against uniform: {first.utterances} utterances, {first.speakers} speakers\n"
-        "diff.: vowels - consonants; match: of like length; p rot, p dur: of their nulls"
+        "diff.: vowels - consonants; match: of like length; p: rotation, duration null"
     )
     return "\n".join([title, *columns(lines)])

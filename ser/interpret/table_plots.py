@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -28,21 +29,12 @@ def draw_vowel_consonant(rows: Sequence[VowelConsonant]) -> Figure:
     y = -np.arange(len(rows), dtype=np.float64)
     for kind, (marker, face) in MARKERS.items():
         values = [getattr(row, kind) for row in rows]
-        left.plot(
-            values,
-            y,
-            marker,
-            markerfacecolor=face,
-            markeredgecolor=INK,
-            markersize=7,
-            linestyle="none",
-            label=kind,
-        )
+        _mark(left, values, y, marker, face, size=7, label=kind)
     for row, place in zip(rows, y, strict=True):
         _interval(right, row.difference, (row.difference_low, row.difference_high), float(place), "D", INK)
         _interval(right, row.matched, (row.matched_low, row.matched_high), float(place) - 0.28, "s", "1.0")
-    right.plot([], [], "D", color=INK, label="all, 95 % over speakers")
-    right.plot([], [], "s", markerfacecolor="1.0", markeredgecolor=INK, label="of like length")
+    _mark(right, [], [], "D", INK, label="all, 95 % over speakers")
+    _mark(right, [], [], "s", "1.0", label="of like length")
     for axis, line, title in ((left, 1, "attention a frame / uniform"), (right, 0, "vowels - consonants")):
         axis.axvline(line, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)))
         axis.set_xlabel(title, fontsize=9)
@@ -61,13 +53,37 @@ def draw_vowel_consonant(rows: Sequence[VowelConsonant]) -> Figure:
 
 
 def _interval(axis: Axes, value: float, ends: tuple[float, float], y: float, marker: str, face: str) -> None:
+    """A value with its interval, which is left out where it is NaN."""
     if not any(map(math.isnan, ends)):
         axis.plot(ends, [y, y], color=INK, linewidth=1.2, solid_capstyle="butt")
-    axis.plot([value], [y], marker, markerfacecolor=face, markeredgecolor=INK, markersize=6)
+    _mark(axis, [value], [y], marker, face)
+
+
+def _mark(
+    axis: Axes,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    marker: str,
+    face: str,
+    *,
+    size: float = 6,
+    label: str | None = None,
+) -> None:
+    """Markers with a dark edge; without values only an entry of the legend."""
+    axis.plot(
+        x,
+        y,
+        marker,
+        markerfacecolor=face,
+        markeredgecolor=INK,
+        markersize=size,
+        linestyle="none",
+        label=label,
+    )
 
 
 def draw_phones(stats: Sequence[GroupStat], kinds: dict[str, str], least: int) -> Figure:
-    """Attention a frame of every phone that comes often enough, highest first, with its interval."""
+    """Attention a frame of each phone with ``least`` segments or more, highest first, with its interval."""
     rows = [row for row in stats if (row.level, row.split) == ("phone", "all") and row.segments >= least]
     rows.sort(key=lambda row: -row.relative)
     figure = new_figure(max(6.0, 1.4 + 0.24 * len(rows)), 3.8)
@@ -79,10 +95,10 @@ def draw_phones(stats: Sequence[GroupStat], kinds: dict[str, str], least: int) -
         marker, face = MARKERS[kind]
         if not math.isnan(row.relative_low):
             axis.plot([x, x], [row.relative_low, row.relative_high], color=INK, linewidth=1)
-        axis.plot([x], [row.relative], marker, markerfacecolor=face, markeredgecolor=INK, markersize=6)
+        _mark(axis, [x], [row.relative], marker, face)
     for kind, (marker, face) in MARKERS.items():
         name = "silence, filler" if kind == "other" else kind
-        axis.plot([], [], marker, markerfacecolor=face, markeredgecolor=INK, linestyle="none", label=name)
+        _mark(axis, [], [], marker, face, label=name)
     axis.axhline(1, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)))
     axis.set_xlim(-0.8, len(rows) - 0.2)
     axis.set_xticks(range(len(rows)), [row.symbol for row in rows], fontsize=7)
@@ -95,7 +111,7 @@ def draw_phones(stats: Sequence[GroupStat], kinds: dict[str, str], least: int) -
 
 
 def draw_emotions(stats: Sequence[GroupStat], emotions: Sequence[str]) -> Figure:
-    """Vowels, consonants and the rest in each emotion, with their intervals."""
+    """Vowels, consonants and other frames in each emotion, with their intervals."""
     figure = new_figure(max(5.0, 1.5 + 1.1 * len(emotions)), 3.4)
     axis = figure.subplots()
     figure.subplots_adjust(left=0.13, right=0.98, top=0.86, bottom=0.11)
@@ -112,10 +128,8 @@ def draw_emotions(stats: Sequence[GroupStat], emotions: Sequence[str]) -> Figure
             if row is not None:
                 place = x + 0.16 * (number - (len(shown) - 1) / 2)
                 axis.plot([place, place], [row.relative_low, row.relative_high], color=INK, linewidth=1)
-                axis.plot(
-                    [place], [row.relative], marker, markerfacecolor=face, markeredgecolor=INK, markersize=6
-                )
-        axis.plot([], [], marker, markerfacecolor=face, markeredgecolor=INK, linestyle="none", label=kind)
+                _mark(axis, [place], [row.relative], marker, face)
+        _mark(axis, [], [], marker, face, label=kind)
     axis.axhline(1, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)))
     axis.set_xticks(range(len(emotions)), list(emotions), fontsize=9)
     axis.tick_params(axis="y", labelsize=8)
@@ -130,47 +144,51 @@ def draw_masking(masking: Sequence[MaskingStat], gradients: Sequence[GradientSta
     figure = new_figure(10.5, 4.0)
     left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.2})
     figure.subplots_adjust(left=0.075, right=0.985, top=0.8, bottom=0.12)
-    for number, seed in enumerate(seeds):
-        whole = number == len(seeds) - 1
-        marker, face, size = ("D", INK, 7) if whole else ("o", "1.0", 4)
-        for x, condition in enumerate(CONDITIONS):
-            row = next(row for row in masking if (row.seed, row.condition) == (seed, condition))
-            place = x + (0 if whole else 0.1 + 0.35 * number / max(1, len(seeds) - 1))
-            if whole and not math.isnan(row.fall_low):
-                left.plot([place, place], [row.fall_low, row.fall_high], color=INK, linewidth=1.2)
-            left.plot([place], [row.fall], marker, markerfacecolor=face, markeredgecolor=INK, markersize=size)
-        if whole or number == 0:
-            label = "all seeds, 95 % over speakers" if len(seeds) > 1 and whole else "a seed"
-            left.plot(
-                [], [], marker, markerfacecolor=face, markeredgecolor=INK, label=label, linestyle="none"
-            )
-    left.axhline(0, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)))
-    left.set_xlim(-0.5, len(CONDITIONS) - 0.2)
-    left.set_xticks(range(len(CONDITIONS)), CONDITIONS, fontsize=9)
-    left.set_ylabel("fall of the posterior", fontsize=9)
-    rows = [row for row in gradients if row.seed == seeds[-1] and row.kind != "vowel-consonant"]
-    for name, shift, marker, face in (("attention", -0.1, "o", "0.1"), ("magnitude", 0.1, "s", "1.0")):
-        for x, one in enumerate(rows):
-            ends = [getattr(one, f"{name}_low"), getattr(one, f"{name}_high")]
-            if not any(map(math.isnan, ends)):
-                right.plot([x + shift, x + shift], ends, color=INK, linewidth=1.2)
-            right.plot(
-                [x + shift],
-                [getattr(one, name)],
-                marker,
-                markerfacecolor=face,
-                markeredgecolor=INK,
-                markersize=6,
-            )
-        label = "attention" if name == "attention" else "integrated gradients"
-        right.plot([], [], marker, markerfacecolor=face, markeredgecolor=INK, label=label, linestyle="none")
-    right.axhline(1, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)))
-    right.set_xlim(-0.5, len(rows) - 0.5)
-    right.set_xticks(range(len(rows)), [row.kind for row in rows], fontsize=9)
-    right.set_ylabel("a frame / mean", fontsize=9)
+    _draw_falls(left, masking, seeds)
+    kinds = [row for row in gradients if row.seed == seeds[-1] and row.kind != "vowel-consonant"]
+    _draw_gradients(right, kinds)
     for axis in (left, right):
         axis.tick_params(axis="y", labelsize=8)
         axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=8)
     share = f"{masking[-1].frames:.0f} frames masked, {masking[-1].utterances} utterances"
     figure.suptitle(f"Does the attention matter? {share}", x=0.012, y=0.97, ha="left", va="top", fontsize=11)
     return figure
+
+
+def _draw_falls(axis: Axes, masking: Sequence[MaskingStat], seeds: Sequence[str]) -> None:
+    """The fall of the posterior in each condition; the last of the seeds stands out."""
+    for number, seed in enumerate(seeds):
+        is_last = number == len(seeds) - 1
+        marker, face, size = ("D", INK, 7) if is_last else ("o", "1.0", 4)
+        for x, condition in enumerate(CONDITIONS):
+            row = next(row for row in masking if (row.seed, row.condition) == (seed, condition))
+            place = x + (0 if is_last else 0.1 + 0.35 * number / max(1, len(seeds) - 1))
+            if is_last and not math.isnan(row.fall_low):
+                axis.plot([place, place], [row.fall_low, row.fall_high], color=INK, linewidth=1.2)
+            _mark(axis, [place], [row.fall], marker, face, size=size)
+        if is_last or number == 0:
+            label = "all seeds, 95 % over speakers" if len(seeds) > 1 and is_last else "a seed"
+            _mark(axis, [], [], marker, face, label=label)
+    axis.axhline(0, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)))
+    axis.set_xlim(-0.5, len(CONDITIONS) - 0.2)
+    axis.set_xticks(range(len(CONDITIONS)), CONDITIONS, fontsize=9)
+    axis.set_ylabel("fall of the posterior", fontsize=9)
+
+
+def _draw_gradients(axis: Axes, rows: Sequence[GradientStat]) -> None:
+    """Attention and integrated gradients of each kind of frames."""
+    looks = (
+        ("attention", "attention", -0.1, "o", "0.1"),
+        ("magnitude", "integrated gradients", 0.1, "s", "1.0"),
+    )
+    for name, label, shift, marker, face in looks:
+        for x, row in enumerate(rows):
+            ends = [getattr(row, f"{name}_low"), getattr(row, f"{name}_high")]
+            if not any(map(math.isnan, ends)):
+                axis.plot([x + shift, x + shift], ends, color=INK, linewidth=1.2)
+            _mark(axis, [x + shift], [getattr(row, name)], marker, face)
+        _mark(axis, [], [], marker, face, label=label)
+    axis.axhline(1, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)))
+    axis.set_xlim(-0.5, len(rows) - 0.5)
+    axis.set_xticks(range(len(rows)), [row.kind for row in rows], fontsize=9)
+    axis.set_ylabel("a frame / mean", fontsize=9)

@@ -1,110 +1,159 @@
-"""Decoding: a model folder and a data folder in, a system folder (posteriors, attention) out."""
+"""Decoding: a model folder and a data folder in, a folder of posteriors (and attention) out."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from ser.cli import log, progress
 from ser.data import files, tables
+from ser.data.datadir import main_set
 from ser.data.files import differences
-from ser.errors import CheckpointError, DataError
-from ser.feats.subset import Part, read_fbank_settings
-from ser.learn import checkpoint
-from ser.learn.checkpoint import TrainedModel
-from ser.learn.inference import Doubles, decode
-from ser.learn.parallel import choose_device
-from ser.learn.settings import CsaSettings
+from ser.errors import DataError
+from ser.feats.chunking import ChunkingConfig
+from ser.feats.subset import Norm, Subset, set_settings
+from ser.learn.models import TrainedModel, load_model, read_facts
 from ser.learn.status import DECODED, decode_inputs
-from ser.scoring.system import System, write_system
+from ser.scoring.posteriors import Posteriors, write_posteriors
+from ser.systems.base import Decision, Doubles, Estimator
 
 
-def decode_folder(model_folder: Path, data: Path, out: Path, *, use_gpu: str = "auto") -> None:
-    """Write posteriors and attention of a trained system for a data part.
+def decode_folder(
+    model_folder: Path, data: Path, out: Path, *, use_gpu: str = "auto", allow: Sequence[str] = ()
+) -> None:
+    """Write posteriors and attention of a trained system for a subset.
 
     Nothing but the two folders is read.  ``out`` gets ``post``, ``hyp``, ``emotions.txt``, ``not_scored``
-    (if any), ``attn.ark`` and ``attn.scp`` (BLSTMATT); of CSA ``chunks/``, a system folder whose utterances
-    are the chunks, with ``chunk2utt``, and ``padded/``, one that also scores the utterances shorter than the
-    context, each by a single chunk that repeats its last frame.  It is made again when the model or the data
-    changed.
+    (if any), ``attn.ark`` and ``attn.scp`` (of systems with a weight for every frame); of a system trained
+    on chunks ``chunks/``, posteriors of the chunks with ``chunk2utt``, and ``padded/``, which also scores the
+    utterances shorter than the context, each by a single chunk that repeats its last frame.  It is made
+    again when the model or the data changed.
+
+    Args:
+        model_folder: what training left.
+        data: the subset's data folder.
+        out: folder to fill.
+        use_gpu: auto, yes or no; for networks.
+        allow: code outside ``ser`` that the model may name, see :func:`ser.learn.models.load_model`.
 
     Raises:
         CheckpointError: no usable model.
         DataError: data that cannot be used, or features made with other settings than the model's.
     """
+    read_facts(model_folder)
     inputs = decode_inputs(model_folder, data)
-    for name, path in inputs.items():
+    for path in inputs.values():
         if not path.exists():
-            if name == "model":
-                raise CheckpointError(f"{path}: no such file; train the model first (stage 3 or 4)")
             raise DataError(f"{path}: no such file; run stage 2")
     if files.is_made(out, DECODED, inputs):
         log.info("%s: up to date", out)
         return
-    model = checkpoint.load_model(model_folder)
-    if changed := differences(model.fbank, read_fbank_settings(data)):
-        raise DataError(
-            f"{data}: its features were made with other settings than the model's: {'; '.join(changed[:5])}; "
-            "decode data made with the same conf/fbank.yaml"
-        )
+    model = load_model(model_folder, allow)
+    for name, settings in model.sets.items():
+        if changed := differences(settings, set_settings(data, name)):
+            raise DataError(
+                f"{data}: its features '{name}' were made with other settings than the model's: "
+                f"{'; '.join(changed[:5])}; decode data made with the same conf/{name}.yaml"
+            )
     with files.locked(out):
         (out / files.MADE).unlink(missing_ok=True)
         _decode(model, data, out, use_gpu, inputs)
 
 
-def read_tasks(path: Path) -> list[tuple[Path, Path, Path]]:
-    """A task list: model folder, data folder and folder to make a line, tab-separated.
+def read_tasks(path: Path) -> list[tuple[Path, Path, Path, tuple[str, ...]]]:
+    """A task list: model folder, data folder, folder to make, any allowed code, tab-separated.
 
     Raises:
         DataError: missing, or a line with another number of fields.
     """
-    lines = tables.read_tasks(path, ("model", "data", "out"), "steps/decode.sh makes it")
-    return [(Path(model), Path(data), Path(out)) for model, data, out in lines]
+    lines = tables.read_tasks(
+        path, ("model", "data", "out"), "list what to decode, see steps/decode.sh --help", "code to allow"
+    )
+    return [(Path(model), Path(data), Path(out), tuple(allow)) for model, data, out, *allow in lines]
+
+
+def decisions(model: TrainedModel, subset: Subset, use_gpu: str) -> Iterator[Decision]:
+    """What a model says of every utterance of a subset, in key order."""
+    if isinstance(model.system, Estimator):
+        rows = model.system.posteriors(model.arrays, model.settings, subset)
+        yield from (Decision(index, row) for index, row in enumerate(rows))
+        return
+    from ser.learn.inference import decode
+    from ser.learn.parallel import choose_device
+
+    device = choose_device(use_gpu)
+    yield from decode(model.network.to(device), model.settings.unit, subset, device)
+
+
+def open_subset(model: TrainedModel, data: Path) -> Subset:
+    """A data folder as a model reads it; estimators get features as they were made."""
+    norm: Norm = "none" if isinstance(model.system, Estimator) else model.norm
+    return Subset(data, list(model.sets), norm, global_stats=model.stats)
+
+
+class _Output:
+    """What becomes of the decisions of a subset, as they come."""
+
+    def __init__(self, model: TrainedModel, subset: Subset, out: Path) -> None:
+        self.model, self.subset, self.out = model, subset, out
+        self.posteriors: dict[str, Doubles] = {}
+        self.chunks: dict[str, Doubles] = {}
+        self.padded: dict[str, Doubles] = {}
+        self.not_scored: dict[str, str] = {}
+
+    def add(self, decision: Decision, attention: tables.ArkWriter | None) -> None:
+        key = self.subset.keys[decision.index]
+        if decision.posterior is None:
+            self.not_scored[key] = decision.reason
+            if decision.padded is not None:
+                self.padded[key] = decision.padded
+            return
+        self.posteriors[key] = decision.posterior
+        if attention is not None and decision.attention is not None:
+            attention.write(key, decision.attention)
+        if decision.chunks is not None:
+            self.chunks |= {f"{key}-{number:05d}": row for number, row in enumerate(decision.chunks)}
+
+    def notes(self) -> dict[str, str]:
+        """What must be said with every number."""
+        if not self.model.sets:
+            return {}
+        notes = {"normalisation": str(self.model.norm)}
+        own = [name for name in self.model.sets if name != main_set(self.subset.folder)]
+        return notes | ({"features": "+".join(self.model.sets)} if own else {})
+
+    def write(self, inputs: dict[str, Path]) -> None:
+        """Write all folders, the one of utterances last."""
+        unit, emotions, notes = getattr(self.model.settings, "unit", None), self.model.emotions, self.notes()
+        if not self.posteriors and isinstance(unit, ChunkingConfig):
+            raise DataError(
+                f"{self.subset.folder}: every utterance is shorter than the context, {unit.context} frames; "
+                "choose a shorter one (--contexts)"
+            )
+        if self.chunks:
+            chunk2utt = {chunk: chunk.rpartition("-")[0] for chunk in self.chunks}
+            folder = self.out / "chunks"
+            chunks = Posteriors(str(folder), emotions, self.chunks, {}, chunk2utt, notes)
+            write_posteriors(folder, chunks, DECODED, inputs)
+        if isinstance(unit, ChunkingConfig):
+            folder = self.out / "padded"
+            every = self.posteriors | self.padded
+            short = notes | {"short_utterances": "padded"}
+            write_posteriors(folder, Posteriors(str(folder), emotions, every, {}, {}, short), DECODED, inputs)
+        scored = Posteriors(str(self.out), emotions, self.posteriors, self.not_scored, {}, notes)
+        write_posteriors(self.out, scored, DECODED, inputs)
 
 
 def _decode(model: TrainedModel, data: Path, out: Path, use_gpu: str, inputs: dict[str, Path]) -> None:
-    device = choose_device(use_gpu)
-    norm = model.settings.features.norm
-    part = Part(data, norm, global_stats=model.global_stats)
-    posteriors: dict[str, Doubles] = {}
-    chunks: dict[str, Doubles] = {}
-    padded: dict[str, Doubles] = {}
-    not_scored: dict[str, str] = {}
+    subset = open_subset(model, data)
+    output = _Output(model, subset, out)
     with ExitStack() as stack:
         attention = None
-        if not isinstance(model.settings, CsaSettings):
+        if model.system.frame_attention:
             attention = stack.enter_context(tables.ArkWriter(out / "attn"))
-        results = decode(model.network.to(device), model.settings, part, device)
-        for result in progress(results, "decoding", total=len(part)):
-            key = part.keys[result.index]
-            if result.posterior is None:
-                not_scored[key] = result.reason
-                if result.padded is not None:
-                    padded[key] = result.padded
-                continue
-            posteriors[key] = result.posterior
-            if attention is not None and result.attention is not None:
-                attention.write(key, result.attention)
-            if result.chunks is not None:
-                chunks |= {f"{key}-{number:05d}": row for number, row in enumerate(result.chunks)}
-    if not posteriors and isinstance(model.settings, CsaSettings):
-        raise DataError(
-            f"{data}: every utterance is shorter than the context, {model.settings.chunking.context} frames; "
-            "choose a shorter one (--contexts)"
-        )
-    notes: dict[str, str] = {"normalisation": norm}
-    if chunks:
-        chunk2utt = {chunk: chunk.rpartition("-")[0] for chunk in chunks}
-        system = System(f"{out}/chunks", model.emotions, chunks, {}, chunk2utt, notes)
-        write_system(out / "chunks", system, DECODED, inputs)
-    if isinstance(model.settings, CsaSettings):
-        every = System(
-            f"{out}/padded",
-            model.emotions,
-            posteriors | padded,
-            {},
-            {},
-            notes | {"short_utterances": "padded"},
-        )
-        write_system(out / "padded", every, DECODED, inputs)
-    write_system(out, System(str(out), model.emotions, posteriors, not_scored, {}, notes), DECODED, inputs)
+        every: Any = progress(decisions(model, subset, use_gpu), "decoding", total=len(subset))
+        for decision in every:
+            output.add(decision, attention)
+    output.write(inputs)

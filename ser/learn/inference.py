@@ -1,9 +1,9 @@
-"""Posteriors and attention of a trained network over a data part."""
+"""Posteriors and attention of a trained network over a subset."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,62 +11,41 @@ import torch
 from torch import nn
 
 from ser.feats.chunking import ChunkingConfig, chunk_starts, count_chunks, take_chunks
-from ser.feats.subset import Floats, Part
-from ser.learn.loaders import pad
-from ser.learn.settings import CsaSettings, Settings
-
-Doubles = npt.NDArray[np.float64]
+from ser.feats.subset import Floats, Subset
+from ser.learn.loaders import read_inputs
+from ser.systems.base import Decision, Doubles, Inputs
+from ser.systems.settings import Unit
 
 BATCH_FRAMES = 20_000  # padded frames a batch in decoding
 WINDOW = 512  # utterances whose order is free within a window, so that like lengths meet
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """What the network says of one utterance.
-
-    Attributes:
-        index: which of the part.
-        posterior: (K,), sum 1; None when the utterance is not scored.
-        attention: (T,), sum 1, of BLSTMATT.
-        chunks: posteriors of its chunks (n, K) of CSA, in time.
-        padded: (K,), of one padded chunk, where CSA does not score the utterance because it is too short.
-        reason: why it is not scored.
-    """
-
-    index: int
-    posterior: Doubles | None
-    attention: Floats | None = None
-    chunks: Doubles | None = None
-    padded: Doubles | None = None
-    reason: str = ""
-
-
-def decode(network: nn.Module, settings: Settings, part: Part, device: torch.device) -> Iterator[Decoded]:
+def decode(network: nn.Module, unit: Unit, subset: Subset, device: torch.device) -> Iterator[Decision]:
     """Posteriors of every utterance, in key order; the network is left in evaluation mode."""
     network.eval()
     with torch.inference_mode():
-        if isinstance(settings, CsaSettings):
-            yield from _decode_chunks(network, settings, part, device)
+        if isinstance(unit, ChunkingConfig):
+            yield from _decode_chunks(network, unit, subset, device)
         else:
-            yield from _decode_segments(network, part, device)
+            yield from _decode_utterances(network, subset, device)
 
 
-def _decode_segments(network: nn.Module, part: Part, device: torch.device) -> Iterator[Decoded]:
-    for begin in range(0, len(part), WINDOW):
-        window = np.arange(begin, min(begin + WINDOW, len(part)))
-        order = window[np.argsort(part.num_frames[window], kind="stable")]
-        results: dict[int, Decoded] = {}
-        for indices in _by_frames(order, part.num_frames):
-            x = torch.from_numpy(pad([part.features(int(i)) for i in indices], part.num_filters))
-            lengths = torch.from_numpy(part.num_frames[indices].astype(np.int64))
-            logits, attention = network(x.to(device), lengths.to(device))
-            posteriors = _softmax(logits)
-            weights = attention.float().cpu().numpy()
+def _decode_utterances(network: nn.Module, subset: Subset, device: torch.device) -> Iterator[Decision]:
+    frames = subset.main.num_frames
+    lengths = np.ones(len(subset), dtype=np.int32) if frames is None else frames
+    for begin in range(0, len(subset), WINDOW):
+        window = np.arange(begin, min(begin + WINDOW, len(subset)))
+        order = window[np.argsort(lengths[window], kind="stable")]
+        decisions: dict[int, Decision] = {}
+        for indices in _by_frames(order, lengths):
+            outputs = network(read_inputs(subset, indices).to(device))
+            posteriors = _softmax(outputs.logits)
+            weights = None if outputs.attention is None else outputs.attention.float().cpu().numpy()
             for row, index in enumerate(indices):
-                span = int(part.num_frames[index])
-                results[int(index)] = Decoded(int(index), posteriors[row], weights[row, :span].copy())
-        yield from (results[int(i)] for i in window)
+                span = int(lengths[index])
+                attention = None if weights is None else weights[row, :span].copy()
+                decisions[int(index)] = Decision(int(index), posteriors[row], attention)
+        yield from (decisions[int(i)] for i in window)
 
 
 def _by_frames(
@@ -82,42 +61,43 @@ def _by_frames(
 
 
 def _decode_chunks(
-    network: nn.Module, settings: CsaSettings, part: Part, device: torch.device
-) -> Iterator[Decoded]:
-    chunking, rule = settings.chunking, settings.decode.csa_pool
+    network: nn.Module, chunking: ChunkingConfig, subset: Subset, device: torch.device
+) -> Iterator[Decision]:
     padding = replace(chunking, short_utt="pad")
     batch = max(1, BATCH_FRAMES // chunking.context)
     pending: list[tuple[int, int]] = []  # (utterance, chunks) waiting for a full batch
     waiting: list[Floats] = []
-    for index in range(len(part)):
-        chunks = _cut(part, index, padding)
+    for index in range(len(subset)):
+        chunks = _cut(subset, index, padding)
         pending.append((index, len(chunks)))
         waiting.append(chunks)
-        if sum(map(len, waiting)) >= batch or index == len(part) - 1:
+        if sum(map(len, waiting)) >= batch or index == len(subset) - 1:
             posteriors = _classify(network, np.concatenate(waiting), batch, device)
             counts = [count for _, count in pending]
             split = np.split(posteriors, np.cumsum(counts)[:-1])
             for (utt, _), rows in zip(pending, split, strict=True):
-                frames = int(part.num_frames[utt])
+                frames = int(subset.num_frames[utt])
+                pooled = pool_chunks(rows, chunking.pooling)
                 if count_chunks(frames, chunking):
-                    yield Decoded(utt, pool_chunks(rows, rule), chunks=rows)
+                    yield Decision(utt, pooled, chunks=rows)
                 else:
                     reason = f"{frames} frames, context {chunking.context}"
-                    yield Decoded(utt, None, padded=pool_chunks(rows, rule), reason=reason)
+                    yield Decision(utt, None, padded=pooled, reason=reason)
             pending, waiting = [], []
 
 
-def _cut(part: Part, index: int, chunking: ChunkingConfig) -> Floats:
-    starts = chunk_starts(int(part.num_frames[index]), chunking)
-    chunks: Floats = take_chunks(part.features(index), starts, chunking.context)
+def _cut(subset: Subset, index: int, chunking: ChunkingConfig) -> Floats:
+    starts = chunk_starts(int(subset.num_frames[index]), chunking)
+    chunks: Floats = take_chunks(subset.main.read(index), starts, chunking.context)
     return chunks
 
 
 def _classify(network: nn.Module, chunks: Floats, batch: int, device: torch.device) -> Doubles:
-    rows = [
-        _softmax(network(torch.from_numpy(chunks[i : i + batch]).to(device))[0])
-        for i in range(0, len(chunks), batch)
-    ]
+    rows = []
+    for begin in range(0, len(chunks), batch):
+        x = torch.from_numpy(chunks[begin : begin + batch])
+        lengths = torch.full((len(x),), x.shape[1], dtype=torch.int64)
+        rows.append(_softmax(network(Inputs.of(x, lengths).to(device)).logits))
     return np.concatenate(rows)
 
 

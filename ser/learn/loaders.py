@@ -6,7 +6,7 @@ several processes agree on it without a word: process r of n takes every n-th it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -17,25 +17,25 @@ from torch import Tensor
 
 from ser.errors import DataError
 from ser.feats.chunking import ChunkingConfig, chunk_frames, chunk_table
-from ser.feats.subset import Floats, Part
-from ser.learn.settings import AugmentationSettings
+from ser.feats.subset import Floats, Ints, Subset
+from ser.systems.base import Inputs
+from ser.systems.settings import AugmentationSettings
 
-Ints = npt.NDArray[np.int64]
 Number = TypeVar("Number", np.int64, np.float64)
 
 GAIN_KNOTS = 5  # filters between which a gain over the filters is a straight line
-BUCKET_BATCHES = 50  # batches whose segments are sorted by length together
-POOL_FRAMES = 4_000_000  # frames whose chunks are shuffled together when a part is not held in memory
+BUCKET_BATCHES = 50  # batches whose utterances are sorted by length together
+POOL_FRAMES = 4_000_000  # frames whose chunks are shuffled together when a subset is not held in memory
 
 
 @dataclass(frozen=True)
 class Batch:
     """What one process computes on in one step."""
 
-    inputs: tuple[Tensor, ...]  # arguments of the model
-    labels: Tensor  # (B,) int64
-    all_labels: Ints  # labels of the whole batch, over all processes
-    num_frames: int  # real frames in ``inputs``
+    inputs: Inputs
+    targets: dict[str, Tensor]  # "emotion" and the system's further targets, (B,) int64 each
+    all_labels: Ints  # emotions of the whole batch, over all processes
+    num_frames: int  # real frames of the main set in ``inputs``
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Share:
 class Loader(Protocol):
     """Batches of an epoch."""
 
-    part: Part
+    subset: Subset
 
     def num_batches(self, epoch: int) -> int:
         """How many batches the epoch has."""
@@ -65,17 +65,28 @@ class Loader(Protocol):
         """Training items of each class, (K,)."""
 
 
+def targets_of(subset: Subset, rows: Ints) -> dict[str, Tensor]:
+    """The targets of some utterances, (B,) each."""
+    columns = {"emotion": subset.labels, **subset.targets}
+    return {name: torch.from_numpy(values[rows]) for name, values in columns.items()}
+
+
 class Augmenter:
-    """Random changes of training features: gains over the filters, then masks.
+    """Random changes of training features of frames: gains over the filters, then masks.
 
     A gain is a curve over the filters, the same in all frames of an item: straight lines between
     ``GAIN_KNOTS`` filters, evenly spread, whose gains are normal, ``filter_gain`` their standard deviation.
-    A mask sets a stretch of frames or of filters to a constant; over time never more than half the segment.
+    A mask sets a stretch of frames or of filters to a constant; over time never more than half the item.
     """
 
-    def __init__(self, settings: AugmentationSettings, fill: Floats, seed: int) -> None:
-        """``fill`` (F,) stands where a mask is: the mean of the features."""
-        self._settings, self._fill, self._seed = settings, fill, seed
+    def __init__(
+        self, settings: AugmentationSettings, fill: Floats, seed: int, stream: tuple[int, ...] = ()
+    ) -> None:
+        """``fill`` (F,) stands where a mask is: the mean of the features.
+
+        ``stream`` tells apart the random numbers of several feature sets.
+        """
+        self._settings, self._fill, self._seed, self._stream = settings, fill, seed, stream
         at = np.linspace(0.0, GAIN_KNOTS - 1, len(fill))  # (F,) of each filter, in knots
         distance = np.abs(at - np.arange(GAIN_KNOTS)[:, None])
         self._interpolation = np.maximum(0.0, 1.0 - distance)  # (GAIN_KNOTS, F) linear, from knots to filters
@@ -84,10 +95,10 @@ class Augmenter:
         """Change ``x`` (B, T, F), this process's share of a batch with the ``lengths`` of all its items."""
         settings = self._settings
         if settings.filter_gain:
-            rng = np.random.default_rng((self._seed, 3, epoch, batch))
+            rng = np.random.default_rng((self._seed, 3, epoch, batch, *self._stream))
             knots = share.of(rng.normal(0.0, settings.filter_gain, (len(lengths), GAIN_KNOTS)))
             x += (knots @ self._interpolation).astype(np.float32)[:, None, :]
-        rng = np.random.default_rng((self._seed, 1, epoch, batch))
+        rng = np.random.default_rng((self._seed, 1, epoch, batch, *self._stream))
         times, bins = np.arange(x.shape[1]), np.arange(x.shape[2])
         filters = np.full(len(lengths), x.shape[2])
         frames = np.zeros(x.shape[:2], dtype=np.bool_)
@@ -126,64 +137,80 @@ def length_buckets(lengths: npt.NDArray[np.int32], batch_size: int, rng: np.rand
     bucket = BUCKET_BATCHES * batch_size
     batches: list[Ints] = []
     for begin in range(0, len(order), bucket):
-        some = order[begin : begin + bucket]
+        members = order[begin : begin + bucket]
         if batch_size > 1:
-            some = some[np.argsort(lengths[some], kind="stable")]
-        batches += [some[i : i + batch_size] for i in range(0, len(some), batch_size)]
+            members = members[np.argsort(lengths[members], kind="stable")]
+        batches += [members[i : i + batch_size] for i in range(0, len(members), batch_size)]
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-class SegmentLoader:
-    """Whole segments for BLSTMATT, batched with others of like length, padded with zeros."""
+class UtteranceLoader:
+    """Whole utterances, batched with others of like length, padded with zeros."""
 
-    def __init__(self, part: Part, batch_size: int, augmenter: Augmenter, seed: int, share: Share) -> None:
-        """Batches of ``batch_size`` segments over all processes."""
-        self.part, self._size, self._augmenter = part, batch_size, augmenter
+    def __init__(
+        self, subset: Subset, batch_size: int, augmenters: Mapping[str, Augmenter], seed: int, share: Share
+    ) -> None:
+        """Batches of ``batch_size`` utterances over all processes; an augmenter for each set of frames."""
+        self.subset, self._size, self._augmenters = subset, batch_size, augmenters
         self._seed, self._share = seed, share
+        frames = subset.main.num_frames
+        self._lengths = np.ones(len(subset), dtype=np.int32) if frames is None else frames
 
     def num_batches(self, epoch: int) -> int:  # noqa: ARG002  (the same in all epochs)
         """How many batches the epoch has."""
-        return -(-len(self.part) // self._size)
+        return -(-len(self.subset) // self._size)
 
     def label_counts(self, num_classes: int) -> Ints:
-        """Segments of each class, (K,)."""
-        return np.bincount(self.part.labels, minlength=num_classes)
+        """Utterances of each class, (K,)."""
+        return np.bincount(self.subset.labels, minlength=num_classes)
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """This process's share of the batches from number ``first`` on."""
         rng = np.random.default_rng((self._seed, 0, epoch))
-        plan = length_buckets(self.part.num_frames, self._size, rng)
+        plan = length_buckets(self._lengths, self._size, rng)
         for number, indices in enumerate(plan[first:], first):
             yield self._load(indices, epoch, number)
 
     def _load(self, indices: Ints, epoch: int, number: int) -> Batch:
-        part, own = self.part, self._share.of(indices)
-        x = pad([part.features(i) for i in own], part.num_filters)
-        self._augmenter.apply(x, part.num_frames[indices].astype(np.int64), self._share, epoch, number)
-        lengths = torch.from_numpy(part.num_frames[own].astype(np.int64))
-        return Batch(
-            (torch.from_numpy(x), lengths),
-            torch.from_numpy(part.labels[own]),
-            part.labels[indices],
-            int(lengths.sum()),
-        )
+        own = self._share.of(indices)
+        inputs = read_inputs(self.subset, own)
+        for name, augmenter in self._augmenters.items():
+            lengths = self.subset.inputs[name].num_frames
+            assert lengths is not None
+            x = inputs.features[name].numpy()
+            augmenter.apply(x, lengths[indices].astype(np.int64), self._share, epoch, number)
+        labels = self.subset.labels[indices]
+        return Batch(inputs, targets_of(self.subset, own), labels, int(self._lengths[own].sum()))
 
 
-def pad(segments: list[Floats], num_filters: int) -> Floats:
-    """Segments (T_i, F) as one array (B, max T_i, F), zeros behind each."""
-    longest = max(map(len, segments), default=1)
-    x = np.zeros((len(segments), longest, num_filters), dtype=np.float32)
-    for row, segment in zip(x, segments, strict=True):
-        row[: len(segment)] = segment
+def read_inputs(subset: Subset, rows: Ints) -> Inputs:
+    """All feature sets of some utterances, padded with zeros."""
+    features, num_frames = {}, {}
+    for name, source in subset.inputs.items():
+        values = [source.read(int(row)) for row in rows]
+        if source.num_frames is None:
+            features[name] = torch.from_numpy(np.stack(values) if values else np.zeros((0, source.dim), "f4"))
+        else:
+            features[name] = torch.from_numpy(pad(values, source.dim))
+            num_frames[name] = torch.from_numpy(source.num_frames[rows].astype(np.int64))
+    return Inputs(features, num_frames)
+
+
+def pad(utterances: list[Floats], dim: int) -> Floats:
+    """Utterances (T_i, F) as one array (B, max T_i, F), zeros behind each."""
+    longest = max(map(len, utterances), default=1)
+    x = np.zeros((len(utterances), longest, dim), dtype=np.float32)
+    for row, utterance in zip(x, utterances, strict=True):
+        row[: len(utterance)] = utterance
     return x
 
 
 class ChunkLoader:
-    """Fixed contexts for CSA, shuffled over the whole part, or over large pools of it."""
+    """Chunks of a fixed context, shuffled over the whole subset, or over large pools of it."""
 
     def __init__(
         self,
-        part: Part,
+        subset: Subset,
         chunking: ChunkingConfig,
         batch_size: int,
         augmenter: Augmenter,
@@ -191,22 +218,22 @@ class ChunkLoader:
         share: Share,
     ) -> None:
         """Batches of ``batch_size`` chunks over all processes."""
-        self.part, self._chunking, self._size = part, chunking, batch_size
+        self.subset, self._chunking, self._size = subset, chunking, batch_size
         self._augmenter, self._seed, self._share = augmenter, seed, share
-        self._utts, self._starts = chunk_table(part.num_frames, chunking)
+        self._utts, self._starts = chunk_table(subset.num_frames, chunking)
         if not len(self._utts):
             raise DataError(
-                f"{part.folder}: every utterance is shorter than the context, {chunking.context} frames; "
+                f"{subset.folder}: every utterance is shorter than the context, {chunking.context} frames; "
                 "choose a shorter one (--contexts)"
             )
-        first = np.searchsorted(self._utts, np.arange(len(part) + 1))
+        first = np.searchsorted(self._utts, np.arange(len(subset) + 1))
         self._first: Ints = first.astype(np.int64)  # chunks of utterance u are first[u] .. first[u + 1]
-        self._whole = Pool(part, np.arange(len(part))) if part.cached else None
-        part.forget()
+        self._whole = Pool(subset, np.arange(len(subset))) if subset.main.cached else None
+        subset.main.forget()
 
     def label_counts(self, num_classes: int) -> Ints:
         """Chunks of each class, (K,)."""
-        return np.bincount(self.part.labels[self._utts], minlength=num_classes)
+        return np.bincount(self.subset.labels[self._utts], minlength=num_classes)
 
     def num_batches(self, epoch: int) -> int:
         """How many batches the epoch has."""
@@ -224,7 +251,7 @@ class ChunkLoader:
             if number + len(batches) <= first:
                 number += len(batches)
                 continue
-            pool = self._whole or Pool(self.part, utts)
+            pool = self._whole or Pool(self.subset, utts)
             for begin in batches:
                 if number >= first:
                     yield self._load(pool, chunks[begin : begin + self._size], epoch, number)
@@ -232,9 +259,9 @@ class ChunkLoader:
 
     def _pools(self, epoch: int) -> list[Ints]:
         if self._whole is not None:
-            return [np.arange(len(self.part))]
-        order = np.random.default_rng((self._seed, 0, epoch)).permutation(len(self.part))
-        ends = np.cumsum(self.part.num_frames[order], dtype=np.int64) // POOL_FRAMES
+            return [np.arange(len(self.subset))]
+        order = np.random.default_rng((self._seed, 0, epoch)).permutation(len(self.subset))
+        ends = np.cumsum(self.subset.num_frames[order], dtype=np.int64) // POOL_FRAMES
         return [utts for utts in np.split(order, np.flatnonzero(np.diff(ends)) + 1) if len(utts)]
 
     def _load(self, pool: Pool, chunks: Ints, epoch: int, number: int) -> Batch:
@@ -242,28 +269,26 @@ class ChunkLoader:
         x = pool.chunks(self._utts[own], self._starts[own], context)
         lengths = np.full(len(chunks), context)
         self._augmenter.apply(x, lengths, self._share, epoch, number)
-        labels = self.part.labels
-        return Batch(
-            (torch.from_numpy(x),),
-            torch.from_numpy(labels[self._utts[own]]),
-            labels[self._utts[chunks]],
-            x.shape[0] * x.shape[1],
+        inputs = Inputs.of(
+            torch.from_numpy(x), torch.full((len(own),), context, dtype=torch.int64), self.subset.main.name
         )
+        labels = self.subset.labels[self._utts[chunks]]
+        return Batch(inputs, targets_of(self.subset, self._utts[own]), labels, x.shape[0] * x.shape[1])
 
 
 class Pool:
     """Features of some utterances side by side, from which chunks are cut."""
 
-    def __init__(self, part: Part, utts: Ints) -> None:
+    def __init__(self, subset: Subset, utts: Ints) -> None:
         """Read the features of the utterances with the indices ``utts``."""
-        self._part = part
-        self._features = np.concatenate([part.features(int(u)) for u in utts])  # (sum of T, F)
-        ends = np.cumsum(part.num_frames[utts], dtype=np.int64)
-        self._offset = np.zeros(len(part), dtype=np.int64)
-        self._offset[utts] = ends - part.num_frames[utts]
+        self._subset = subset
+        self._features = np.concatenate([subset.main.read(int(u)) for u in utts])  # (sum of T, F)
+        ends = np.cumsum(subset.num_frames[utts], dtype=np.int64)
+        self._offset = np.zeros(len(subset), dtype=np.int64)
+        self._offset[utts] = ends - subset.num_frames[utts]
 
     def chunks(self, utts: Ints, starts: Ints, context: int) -> Floats:
         """Chunks (B, context, F); one that goes beyond its utterance repeats the last frame."""
-        rows = chunk_frames(starts, self._part.num_frames[utts], context)  # (B, C) frames of the utterance
+        rows = chunk_frames(starts, self._subset.num_frames[utts], context)  # (B, C) frames of the utterance
         chunks: Floats = self._features[rows + self._offset[utts][:, None]]  # (B, C, F)
         return chunks

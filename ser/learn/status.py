@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ser.data import files
 from ser.errors import DataError, StaleError
-from ser.learn import settings, tasks
+from ser.feats.subset import feature_files
+from ser.learn import tasks
+from ser.learn.tasks import CHECKPOINT, MODEL
+from ser.plan import TASKS, Plan
 
 DONE, BEGUN, FAILED, TO_DO, STALE = "done", "begun", "failed", "to do", "stale"
 LAST_LINES = 5  # of a failed task's log
-MODEL, CHECKPOINT = "model.pt", "checkpoint.pt"
-DECODED = {"format": 2}  # of what decoding writes; 2 has padded/
+DECODED = {"format": 3}  # of what decoding writes; 2 has padded/, 3 is of models without pickles
 _ENDED = re.compile(r"^# (?:Ended \(code |Finished at .* with status )(\d+)", re.MULTILINE)
 _FOOTER = re.compile(r"# (Accounting: |Ended \(|Finished at |Started at )")
 
@@ -30,56 +34,56 @@ class Progress:
 
 
 def decode_inputs(model: Path, data: Path) -> dict[str, Path]:
-    """The files that a decoding depends on."""
-    inputs = {"model": model / MODEL}
-    return inputs | {name: data / name for name in ("feats.scp", "utt2num_frames", "utt2spk")}
-
-
-def look(path: Path) -> list[Progress]:
-    """Look at the tasks of a list: trainings, decodings or baselines.
+    """The files that a decoding depends on.
 
     Raises:
-        DataError: the list is missing or is neither.
+        DataError: the data lacks a feature set that the model reads.
+    """
+    inputs = {"model": model / MODEL, "utt2spk": data / "utt2spk"}
+    return inputs | feature_files(data, model_sets(model))
+
+
+def model_sets(model: Path) -> list[str]:
+    """The feature sets that a model reads; none if it is not there yet, or no model."""
+    try:
+        sets = json.loads((model / MODEL).read_text(encoding="utf-8"))["sets"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return list(sets) if isinstance(sets, dict) else []
+
+
+def training_state(task: tasks.Task, logs: Sequence[Path], listed: float) -> Progress:
+    """How far a training is.
+
+    Args:
+        task: the training.
+        logs: where it may have left a log; the newest counts.
+        listed: when its list was made; an older log may be another task's.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; run.sh --dry-run makes it") from error
-    if all(line.count("\t") == 2 for line in lines):
-        return [_decoding(line) for line in lines]
-    if all(line.count("\t") == 3 for line in lines):
-        return [_baseline(line) for line in lines]
-    return [_training(path, number) for number in range(1, len(lines) + 1)]
-
-
-def _training(path: Path, number: int) -> Progress:
-    task, config, overrides = tasks.read_task(path, number)
-    try:
-        if tasks.finished(task, settings.load(config, overrides)):
+        if tasks.finished(task):
             return Progress(task.folder, DONE)
     except StaleError as error:
         return Progress(task.folder, STALE, [str(error)])
     except DataError:
         return Progress(task.folder, TO_DO)  # its data is still to be made
-    log = path.parent / "log" / f"{path.stem}.{number}.log"
-    code, last = read_log(log)
-    if code and log.stat().st_mtime >= path.stat().st_mtime:  # an older log may be of another list's task
-        return Progress(task.folder, FAILED, [f"{log}: ended with code {code}; its last lines:", *last])
+    there = [log for log in logs if log.exists() and log.stat().st_mtime >= listed]
+    if there:
+        log = max(there, key=lambda path: path.stat().st_mtime)
+        code, last = read_log(log)
+        if code:
+            return Progress(task.folder, FAILED, [f"{log}: ended with code {code}; its last lines:", *last])
     begun = (task.folder / CHECKPOINT).exists()
     return Progress(task.folder, BEGUN if begun else TO_DO)
 
 
-def _decoding(line: str) -> Progress:
-    model, data, out = map(Path, line.split("\t"))
-    inputs = decode_inputs(model, data)
-    made = all(path.exists() for path in inputs.values()) and files.is_made(out, DECODED, inputs)
-    return Progress(out, DONE if made else TO_DO)
-
-
-def _baseline(line: str) -> Progress:
-    """A baseline is done when it has ended once; whether it is up to date it sees itself, in seconds."""
-    out = Path(line.split("\t")[3])
-    return Progress(out, DONE if (out / files.MADE).exists() else TO_DO)
+def is_decoded(model: Path, data: Path, out: Path) -> bool:
+    """Whether a decoding is there, of this model and this data."""
+    try:
+        inputs = decode_inputs(model, data)
+    except DataError:
+        return False
+    return all(path.exists() for path in inputs.values()) and files.is_made(out, DECODED, inputs)
 
 
 def read_log(path: Path) -> tuple[int | None, list[str]]:
@@ -93,14 +97,87 @@ def read_log(path: Path) -> tuple[int | None, list[str]]:
     return (int(codes[-1]) if codes else None), lines[-LAST_LINES:]
 
 
-def progress_text(path: Path, found: Sequence[Progress]) -> str:
-    """For people: how many are how far, then each that is not done."""
-    counts = Counter(each.state for each in found)
-    states = (DONE, BEGUN, FAILED, STALE, TO_DO)
-    shares = ", ".join(f"{counts[state]} {state}" for state in states if counts[state])
-    lines = [f"{path.stem}: {len(found)} tasks, {shares}"]
-    for each in found:
+def progress_text(name: str, states: Sequence[Progress]) -> str:
+    """Summary: counts by state, then each task that is not done."""
+    counts = Counter(each.state for each in states)
+    shares = ", ".join(
+        f"{counts[state]} {state}" for state in (DONE, BEGUN, FAILED, STALE, TO_DO) if counts[state]
+    )
+    lines = [f"{name}: {len(states)} tasks, {shares}"]
+    for each in states:
         if each.state != DONE:
             lines.append(f"  {each.state:<6} {each.folder}")
             lines += [f"         {line}" for line in each.detail]
     return "\n".join(lines)
+
+
+# ------------------------------------------------------------------------------------------------ the plan
+
+
+def trainings_text(plan: Plan, trees: Mapping[str, Mapping[str, Any]]) -> str:
+    """How far all trainings of a plan are.
+
+    Args:
+        plan: of the experiment.
+        trees: system -> its settings, as they would be trained with.
+    """
+    lists = plan.exp / TASKS
+    listed = (lists / "train.tsv").stat().st_mtime if (lists / "train.tsv").exists() else 0.0
+    num_first = sum(1 for _ in plan.trainings(plan.systems[:1]))
+    states = []
+    for number, fields in enumerate(plan.trainings(), 1):
+        train, dev, folder, seed, settings = fields
+        tree = trees[Path(folder).parent.name]
+        task = tasks.Task(
+            Path(train), None if dev == "-" else Path(dev), Path(folder), int(seed), tree, settings
+        )
+        alone = f"train_3.{number}" if number <= num_first else f"train_4.{number - num_first}"
+        logs = [lists / "log" / f"{name}.log" for name in (f"train.{number}", alone)]
+        states.append(training_state(task, logs, listed))
+    return progress_text("train", states)
+
+
+def decodings_text(plan: Plan) -> str:
+    """How far all decodings of a plan are."""
+    states = []
+    for model, data, out, *_ in plan.decodings():
+        done = is_decoded(Path(model), Path(data), Path(out))
+        states.append(Progress(Path(out), DONE if done else TO_DO))
+    return progress_text("decode", states)
+
+
+def plan_text(plan: Plan, trees: Mapping[str, Mapping[str, Any]], stages: range) -> str:
+    """What an experiment has, stage by stage, and how far that is."""
+    folds = ", ".join(
+        line.name + (f" (tuned on {line.tune_set} of {line.tune_fold})" if line.tune_fold != "-" else "")
+        for line in plan.final
+    )
+    made = [plan.data / name / files.MADE for name in plan.sets]
+    names = ", ".join(system.name for system in plan.systems)
+    fusions = "; ".join(
+        f"{fusion.name} = {' x '.join(fusion.systems)}, weights "
+        + ("tuned on dev" if fusion.weights is None else " ".join(f"{weight:g}" for weight in fusion.weights))
+        for fusion in plan.fusions
+    )
+    by_stage = {
+        0: f"prepare {plan.data}: {_done(plan.data / files.MADE)}",
+        1: f"features {', '.join(plan.sets)}: {_done(*made)}",
+        2: f"protocol {plan.protocol} of {plan.corpus}: {_done(plan.folds / files.MADE)}; folds {folds}",
+        3: trainings_text(plan, trees) if stages.start <= 4 and stages.stop > 3 else "",
+        5: decodings_text(plan) if 5 in stages else "",
+        6: f"score {names}",
+        7: f"fuse {fusions or 'nothing'}; {plan.exp / 'results.tsv'}",
+        8: f"interpret {', '.join(plan.interpret) or 'nothing'}, alignment {plan.alignment_name}",
+        9: f"report {plan.exp / 'report.html'}",
+    }
+    lines = []
+    for stage, text in by_stage.items():
+        if stage in (3, 5):
+            lines += [text] if text else []
+        elif stage in stages:
+            lines.append(f"stage {stage}: {text}")
+    return "\n".join(lines)
+
+
+def _done(*paths: Path) -> str:
+    return DONE if all(path.exists() for path in paths) else TO_DO

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,30 +10,47 @@ from typing import Any
 
 from ser import config
 from ser.data import files
-from ser.errors import ConfigError, DataError, UsageError
-from ser.learn.settings import Settings, learnt
+from ser.errors import ConfigError, DataError, StaleError, UsageError
+from ser.feats.subset import feature_files
 
-CONFIG = "config.yaml"
+CONFIG, MODEL, WEIGHTS, CHECKPOINT = (
+    "config.yaml",
+    "model.json",
+    "model.safetensors",
+    "checkpoint.safetensors",
+)
+OLD_MODEL = "model.pt"  # of versions that kept pickles
 REMEDY = "choose another --exp-dir, or remove the folder to train it again"
+DECODING = ("pooling",)  # keys of ``unit`` on which a training does not depend
 
 
 @dataclass(frozen=True)
 class Task:
-    """One training: its data, its seed, where it goes."""
+    """One training: its data, its seed, where it goes, and the settings that its YAML file says."""
 
     train: Path
     dev: Path | None
     folder: Path
     seed: int
+    tree: Mapping[str, Any]  # with the base's and the overrides' values, not yet checked
+    source: str  # the settings file, for messages
+
+    @property
+    def sets(self) -> list[str]:
+        """The feature sets that the system reads."""
+        features = self.tree.get("features")
+        sets = features.get("sets") if isinstance(features, Mapping) else None
+        return [str(name) for name in sets] if isinstance(sets, list) else []
 
 
-def read_task(path: Path, number: int) -> tuple[Task, Path, list[str]]:
-    """Line ``number`` (from 1) of a task list: the task, its settings file, overrides of settings.
+def read_task(path: Path, number: int) -> Task:
+    """Line ``number`` (from 1) of a task list.
 
     Its fields, tab-separated: train, dev or ``-``, model folder, seed, settings file, any ``KEY=VALUE``.
 
     Raises:
         DataError: there is no such line, or it is none.
+        ConfigError: its settings file cannot be read.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -47,51 +65,65 @@ def read_task(path: Path, number: int) -> tuple[Task, Path, list[str]]:
             f"<settings>' and overrides KEY=VALUE, got {lines[number - 1]!r}; correct the line"
         )
     train, dev, folder, seed, settings, *overrides = fields
-    task = Task(Path(train), None if dev == "-" else Path(dev), Path(folder), int(seed))
-    return task, Path(settings), overrides
+    tree = config.resolve(Path(settings), overrides)
+    return Task(Path(train), None if dev == "-" else Path(dev), Path(folder), int(seed), tree, settings)
 
 
-def finished(task: Task, settings: Settings) -> bool:
+def finished(task: Task) -> bool:
     """Whether the task is done, with these settings (but for those of decoding) and data.
 
     Raises:
-        ConfigError: settings ask for a dev part and there is none.
+        ConfigError: settings ask for a dev subset and there is none.
         DataError: the data is not there.
-        StaleError: the folder holds a model of other settings or data.
+        StaleError: the folder holds a model of other settings or data, or of an older version.
     """
-    wanted, inputs = _made_of(task, settings)
-    return files.is_made(task.folder, wanted, inputs, remedy=REMEDY)
+    if (task.folder / OLD_MODEL).exists() and not (task.folder / MODEL).exists():
+        raise StaleError(f"{task.folder / OLD_MODEL}: {OLD_VERSION}; {REMEDY}")
+    return files.is_made(task.folder, *_made_of(task), remedy=REMEDY)
 
 
-def described(task: Task, settings: Settings) -> bool:
-    """Whether the model folder tells just these settings, those of decoding too."""
+OLD_VERSION = "is a model of an older version of the recipe, a pickle, which is not read any more"
+
+
+def config_is_current(task: Task) -> bool:
+    """Whether the model folder's config.yaml equals the task's settings, decoding included."""
     path = task.folder / CONFIG
-    return path.exists() and path.read_text(encoding="utf-8") == config.dump(config.to_dict(settings))
+    return path.exists() and config.read_yaml(path) == json.loads(json.dumps(task.tree))
 
 
-def write_made(task: Task, settings: Settings) -> None:
+def write_made(task: Task) -> None:
     """Record that the task is finished."""
-    files.write_made(task.folder, *_made_of(task, settings))
+    files.write_made(task.folder, *_made_of(task))
 
 
-def _made_of(task: Task, settings: Settings) -> tuple[Mapping[str, Any], Mapping[str, Path]]:
+def learnt(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a training depends on: all but those of decoding."""
+    unit = tree.get("unit")
+    if not isinstance(unit, Mapping):
+        return dict(tree)
+    return {**tree, "unit": {key: value for key, value in unit.items() if key not in DECODING}}
+
+
+def _made_of(task: Task) -> tuple[dict[str, Any], dict[str, Path]]:
     """The settings and the files that a model depends on."""
-    if needs_dev(settings) and task.dev is None:
+    needed = needs_dev(task.tree)
+    if needed and task.dev is None:
         raise ConfigError(
-            f"{task.train}: the fold has no dev part, which optim.plateau.metric dev_loss and "
+            f"{task.train}: the fold has no dev subset, which optim.plateau.metric dev_loss and "
             "training.select best_dev_* need; choose a --protocol with one, or train_loss and last"
         )
-    inputs = {name: task.train / name for name in ("feats.scp", "utt2emo", "fbank.yaml")}
-    if task.dev is not None and needs_dev(settings):
-        inputs["dev/feats.scp"] = task.dev / "feats.scp"
-    missing = [path for path in inputs.values() if not path.exists()]
-    if missing:
+    if not task.train.is_dir():
+        raise DataError(f"{task.train}: no such folder; run stages 1 and 2")
+    inputs = feature_files(task.train, task.sets) | {"utt2emo": task.train / "utt2emo"}
+    if task.dev is not None and needed:
+        inputs |= {f"dev/{name}": path for name, path in feature_files(task.dev, task.sets).items()}
+    if missing := [path for path in inputs.values() if not path.exists()]:
         raise DataError(f"{missing[0]}: no such file; run stages 1 and 2")
-    return {"system": learnt(settings), "seed": task.seed}, inputs
+    return {"system": learnt(task.tree), "seed": task.seed}, inputs
 
 
-def needs_dev(settings: Settings) -> bool:
-    """Whether the learning rate or the selection of the epoch looks at a dev part."""
-    optim = settings.optim
-    plateau = optim.schedule == "plateau" and optim.plateau.metric == "dev_loss"
-    return plateau or settings.training.select != "last"
+def needs_dev(tree: Mapping[str, Any]) -> bool:
+    """Whether the learning rate or the selection of the epoch looks at a dev subset."""
+    optim, training = tree.get("optim") or {}, tree.get("training") or {}
+    plateau = optim.get("schedule") == "plateau" and (optim.get("plateau") or {}).get("metric") == "dev_loss"
+    return bool(plateau or training.get("select", "last") != "last")

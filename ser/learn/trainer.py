@@ -1,4 +1,4 @@
-"""Training: one loop for both systems, stopped and resumed anywhere without a trace.
+"""Training: one loop for all networks, stopped and resumed anywhere without a trace.
 
 Everything random in a step is a function of (seed, epoch, batch): the order of the batches, the masks, and
 dropout, whose generator is seeded anew before every step.  So a training state is the model, the
@@ -7,9 +7,10 @@ optimiser, the plateau scheduler, and the position, and a killed run that goes o
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from ser import config
 from ser.cli import log
 from ser.data.files import differences, whole_file
 from ser.errors import CheckpointError, DataError
-from ser.feats.subset import Part
+from ser.feats.subset import Subset
 from ser.learn import checkpoint
 from ser.learn.inference import decode
 from ser.learn.loaders import Batch, Loader, Share
 from ser.learn.parallel import sum_gradients, sum_over_processes
-from ser.learn.settings import Settings
+from ser.learn.tasks import CHECKPOINT
+from ser.systems.base import Loss, Outputs
+from ser.systems.settings import Unit
 
 SAVE_EVERY_S = 300.0  # the training state is written at least this often, also within an epoch
 COLUMNS = ("epoch", "lr", "train_loss", "train_acc", "dev_loss", "dev_uar")
@@ -43,7 +45,7 @@ class Position:
     batch: int = 0  # the next batch of it
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # loss, right, items
     best: float = -math.inf  # of the selection metric, higher is better
-    kept: int = 0  # the epoch of model.pt, from 1
+    kept: int = 0  # the epoch of the model, from 1
     history: list[dict[str, float]] = field(default_factory=list)  # a row an epoch
 
 
@@ -53,14 +55,16 @@ class Trainer:
     def __init__(
         self,
         folder: Path,
-        settings: Settings,
+        settings: Any,
         seed: int,
         network: nn.Module,
         loader: Loader,
-        dev: Part | None,
+        dev: Subset | None,
         emotions: Sequence[str],
         *,
+        loss: Loss | None,
         identity: dict[str, Any],
+        keep: Callable[[int], None],
         device: torch.device,
         share: Share,
     ) -> None:
@@ -71,17 +75,19 @@ class Trainer:
             settings: of the system.
             seed: decides everything random.
             network: freshly initialised, on ``device``.
-            loader: batches of the training part.
+            loader: batches of the training subset.
             dev: for the learning rate and the selection, where the settings ask for it.
             emotions: class order.
+            loss: of each item, (B,); None is cross-entropy.
             identity: what must be the same for a stopped training to go on (settings, data).
+            keep: writes the network as the model of an epoch.
             device: CPU or GPU.
-            share: this process's part of each batch.
+            share: this process's share of each batch.
         """
         self.folder, self.settings, self.seed = folder, settings, seed
         self.network, self.loader, self.dev = network, loader, dev
-        self.emotions, self.identity = tuple(emotions), identity
-        self.device, self.share = device, share
+        self.emotions, self.identity, self.keep = tuple(emotions), identity, keep
+        self.loss, self.device, self.share = loss, device, share
         optim = settings.optim
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=optim.lr, weight_decay=optim.weight_decay, fused=True
@@ -104,7 +110,7 @@ class Trainer:
         if not counts.all():
             missing = [name for name, count in zip(self.emotions, counts, strict=True) if not count]
             raise DataError(
-                f"{self.loader.part.folder}: no training item of {', '.join(missing)}; give the fold other "
+                f"{self.loader.subset.folder}: no training item of {', '.join(missing)}; give the fold other "
                 "speakers, shorten the context, or leave the class out of conf/corpus.yaml"
             )
         if self.settings.training.class_weights == "none":
@@ -153,21 +159,30 @@ class Trainer:
             self._set_lr(optim.lr * cosine_factor(progress, optim.cosine.warmup))
         self.random.manual_seed(_step_seed(self.seed, self.at.epoch, self.at.batch, self.share.rank))
         self.optimizer.zero_grad(set_to_none=True)
-        inputs = [x.to(self.device, non_blocking=True) for x in batch.inputs]
-        labels = batch.labels.to(self.device, non_blocking=True)
+        inputs = batch.inputs.to(self.device)
+        targets = {name: y.to(self.device, non_blocking=True) for name, y in batch.targets.items()}
+        labels = targets["emotion"]
         if len(labels):
             with torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None):
-                logits = self.network(*inputs)[0]
-            losses = F.cross_entropy(logits.float(), labels, weight=self.class_weights, reduction="none")
+                outputs = self.network(inputs)
+            losses = self._losses(outputs, targets)
             total = self.class_weights[torch.from_numpy(batch.all_labels).to(self.device)].sum()
             torch.autograd.backward(self.scaler.scale(losses.sum() / total))
-            self._count(losses, logits, labels)
+            self._count(losses, outputs.logits, labels)
         sum_gradients(self.network, self.share)
         if optim.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip_norm, foreach=True)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+
+    def _losses(self, outputs: Outputs, targets: Mapping[str, Tensor]) -> Tensor:
+        """The loss of each item times the weight of its class, (B,)."""
+        labels = targets["emotion"]
+        if self.loss is None:
+            logits = outputs.logits.float()
+            return F.cross_entropy(logits, labels, weight=self.class_weights, reduction="none")
+        return self.loss(outputs, targets) * self.class_weights[labels]
 
     def _count(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
         self.sums[0] += (losses.detach() / self.class_weights[labels]).double().sum()
@@ -189,7 +204,7 @@ class Trainer:
         row = {"epoch": float(at.epoch + 1), "lr": self.optimizer.param_groups[0]["lr"]}
         row |= {"train_loss": loss / items, "train_acc": right / items}
         if self.dev is not None:
-            row |= evaluate(self.network, self.settings, self.dev, len(self.emotions), self.device)
+            row |= evaluate(self.network, self.settings.unit, self.dev, len(self.emotions), self.device)
         optim, training = self.settings.optim, self.settings.training
         if optim.schedule == "plateau":
             self.plateau.step(row[optim.plateau.metric])
@@ -215,33 +230,39 @@ class Trainer:
             return  # within an epoch every process has counts of its own
         if self.share.rank:
             return
-        checkpoint.save(
-            self.folder / checkpoint.CHECKPOINT,
-            {
-                "identity": self.identity,
-                "network": self.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "plateau": self.plateau.state_dict(),
-                "scaler": self.scaler.state_dict(),
-                "position": vars(self.at),
-            },
-        )
+        optimizer, moments = checkpoint.flatten_optimizer(self.optimizer.state_dict())
+        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in moments.items()}
+        values = {
+            "identity": self.identity,
+            "optimizer": optimizer,
+            "plateau": self.plateau.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "position": vars(self.at),
+        }
+        checkpoint.save(self.folder / CHECKPOINT, values, tensors)
         self._write_history()
 
     def _resume(self) -> None:
-        path = self.folder / checkpoint.CHECKPOINT
+        path = self.folder / CHECKPOINT
         if not path.exists():
             return
         remedy = f"remove {path} to begin anew"
-        state = checkpoint.load(path, remedy)
-        if changed := differences(state["identity"], self.identity):
+        state, tensors = checkpoint.load(path, remedy)
+        if changed := differences(state.get("identity", {}), json.loads(json.dumps(self.identity))):
             raise CheckpointError(
-                f"{path}: this training was begun differently: {'; '.join(changed[:5])}; give the old "
-                f"settings to go on, choose another folder, or {remedy}"
+                f"{path}: this training was started with other settings: {'; '.join(changed[:5])}; give the "
+                f"old settings to go on, choose another folder, or {remedy}"
             )
+        groups: dict[str, dict[str, Tensor]] = {"network": {}, "optimizer": {}}
+        for key, tensor in tensors.items():
+            group, _, name = key.partition(".")
+            groups.setdefault(group, {})[name] = tensor
         try:
-            self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            self.network.load_state_dict(groups["network"])
+            optimizer = checkpoint.unflatten_optimizer(state["optimizer"], groups["optimizer"])
+            self.optimizer.load_state_dict(optimizer)
+            self._lay_out_moments()
             self.plateau.load_state_dict(state["plateau"])
             self.scaler.load_state_dict(state["scaler"])
             self.at = Position(**state["position"])
@@ -249,23 +270,19 @@ class Trainer:
             raise CheckpointError(f"{path}: is the state of another model; {remedy}") from error
         log.info("%s: goes on in epoch %d, batch %d", self.folder, self.at.epoch + 1, self.at.batch)
 
+    def _lay_out_moments(self) -> None:
+        """Give the moments the memory layout of their parameters (channels last), which a file does not keep.
+
+        torch's fused steps go through parameter and moments in the order of their memory.
+        """
+        for parameter, values in self.optimizer.state.items():
+            for name, value in values.items():
+                if value.shape == parameter.shape:
+                    values[name] = torch.empty_like(parameter).copy_(value)
+
     def _save_model(self, epoch: int) -> None:
         self.at.kept = epoch
-        checkpoint.save(
-            self.folder / checkpoint.MODEL,
-            {
-                "system": self.settings.system,
-                "arguments": self.identity["arguments"],
-                "state": self.network.state_dict(),
-                "settings": config.to_dict(self.settings),
-                "emotions": list(self.emotions),
-                "fbank": self.identity["fbank"],
-                "global_stats": torch.tensor(self.identity["global_stats"], dtype=torch.float64),
-                "epoch": epoch,
-                "seed": self.seed,
-                "versions": checkpoint.versions(),
-            },
-        )
+        self.keep(epoch)
 
     def _write_history(self) -> None:
         if self.share.rank:
@@ -293,18 +310,18 @@ def _step_seed(*position: int) -> int:
 
 
 def evaluate(
-    network: nn.Module, settings: Settings, part: Part, num_classes: int, device: torch.device
+    network: nn.Module, unit: Unit, subset: Subset, num_classes: int, device: torch.device
 ) -> dict[str, float]:
-    """Mean negative log-posterior and mean recall over the scored utterances of a dev part."""
+    """Mean negative log-posterior and mean recall over the scored utterances of a dev subset."""
     loss, hits, seen = 0.0, np.zeros(num_classes), np.zeros(num_classes)
-    for decoded in decode(network, settings, part, device):
-        if decoded.posterior is None:
+    for decision in decode(network, unit, subset, device):
+        if decision.posterior is None:
             continue
-        label = int(part.labels[decoded.index])
-        loss -= math.log(max(float(decoded.posterior[label]), 1e-10))
+        label = int(subset.labels[decision.index])
+        loss -= math.log(max(float(decision.posterior[label]), 1e-10))
         seen[label] += 1
-        hits[label] += int(decoded.posterior.argmax()) == label
+        hits[label] += int(decision.posterior.argmax()) == label
     if not seen.any():
-        raise DataError(f"{part.folder}: every utterance is shorter than chunking.context; shorten that")
+        raise DataError(f"{subset.folder}: every utterance is shorter than unit.context; shorten that")
     present = seen > 0
     return {"dev_loss": loss / float(seen.sum()), "dev_uar": float((hits[present] / seen[present]).mean())}

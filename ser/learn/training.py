@@ -1,9 +1,8 @@
-"""From data folders and settings to a finished model folder."""
+"""Networks: from data folders and settings to a finished model folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,136 +12,157 @@ from torch import nn
 
 from ser.cli import log
 from ser.data import files, labels
-from ser.errors import UsageError
-from ser.feats.subset import Part, read_fbank_settings, read_global_stats
-from ser.learn import checkpoint, tasks
-from ser.learn.loaders import Augmenter, ChunkLoader, Loader, SegmentLoader, Share
+from ser.errors import ConfigError, UsageError
+from ser.feats.chunking import ChunkingConfig
+from ser.feats.subset import Doubles, Subset, set_settings
+from ser.learn import models, tasks
+from ser.learn.loaders import Augmenter, ChunkLoader, Loader, Share, UtteranceLoader
 from ser.learn.parallel import choose_device, process_group, wait_for_all
-from ser.learn.settings import BlstmattSettings, CsaSettings, Settings, learnt
 from ser.learn.tasks import Task
 from ser.learn.trainer import Trainer
-from ser.systems import create
+from ser.systems.base import Network
 
 
-def train(task: Task, settings: Settings, *, use_gpu: str = "auto", tensorboard: bool = True) -> None:
-    """Train one system on one part into ``task.folder``; go on where a stopped training was.
-
-    A finished folder with the same settings and data is left as it is.
+def train_network(
+    task: Task, system: Network, settings: Any, *, use_gpu: str = "auto", tensorboard: bool = True
+) -> None:
+    """Train a network on one training subset into ``task.folder``; go on where a stopped training was.
 
     Raises:
         DataError: the data cannot be used, or another process trains in the folder.
-        StaleError: the folder holds a model of other settings or data.
         CheckpointError: the training state cannot be used.
-        ConfigError: settings ask for a dev part and there is none.
+        ConfigError: settings that do not fit each other.
     """
-    if tasks.finished(task, settings):
-        if not tasks.described(task, settings):
-            checkpoint.update_decoding(task.folder, settings)
-            log.info("%s: given other settings of decoding", task.folder)
-        return
     device = choose_device(use_gpu)
     with process_group(device) as share:
         if share.rank == 0:
             with files.locked(task.folder):
-                _train(task, settings, device, share, tensorboard)
-                (task.folder / checkpoint.CHECKPOINT).unlink()
-                tasks.write_made(task, settings)
+                _train(task, system, settings, device, share, tensorboard)
+                (task.folder / tasks.CHECKPOINT).unlink()
+                tasks.write_made(task)
         else:
-            _train(task, settings, device, share, tensorboard=False)
+            _train(task, system, settings, device, share, tensorboard=False)
         wait_for_all(share)
 
 
-def _train(task: Task, settings: Settings, device: torch.device, share: Share, tensorboard: bool) -> None:
-    emotions = labels.read_emotions(task.train / "emotions.txt")
-    fbank, stats = read_fbank_settings(task.train), read_global_stats(task.train)
-    part = Part(task.train, settings.features.norm, emotions=emotions, global_stats=stats)
-    dev = None
-    if task.dev is not None and tasks.needs_dev(settings):
-        dev = Part(task.dev, settings.features.norm, emotions=emotions, global_stats=stats)
-    arguments = model_arguments(settings, part.num_filters, len(emotions))
+# ------------------------------------------------------------------------------------------------ networks
+
+
+def _train(
+    task: Task, system: Network, settings: Any, device: torch.device, share: Share, tensorboard: bool
+) -> None:
+    emotions = labels.read_emotions(task.train / labels.EMOTIONS)
+    subset, dev, stats = _read_subsets(task, settings, emotions)
+    sizes = models.sizes_of(subset, emotions)
     torch.manual_seed(task.seed)
-    network = create(settings.system, arguments).to(device)
-    network = _shared_batch_norm(network, settings, device, share)
+    network = system.build(settings, sizes).to(device)
+    network = _shared_batch_norm(network, device, share)
     if share.rank == 0:
-        _describe(task, settings, network, part, emotions)
+        models.describe(task, emotions)
+        _log_network(task, settings, network, subset)
+    sets = {name: set_settings(task.train, name) for name in task.sets}
     identity = {
-        "system": learnt(settings),
+        "system": tasks.learnt(task.tree),
         "seed": task.seed,
-        "arguments": arguments,
         "emotions": list(emotions),
-        "fbank": fbank,
-        "global_stats": stats.tolist(),
-        "utterances": len(part),
-        "frames": int(part.num_frames.sum(dtype=np.int64)),
+        "sets": sets,
+        "stats": {name: values.tolist() for name, values in stats.items()},
+        "utterances": len(subset),
+        "frames": _count_frames(subset),
     }
+
+    def keep(epoch: int) -> None:
+        state = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
+        models.save_model(
+            task.folder,
+            settings=settings,
+            emotions=emotions,
+            sets=sets,
+            sizes=sizes,
+            arrays=state,
+            stats=stats,
+            facts={"seed": task.seed, "epoch": epoch},
+        )
+
+    loader = make_loader(subset, settings, task.seed, share, stats)
     trainer = Trainer(
-        task.folder,
-        settings,
-        task.seed,
-        network,
-        make_loader(part, settings, task.seed, share, stats),
-        dev,
-        emotions,
-        identity=identity,
-        device=device,
-        share=share,
-    )
+        task.folder, settings, task.seed, network, loader, dev, emotions,
+        loss=system.loss, identity=identity, keep=keep, device=device, share=share,
+    )  # fmt: skip
     with _Board(task.folder if tensorboard else None) as board:
         trainer.run(lambda row, speed: _report(row, speed, settings.training.epochs, board))
 
 
-def model_arguments(settings: Settings, num_filters: int, num_classes: int) -> dict[str, Any]:
-    """The constructor arguments of a system's network."""
-    arguments = {"num_filters": num_filters, "num_classes": num_classes, **asdict(settings.model)}
-    if isinstance(settings, CsaSettings):
-        arguments["context"] = settings.chunking.context
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
+def _read_subsets(
+    task: Task, settings: Any, emotions: Sequence[str]
+) -> tuple[Subset, Subset | None, dict[str, Doubles]]:
+    """The training subset, the dev subset where the settings need one, and statistics of the first."""
+    sets, norm = settings.features.sets, settings.features.norm
+    if isinstance(settings.unit, ChunkingConfig) and len(sets) > 1:
+        raise ConfigError(
+            f"{task.source}: features.sets names {len(sets)} sets, but a system that is trained on "
+            "chunks reads one; name one"
+        )
+    targets = getattr(settings, "targets", ())
+    subset = Subset(task.train, sets, norm, emotions=emotions, targets=targets)
+    stats = {name: features.total_stats() for name, features in subset.inputs.items()}
+    dev = None
+    if task.dev is not None and tasks.needs_dev(task.tree):
+        dev = Subset(task.dev, sets, norm, emotions=emotions, global_stats=stats)
+    return subset, dev, stats
+
+
+def _count_frames(subset: Subset) -> int:
+    frames = subset.main.num_frames
+    return len(subset) if frames is None else int(frames.sum(dtype=np.int64))
 
 
 def make_loader(
-    part: Part, settings: Settings, seed: int, share: Share, stats: np.ndarray[Any, np.dtype[np.float64]]
+    subset: Subset, settings: Any, seed: int, share: Share, stats: Mapping[str, Doubles]
 ) -> Loader:
-    """Batches for a system; masks are filled with the mean of the features as the network sees them."""
-    fill = np.zeros(part.num_filters, dtype=np.float32)
-    if settings.features.norm == "none":
-        fill = (stats[0, :-1] / stats[0, -1]).astype(np.float32)
-    augmenter = Augmenter(settings.augmentation, fill, seed)
+    """Batches for a network; masks are filled with the mean of the features as the network sees them."""
+    augmenters = {}
+    for number, (name, features) in enumerate(subset.inputs.items()):
+        if features.num_frames is None:
+            continue
+        fill = np.zeros(features.dim, dtype=np.float32)
+        if settings.features.norm == "none":
+            fill = (stats[name][0, :-1] / stats[name][0, -1]).astype(np.float32)
+        stream = (number,) if number else ()
+        augmenters[name] = Augmenter(settings.augmentation, fill, seed, stream)
     size = settings.training.batch_size
-    if isinstance(settings, BlstmattSettings):
-        return SegmentLoader(part, size, augmenter, seed, share)
-    return ChunkLoader(part, settings.chunking, size, augmenter, seed, share)
+    if isinstance(settings.unit, ChunkingConfig):
+        return ChunkLoader(subset, settings.unit, size, augmenters[subset.main.name], seed, share)
+    return UtteranceLoader(subset, size, augmenters, seed, share)
 
 
-def _shared_batch_norm(
-    network: nn.Module, settings: Settings, device: torch.device, share: Share
-) -> nn.Module:
+def _shared_batch_norm(network: nn.Module, device: torch.device, share: Share) -> nn.Module:
     """Batch normalisation over all processes; torch has it on GPUs only."""
-    if share.world == 1 or isinstance(settings, BlstmattSettings):
+    kind = nn.modules.batchnorm._BatchNorm
+    if share.world == 1 or not any(isinstance(module, kind) for module in network.modules()):
         return network
     if device.type != "cuda":
         raise UsageError(
-            "several processes train CSA on GPUs only: torch's batch normalisation over processes needs "
-            "them; use one process"
+            "several processes train networks with batch normalisation on GPUs only: torch's batch "
+            "normalisation over processes needs them; use one process"
         )
     convert: Callable[[nn.Module], nn.Module] = nn.SyncBatchNorm.convert_sync_batchnorm
     return convert(network)
 
 
-def _describe(
-    task: Task, settings: Settings, network: nn.Module, part: Part, emotions: Sequence[str]
-) -> None:
-    """Write down what is trained before it is trained."""
-    checkpoint.write_settings(task.folder, settings)
-    labels.write_emotions(task.folder / "emotions.txt", emotions)
+# ------------------------------------------------------------------------------------------------- telling
+
+
+def _log_network(task: Task, settings: Any, network: nn.Module, subset: Subset) -> None:
     size = sum(parameter.numel() for parameter in network.parameters())
     log.info(
         "%s: %s, %s parameters, %d utterances, %d frames, %s",
         task.folder,
         settings.system,
         f"{size:,}",
-        len(part),
-        int(part.num_frames.sum(dtype=np.int64)),
-        "features in memory" if part.cached else "features read from disk",
+        len(subset),
+        _count_frames(subset),
+        "features in memory" if subset.main.cached else "features read from disk",
     )
 
 

@@ -1,1 +1,1 @@
-"""What an experiment gave, as tables, figures, RESULTS.md and a page."""
+"""What an experiment gave: scores of all that its plan names, tables, figures, RESULTS.md and a page."""

@@ -1,4 +1,4 @@
-"""The drawings of stage 8, as they stand in the page."""
+"""The drawings of stage 8, for the page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import base64
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+
+from ser.plan import Plan
 
 _KINDS = {".svg": "image/svg+xml", ".png": "image/png"}
 # name of the file -> title, what it shows, the table behind it
@@ -44,35 +46,38 @@ class Picture:
 
     name: str  # of its file and its table's
     title: str
-    reading: str  # also what is said to those who do not see it
+    reading: str  # also the text for those who do not see it
     uri: str
     table: str = ""  # data: URI of the table behind it, tab-separated
 
 
-def read_pictures(folder: Path) -> list[Picture]:
-    """The drawings in ``interpret/<alignment>/figures``, SVG where there is one, else PNG.
+def read_pictures(plan: Plan) -> list[Picture]:
+    """The drawings in ``<exp>/interpret/<system>/<alignment>/figures``, SVG where there is one, else PNG.
 
     Args:
-        folder: of the experiment.
+        plan: of the experiment; what it does not interpret is not read.
     """
-    found = []
-    for figures in sorted(folder.glob("interpret/*/figures")):
-        best = {path.stem: path for path in sorted(figures.glob("*.*")) if path.suffix in _KINDS}
-        known = [best.pop(stem) for stem in _KNOWN if stem in best]
-        found += [_picture(path) for path in (*known, *best.values())]
-    return found
+    pictures = []
+    for system in plan.interpret:
+        for figures in sorted((plan.exp / "interpret" / system).glob("*/figures")):
+            files = {path.stem: path for path in sorted(figures.glob("*.*")) if path.suffix in _KINDS}
+            known = [files.pop(stem) for stem in _KNOWN if stem in files]
+            pictures += [_picture(path, system) for path in (*known, *files.values())]
+    return pictures
 
 
-def _picture(path: Path) -> Picture:
+def _picture(path: Path, system: str) -> Picture:
     folder, stem = path.parent.parent, path.stem
     plain = stem.replace("_", " ")
-    title, shows, table = _KNOWN.get(stem, (plain.capitalize(), f"Attention of BLSTMATT: {plain}", ""))
+    title, meaning, table = _KNOWN.get(stem, (plain.capitalize(), f"Attention: {plain}", ""))
     reading = (
-        f"{shows}; alignment '{folder.name}'{_numbers(folder / table) if table == f'{stem}.tsv' else ''}."
+        f"{meaning}; {system}, alignment '{folder.name}'"
+        f"{_numbers(folder / table) if table == f'{stem}.tsv' else ''}."
     )
     file = folder / table
-    behind = _uri(file, "text/tab-separated-values") if table and file.exists() else ""
-    return Picture(f"{folder.name}_{stem}", title, reading, _uri(path, _KINDS[path.suffix]), behind)
+    source = _uri(file, "text/tab-separated-values") if table and file.exists() else ""
+    name = f"{system}_{folder.name}_{stem}"
+    return Picture(name, title, reading, _uri(path, _KINDS[path.suffix]), source)
 
 
 def _numbers(path: Path) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ser.reporting.study import CSA, NUM_DRAWS, OURS, SEED, Study
+from ser.reporting.study import NUM_DRAWS, SEED, Study
 from ser.scoring.metrics import METRICS, Floats
 from ser.scoring.runs import Bools, Runs
 from ser.scoring.significance import LEVEL, Interval, difference_interval, holm, randomisation
@@ -44,55 +43,58 @@ class Comparison:
         return SUPPORTED
 
 
-def pairs(study: Study) -> Iterator[tuple[Runs, Runs]]:
-    """What is compared, the one that is subtracted first.
+def pairs(study: Study) -> list[tuple[Runs, Runs]]:
+    """The pairs of systems to compare, the one that is subtracted first; none twice.
 
-    All systems against BLSTMATT, other contexts and the fusion against the CSA that was fused, and the
-    fusion against baselines.
+    All systems against the plan's first; the other contexts of the system that was fused, and the fusion,
+    against that system; the fusion against all that is not ours (see :attr:`Study.ours`).
     """
-    ours = study.system("syscomb_dev") or study.system("syscomb")
-    blstmatt, csa = study.system("blstmatt"), study.system(study.fused)
-    for second in study.runs:
-        if blstmatt is not None and second is not blstmatt:
-            yield blstmatt, second
-    for second in study.runs:
-        if csa is not None and second is not csa and (second is ours or CSA.fullmatch(second.name)):
-            yield csa, second
-    for first in study.runs:
-        if ours is not None and not OURS.fullmatch(first.name):
-            yield first, ours
+    fusion = study.system(study.fusion.name) if study.fusion else None
+    fused = study.system(study.fused) if study.fused else None
+    asked = [(study.first, second) for second in study.runs]
+    if fused and fusion:
+        others = {*study.siblings(fused.name), fusion.name}
+        asked += [(fused, second) for second in study.runs if second.name in others]
+        asked += [(first, fusion) for first in study.runs if first.name not in study.ours]
+    unique: dict[frozenset[str], tuple[Runs, Runs]] = {}
+    for first, second in asked:
+        if first is not second:
+            unique.setdefault(frozenset((first.name, second.name)), (first, second))
+    return list(unique.values())
 
 
 def compare(study: Study) -> list[Comparison]:
-    """Answer them, with Holm's correction over all; a pair without a common seed is left out."""
-    asked = [pair for pair in ((a, b, *_paired(a, b)) for a, b in pairs(study)) if pair[2]]
-    gains = np.zeros((len(asked), len(study.test.utts)))
-    found = []
-    for row, (first, second, one, two) in enumerate(asked):
-        both = first.scored & second.scored
-        weights = _weights(study, both)
-        right = [
-            (runs.hypotheses[rows] == study.test.truth).mean(0)
-            for runs, rows in ((first, one), (second, two))
-        ]
-        gains[row] = (right[1] - right[0]) * weights
-        matrices = [runs.confusions(study.test, both)[rows] for runs, rows in ((first, one), (second, two))]
-        interval = difference_interval(matrices[0], matrices[1], METRIC, NUM_DRAWS, SEED)
-        means = [METRICS[METRIC](each.sum(1)).mean() for each in matrices]
-        found.append((first.name, second.name, means[1] - means[0], interval, int(both.sum()), len(one)))
-    if not found:
+    """Test every pair; p-values are Holm-corrected.  A pair without a common seed is left out."""
+    tested = [result for result in (_compare(study, *pair) for pair in pairs(study)) if result]
+    if not tested:
         return []
-    p = randomisation(gains, NUM_SWAPS, SEED)
+    p = randomisation(np.stack([gains for _, gains in tested]), NUM_SWAPS, SEED)
     return [
-        Comparison(first, second, float(change), interval, float(raw), float(corrected), n_utts, n_runs)
-        for (first, second, change, interval, n_utts, n_runs), raw, corrected in zip(
-            found, p, holm(p), strict=True
-        )
+        replace(comparison, p=float(raw), p_holm=float(corrected))
+        for (comparison, _), raw, corrected in zip(tested, p, holm(p), strict=True)
     ]
 
 
+def _compare(study: Study, first: Runs, second: Runs) -> tuple[Comparison, Floats] | None:
+    """The comparison, its p-values still NaN, and what each utterance adds to the difference, (N,)."""
+    rows = _paired(first, second)
+    if not rows[0]:
+        return None
+    both = first.scored & second.scored
+    right, matrices = [], []
+    for runs, chosen in zip((first, second), rows, strict=True):
+        right.append((runs.hypotheses[chosen] == study.test.truth).mean(0))
+        matrices.append(runs.confusions(study.test, both)[chosen])
+    means = [float(METRICS[METRIC](each.sum(1)).mean()) for each in matrices]
+    interval = difference_interval(matrices[0], matrices[1], METRIC, NUM_DRAWS, SEED)
+    comparison = Comparison(
+        first.name, second.name, means[1] - means[0], interval, np.nan, np.nan, int(both.sum()), len(rows[0])
+    )
+    return comparison, (right[1] - right[0]) * _weights(study, both)
+
+
 def _paired(first: Runs, second: Runs) -> tuple[list[int], list[int]]:
-    """The runs of either that stand side by side: of the same seed, or the only one beside each."""
+    """Indices of the runs to pair: same seed, or the single run against each."""
     if len(first.seeds) == 1 or len(second.seeds) == 1:
         most = max(len(first.seeds), len(second.seeds))
         return [i % len(first.seeds) for i in range(most)], [i % len(second.seeds) for i in range(most)]
@@ -101,7 +103,7 @@ def _paired(first: Runs, second: Runs) -> tuple[list[int], list[int]]:
 
 
 def _weights(study: Study, chosen: Bools) -> Floats:
-    """What an utterance counts in UAR: 1 / (classes x utterances of its class); 0 where not chosen."""
+    """Weight of each utterance in UAR, (N,): 1 / (classes x utterances of its class); 0 where not chosen."""
     counts = np.bincount(study.test.truth[chosen], minlength=len(study.test.emotions))
     present = int((counts > 0).sum())
     weights: Floats = np.where(chosen, 1 / np.maximum(1, counts[study.test.truth] * present), 0.0)

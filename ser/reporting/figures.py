@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ser.reporting import plots
 from ser.reporting.differences import SUPPORTED, Comparison
-from ser.reporting.sheet import Cell, Score, Sheet, counted
+from ser.reporting.sheet import Cell, Score, Sheet, plural
 from ser.reporting.sheets import Calibration, coverage
-from ser.reporting.study import CSA, Curve, FusionCurve, Study
+from ser.reporting.study import Curve, FusionCurve, Study
 
 MOST = 8  # systems in one drawing; its CSV has all
 
@@ -31,14 +31,22 @@ def _per_cent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def contexts(study: Study, comparisons: Sequence[Comparison]) -> Figure | None:
-    """Score against context; None with fewer than two contexts."""
-    if len(study.contexts) < 2:
-        return None
+def contexts(study: Study, comparisons: Sequence[Comparison]) -> list[Figure]:
+    """Score against context, a figure for all systems that differ by their context alone (two or more)."""
+    return [
+        _contexts(study, stem, family, comparisons)
+        for stem, family in study.contexts.items()
+        if len(family) > 1
+    ]
+
+
+def _contexts(
+    study: Study, stem: str, family: Mapping[int, str], comparisons: Sequence[Comparison]
+) -> Figure:
     rows: list[list[Cell]] = []
     means = {}
-    for context in study.contexts:
-        runs = study.system(f"csa_{context}")
+    for context, name in family.items():
+        runs = study.system(name)
         for each in filter(None, (runs, runs.padded if runs else None)):
             scores = [Score.of(each.values(study.test, m), study.interval(each, m)) for m in ("acc", "uar")]
             rows.append([context, "padded" if each is not runs else "dropped", coverage(each), *scores])
@@ -46,21 +54,34 @@ def contexts(study: Study, comparisons: Sequence[Comparison]) -> Figure | None:
             means[context] = float((runs.padded or runs).values(study.test, "uar").mean())
     best = max(means, key=lambda context: means[context])
     worst = min(means, key=lambda context: means[context])
-    held = [each for each in comparisons if CSA.fullmatch(each.first) and CSA.fullmatch(each.second)]
-    supported = [each.second.removeprefix("csa_") for each in held if each.verdict == SUPPORTED]
-    against = study.fused.removeprefix("csa_")
-    shown = (
-        f"against context {against} the difference is supported for {', '.join(supported)} only"
-        if supported
-        else f"no difference from context {against} is supported"
-    )
     reading = (
         f"Context {best} has the highest UAR, {_per_cent(means[best])}, context {worst} the lowest, "
-        f"{_per_cent(means[worst])}; {shown}."
+        f"{_per_cent(means[worst])}{_context_differences(study, family, comparisons)}."
     )
-    sheet = Sheet("contexts", "", ("context", "short utterances", "scored/total", "acc", "uar"), rows)
-    alt = "Line plot of UAR with 95 % intervals against the context of CSA, and BLSTMATT as a level line."
-    return Figure("Context length", reading, alt, plots.draw_contexts(study, "uar"), sheet)
+    name = f"contexts_{stem}"
+    sheet = Sheet(name, "", ("context", "short utterances", "scored/total", "acc", "uar"), rows)
+    level = "" if study.first.name in family.values() else f", and {study.first.name} as a level line"
+    alt = f"Line plot of UAR with 95 % intervals against the context of {stem}{level}."
+    drawing = plots.draw_contexts(study, stem, "uar", name)
+    return Figure(f"Context length of {stem}", reading, alt, drawing, sheet)
+
+
+def _context_differences(study: Study, family: Mapping[int, str], comparisons: Sequence[Comparison]) -> str:
+    """The end of a sentence: for which contexts a difference from the one that is fused is supported."""
+    names = {name: context for context, name in family.items()}
+    tested = [each for each in comparisons if each.first in names and each.second in names]
+    tested = [each for each in tested if study.fused in (each.first, each.second)]
+    if study.fused is None or not tested:
+        return ""
+    against = names[study.fused]
+    supported = [
+        str(names[each.first] if each.second == study.fused else names[each.second])
+        for each in tested
+        if each.verdict == SUPPORTED
+    ]
+    if not supported:
+        return f"; no difference from context {against} is supported"
+    return f"; against context {against} the difference is supported for {', '.join(supported)} only"
 
 
 def speakers(study: Study) -> Figure:
@@ -115,45 +136,53 @@ def learning(study: Study, curves: Sequence[Curve]) -> Figure | None:
         for losses in [curve.losses["train_loss"]]
     ]
     reading = (
-        f"Training loss, mean over {counted(len(study.fold_names), 'fold')} and the seeds: {'; '.join(ends)}."
+        f"Training loss, mean over {plural(len(study.fold_names), 'fold')} and the seeds: {'; '.join(ends)}."
     )
     alt = "Line plot of the loss against the epoch, a line for each system; the shade spans folds and seeds."
     sheet = Sheet("learning", "", ("system", "loss", "epoch", "mean", "lowest", "highest"), rows)
     return Figure("Learning curves", reading, alt, plots.draw_learning(chosen), sheet)
 
 
-def fusion(curve: FusionCurve | None) -> Figure | None:
-    """UAR on the tuning data against the weight; None where no weight was tuned."""
-    if curve is None:
-        return None
+def fusion(curve: FusionCurve) -> Figure:
+    """UAR on the tuning data against the weight of one system of a fusion."""
     rows: list[list[Cell]] = [
         [f"{weight:g}", float(uar), float(nll), int(np.isclose(curve.chosen, weight).sum())]
         for weight, uar, nll in zip(curve.weights, curve.uar.mean(0), curve.nll.mean(0), strict=True)
     ]
     level = curve.uar.mean(0)
-    near = float(np.interp(0.4, curve.weights, level))
+
+    def at(weight: float) -> str:
+        return _per_cent(float(np.interp(weight, curve.weights, level)))
+
+    given = "" if curve.given is None else f"at the given {curve.given:g} {at(curve.given)}, "
+    median = float(np.median(curve.chosen))
     reading = (
         f"The weights chosen on dev run from {curve.chosen.min():g} to {curve.chosen.max():g} (median "
-        f"{np.median(curve.chosen):g}); at the median UAR on dev is "
-        f"{_per_cent(float(np.interp(np.median(curve.chosen), curve.weights, level)))}, at the paper's 0.4 "
-        f"{_per_cent(near)}, at 0 (BLSTMATT alone) {_per_cent(float(level[0]))}."
+        f"{median:g}); at the median UAR on dev is {at(median)}, {given}at 0 "
+        f"({' and '.join(curve.before)} alone) {at(0)}."
     )
-    alt = "Line plot of UAR and loss on the tuning data against the weight of CSA; bars: weights chosen."
-    sheet = Sheet("fusion_weight", "", ("weight", "uar on dev", "loss on dev", "times chosen"), rows)
-    return Figure("Fusion weight", reading, alt, plots.draw_fusion(curve), sheet)
+    alt = (
+        f"Line plot of UAR and loss on the tuning data against the weight of {curve.system}; "
+        "bars: weights chosen."
+    )
+    name = f"fusion_weight_{curve.fusion}_{curve.system}"
+    sheet = Sheet(name, "", ("weight", "uar on dev", "loss on dev", "times chosen"), rows)
+    return Figure(
+        f"Weight of {curve.system} in {curve.fusion}", reading, alt, plots.draw_fusion(curve, name), sheet
+    )
 
 
-def calibration(study: Study, found: Sequence[Calibration]) -> Figure:
+def calibration(study: Study, calibrations: Sequence[Calibration]) -> Figure:
     """Accuracy against confidence."""
     rows: list[list[Cell]] = [
         [each.system, number + 1, int(count), float(confidence), float(accuracy)]
-        for each in found
+        for each in calibrations
         for number, (count, confidence, accuracy) in enumerate(
             zip(each.pooled.counts, each.pooled.confidence, each.pooled.accuracy, strict=True)
         )
         if count
     ]
-    drawn = [each for each in found if each.system in principal(study)]
+    drawn = [each for each in calibrations if each.system in principal(study)]
     errors = {each.system: float(each.ece.mean()) for each in drawn}
     best, worst = min(errors, key=lambda name: errors[name]), max(errors, key=lambda name: errors[name])
     reading = (
@@ -167,8 +196,10 @@ def calibration(study: Study, found: Sequence[Calibration]) -> Figure:
 
 
 def principal(study: Study) -> set[str]:
-    """The systems that are drawn where all would be too many: without the contexts that are not fused."""
+    """The systems that are drawn where all would be too many: of several contexts the one that is fused."""
     names = [runs.name for runs in study.runs]
     if len(names) > MOST:
-        names = [name for name in names if not CSA.fullmatch(name) or name == study.fused]
+        families = [list(family.values()) for family in study.contexts.values()]
+        kept = {study.fused if study.fused in family else family[0] for family in families}
+        names = [name for name in names if name in kept or not study.siblings(name)]
     return set(names[:MOST])

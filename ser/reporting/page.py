@@ -1,4 +1,4 @@
-"""report.html: one file that needs nothing else."""
+"""report.html: one self-contained file."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from markupsafe import Markup, escape
 
 from ser.reporting.attention import Picture
 from ser.reporting.report import Report
-from ser.reporting.sheet import Cell, Score, Sheet, shown, sort_value
+from ser.reporting.sheet import Cell, Score, Sheet, format_cell, sort_value
 
 
 def page(report: Report, attention: Sequence[Picture] = ()) -> str:
     """The whole page.
 
     Args:
-        report: what it says.
+        report: what to show.
         attention: drawings of stage 8, see :func:`ser.reporting.attention.read_pictures`.
     """
     environment = Environment(
@@ -39,7 +39,8 @@ def _csv_uri(sheet: Sheet) -> str:
 
 def _rendered(cell: Cell) -> Markup:
     if not isinstance(cell, Score):
-        return escape(shown(cell).replace("-", "\N{MINUS SIGN}") if isinstance(cell, float) else shown(cell))
+        text = format_cell(cell)
+        return escape(text.replace("-", "\N{MINUS SIGN}") if isinstance(cell, float) else text)
     number, *rest = str(cell).split(" ", 1)
     return Markup("{} <span class=spread>{}</span>").format(number, rest[0]) if rest else escape(number)
 

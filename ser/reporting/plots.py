@@ -103,18 +103,21 @@ def _style(number: int) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------ drawings
 
 
-def draw_contexts(study: Study, metric: str) -> str:
-    """A score against the context of CSA, with 95 % intervals; BLSTMATT, which sees all, as a band."""
-    with mpl.rc_context(_STYLE | {"svg.hashsalt": "contexts"}):
+def draw_contexts(study: Study, stem: str, metric: str, name: str) -> str:
+    """A score against the context of systems that share a stem, with 95 % intervals.
+
+    The plan's first system, if it is none of them, is a level line.
+    """
+    with mpl.rc_context(_STYLE | {"svg.hashsalt": name}):
         figure, axes = _axes(3.3)
-        systems = [study.system(f"csa_{context}") for context in study.contexts]
-        dropped = [runs for runs in systems if runs]
-        variants = [("CSA", dropped, 0.0)]
+        family = study.contexts[stem]
+        dropped = [runs for runs in map(study.system, family.values()) if runs]
+        variants = [(stem, dropped, 0.0)]
         if any(runs.padded for runs in dropped):
-            variants.append(("CSA, short ones padded", [runs.padded or runs for runs in dropped], 1.2))
+            variants.append((f"{stem}, short ones padded", [runs.padded or runs for runs in dropped], 1.2))
         for number, (label, chosen, shift) in enumerate(variants):
             means = np.array([100 * runs.values(study.test, metric).mean() for runs in chosen])
-            x = np.array(study.contexts) + shift
+            x = np.array(list(family)) + shift
             look = _style(number)
             axes.plot(x, means, label=label, **look)
             bounds = [study.interval(runs, metric) for runs in chosen]
@@ -122,16 +125,14 @@ def draw_contexts(study: Study, metric: str) -> str:
                 if bound is not None:
                     ends = [[mean - 100 * bound[0]], [100 * bound[1] - mean]]
                     axes.errorbar([place], [mean], ends, color=look["color"], capsize=2.5, linewidth=1)
-        if whole := study.system("blstmatt"):
-            mean = 100 * whole.values(study.test, metric).mean()
-            axes.axhline(
-                mean, color=COLOURS[3], linestyle="--", linewidth=1.2, label="BLSTMATT, whole utterance"
-            )
-        axes.set_xlabel("context, frames (10 ms)")
+        if study.first not in dropped:
+            mean = 100 * study.first.values(study.test, metric).mean()
+            axes.axhline(mean, color=COLOURS[3], linestyle="--", linewidth=1.2, label=study.first.name)
+        axes.set_xlabel("context, frames")
         axes.set_ylabel(f"{metric}, %")
-        axes.set_xticks(study.contexts)
+        axes.set_xticks(list(family))
         _legend(figure, axes)
-        return svg(figure, "contexts")
+        return svg(figure, name)
 
 
 def draw_speakers(study: Study, metric: str) -> str:
@@ -175,14 +176,14 @@ def draw_learning(curves: Sequence[Curve]) -> str:
         return svg(figure, "learning")
 
 
-def draw_fusion(curve: FusionCurve) -> str:
-    """Mean UAR and loss on the tuning data against the weight of CSA, and which weights were chosen."""
-    with mpl.rc_context(_STYLE | {"svg.hashsalt": "fusion"}):
+def draw_fusion(curve: FusionCurve, name: str) -> str:
+    """Mean UAR and loss on the tuning data against a system's weight, and which weights were chosen."""
+    with mpl.rc_context(_STYLE | {"svg.hashsalt": name}):
         figure, axes = _axes(3.3)
         x = np.arange(len(curve.weights))
         axes.plot(x, 100 * curve.uar.mean(0), label="uar on dev, %", **_style(0))
         axes.set_ylabel("uar, %")
-        axes.set_xlabel("weight of CSA")
+        axes.set_xlabel(f"weight of {curve.system}")
         axes.set_xticks(x, [f"{weight:g}" for weight in curve.weights], rotation=45)
         other = axes.twinx()
         other.plot(x, curve.nll.mean(0), label="loss on dev, nats", **_style(1))
@@ -207,18 +208,18 @@ def draw_fusion(curve: FusionCurve) -> str:
             ncols=3,
             fontsize=8,
         )
-        return svg(figure, "fusion")
+        return svg(figure, name)
 
 
-def draw_reliability(found: Sequence[Calibration]) -> str:
+def draw_reliability(calibrations: Sequence[Calibration]) -> str:
     """Accuracy against confidence, bins of ten decisions or more; the diagonal is a system that means it."""
     with mpl.rc_context(_STYLE | {"svg.hashsalt": "reliability"}):
         figure, axes = _axes(4.3)
         axes.plot([0, 100], [0, 100], color=SOFT, linewidth=1, linestyle=":", label="perfect")
-        for number, each in enumerate(found):
+        for number, each in enumerate(calibrations):
             x, y = 100 * each.pooled.confidence, 100 * each.pooled.accuracy
-            shown = each.pooled.counts >= LEAST
-            axes.plot(x[shown], y[shown], label=each.system, **_style(number))
+            enough = each.pooled.counts >= LEAST
+            axes.plot(x[enough], y[enough], label=each.system, **_style(number))
         axes.set_xlabel("confidence, %")
         axes.set_ylabel("right, %")
         axes.set_xlim(20, 101)

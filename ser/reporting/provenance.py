@@ -9,6 +9,7 @@ import shlex
 import struct
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
@@ -25,13 +26,14 @@ class Provenance:
     facts: dict[str, str]
 
 
-def collect(command: str, exp: Path) -> Provenance:
+def collect(command: str, exp: Path, systems: Sequence[str]) -> Provenance:
     """Look at the checkout, the environment, the machine and the trainings.
 
     Args:
         command: the command line of the run; paths outside the checkout are cut to their last part, so that
             a report that is passed on names no folder of this machine.
         exp: has ``<fold>/<system>/seed<k>``.
+        systems: names of those whose trainings count.
     """
     return Provenance(
         {
@@ -39,7 +41,7 @@ def collect(command: str, exp: Path) -> Provenance:
             "commit": commit(Path(__file__).parent),
             "versions": versions(),
             "machine": machine(),
-            "trainings": trainings(exp),
+            "trainings": trainings(exp, systems),
             "report": datetime.now(timezone.utc).strftime("made %Y-%m-%d %H:%M UTC"),
         }
     )
@@ -61,12 +63,12 @@ def anonymous(command: str) -> str:
 def commit(folder: Path) -> str:
     """The checkout's commit, and whether files that git knows differ from it."""
     try:
-        found = _git(folder, "rev-parse", "HEAD")
+        head = _git(folder, "rev-parse", "HEAD")
         changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
         return UNKNOWN
     changes = [line for line in changed.splitlines() if not re.search(r"/RESULTS\w*\.md$", line)]
-    return found + (f", with changes in {len(changes)} files" if changes else "")
+    return head + (f", with changes in {len(changes)} files" if changes else "")
 
 
 def _git(folder: Path, *words: str) -> str:
@@ -76,14 +78,14 @@ def _git(folder: Path, *words: str) -> str:
 
 
 def versions() -> str:
-    """Python and the libraries that have a say in the numbers."""
-    found = [f"Python {platform.python_version()}"]
+    """The versions of Python and of the libraries that the numbers depend on."""
+    names = [f"Python {platform.python_version()}"]
     for name in PACKAGES:
         try:
-            found.append(f"{name} {metadata.version(name)}")
+            names.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             continue
-    return ", ".join(found)
+    return ", ".join(names)
 
 
 def machine() -> str:
@@ -92,18 +94,19 @@ def machine() -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = ""
     if sys.platform == "linux":
-        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-        model = found[1].strip() if found else model
+        match = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        model = match[1].strip() if match else model
         memory = f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
     return f"{platform.system()}, {model}, {cores} cores{memory}"
 
 
-def trainings(exp: Path) -> str:
+def trainings(exp: Path, systems: Sequence[str]) -> str:
     """How many trainings there are, when they were made, and how long they took, by their TensorBoard files.
 
     Each start of a training has a file whose first and last events tell how long that went on.
     """
-    begins, seconds, folders = [], 0.0, list(exp.glob("*/*/seed*/tb"))
+    begins, seconds = [], 0.0
+    folders = [folder for name in systems for folder in exp.glob(f"*/{name}/seed*/tb")]
     for path in (path for folder in folders for path in folder.glob("events.*")):
         if times := event_times(path.read_bytes()):
             begins.append(times[0])
@@ -123,11 +126,11 @@ def event_times(content: bytes) -> list[float]:
     A record is its length (8 bytes), a checksum (4), the event, a checksum (4); the event, a protocol buffer,
     begins with field 1, the time (tag 9, a double).
     """
-    times, place = [], 0
-    while place + 21 <= len(content):
-        (length,) = struct.unpack_from("<Q", content, place)
-        if content[place + 12] != 9:
+    times, offset = [], 0
+    while offset + 21 <= len(content):
+        (length,) = struct.unpack_from("<Q", content, offset)
+        if content[offset + 12] != 9:
             break
-        times.append(struct.unpack_from("<d", content, place + 13)[0])
-        place += length + 16
+        times.append(struct.unpack_from("<d", content, offset + 13)[0])
+        offset += length + 16
     return times

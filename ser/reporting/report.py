@@ -1,21 +1,21 @@
-"""All that is reported of an experiment, before it is written in one form or another."""
+"""The content of a report, before it is written as Markdown or as a page."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
+from ser.plan import Plan
 from ser.reporting import figures, sheets
 from ser.reporting.differences import SUPPORTED, Comparison, compare
 from ser.reporting.figures import Figure
 from ser.reporting.provenance import collect
-from ser.reporting.sheet import Score, Sheet, counted
-from ser.reporting.study import Study, fusion_curve, learning_curves, read_study, settings_texts
+from ser.reporting.sheet import Score, Sheet, plural
+from ser.reporting.study import Study, fusion_curves, learning_curves, read_study, settings_texts
 
 
 @dataclass(frozen=True)
 class Report:
-    """What is said of an experiment."""
+    """What is reported of an experiment."""
 
     name: str
     summary: str  # a paragraph
@@ -26,19 +26,18 @@ class Report:
     facts: dict[str, str]  # command, commit, versions, machine, time
 
 
-def make_report(name: str, exp: Path, folds: Path, command: str) -> Report:
-    """Read an experiment and say what it shows.
+def make_report(name: str, plan: Plan, command: str) -> Report:
+    """Read an experiment and make its tables and figures.
 
     Args:
         name: of the corpus.
-        exp: has ``<fold>/<system>/seed<k>`` and ``pooled``.
-        folds: what stage 2 wrote.
+        plan: of the experiment.
         command: the command line that made it.
 
     Raises:
         DataError: nothing was scored yet, or something cannot be used.
     """
-    study = read_study(name, exp, folds)
+    study = read_study(name, plan)
     comparisons = compare(study)
     calibrations = sheets.calibrations(study)
     tables = [
@@ -50,14 +49,15 @@ def make_report(name: str, exp: Path, folds: Path, command: str) -> Report:
         sheets.by_speaker(study),
         sheets.by_style(study),
         sheets.calibration(calibrations),
+        sheets.plan(study),
         sheets.checks(study),
     ]
     drawn = [
-        figures.contexts(study, comparisons),
+        *figures.contexts(study, comparisons),
         figures.speakers(study),
         figures.calibration(study, calibrations),
         figures.learning(study, learning_curves(study)),
-        figures.fusion(fusion_curve(study)),
+        *map(figures.fusion, fusion_curves(study)),
     ]
     return Report(
         name,
@@ -66,21 +66,22 @@ def make_report(name: str, exp: Path, folds: Path, command: str) -> Report:
         [sheets.confusion(study, runs) for runs in study.runs],
         [figure for figure in drawn if figure],
         settings_texts(study),
-        collect(command, exp).facts,
+        collect(command, plan.exp, [system.name for system in plan.systems]).facts,
     )
 
 
 def summary(study: Study, comparisons: list[Comparison]) -> str:
-    """What was tested on what, and the main numbers, in a paragraph."""
+    """A paragraph: the test data, the main numbers, and what must be said with them."""
     best = max(study.runs, key=lambda runs: float(runs.values(study.test, "uar").mean()))
     most = max(len(runs.seeds) for runs in study.runs)
     notes = sorted({runs.notes["normalisation"] for runs in study.runs if "normalisation" in runs.notes})
     supported = [f"{each.second} and {each.first}" for each in comparisons if each.verdict == SUPPORTED]
     sentences = [
-        f"{len(study.test.utts)} test utterances of {counted(len(study.test.speaker_names), 'speaker')} in "
-        f"{counted(len(study.fold_names), 'fold')} ({', '.join(study.fold_names[:12])}), "
+        f"{len(study.test.utts)} test utterances of {plural(len(study.test.speaker_names), 'speaker')} in "
+        f"{plural(len(study.fold_names), 'fold')} of the protocol {study.plan.protocol} "
+        f"({', '.join(study.fold_names[:12])}), "
         f"{len(study.test.emotions)} classes ({', '.join(study.test.emotions)}), "
-        f"up to {counted(most, 'seed')}.",
+        f"up to {plural(most, 'seed')}.",
         f"The highest UAR is that of {best.name}: "
         f"{Score.of(best.values(study.test, 'uar'), study.interval(best, 'uar'))} % (± over the "
         f"seeds, [..] 95 % over speakers), accuracy {Score.of(best.values(study.test, 'acc'))} %.",

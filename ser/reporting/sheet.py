@@ -1,4 +1,4 @@
-"""A table that is written three times: as Markdown, as CSV and in the page."""
+"""A table, to be written as Markdown, as CSV and in the page."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Sheet:
 
     def text(self) -> list[list[str]]:
         """The cells as they are shown."""
-        return [[shown(cell) for cell in row] for row in self.rows]
+        return [[format_cell(cell) for cell in row] for row in self.rows]
 
     def numeric(self, column: int) -> bool:
         """Whether a column holds numbers."""
@@ -77,57 +77,57 @@ class Sheet:
         """All of it in full precision; a score has columns for its mean, deviation and interval."""
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
-        parts = [self._parts(i) for i in range(len(self.columns))]
+        statistics = [self._statistics(i) for i in range(len(self.columns))]
         writer.writerow(
-            name if part == "mean" else f"{name}_{part}"
-            for name, kept in zip(self.columns, parts, strict=True)
-            for part in kept
+            name if statistic == "mean" else f"{name}_{statistic}"
+            for name, kept in zip(self.columns, statistics, strict=True)
+            for statistic in kept
         )
         for row in self.rows:
             writer.writerow(
-                value
-                for cell, kept in zip(row, parts, strict=True)
-                for value in ([_part(cell, part) for part in kept])
+                _csv_value(cell, statistic)
+                for cell, kept in zip(row, statistics, strict=True)
+                for statistic in kept
             )
         return stream.getvalue()
 
-    def _parts(self, column: int) -> list[str]:
-        scores = [row[column] for row in self.rows if isinstance(row[column], Score)]
-        parts = ["mean"]
-        parts += ["sd"] if any(score.sd is not None for score in scores if isinstance(score, Score)) else []
-        if any(score.interval is not None for score in scores if isinstance(score, Score)):
-            parts += ["low", "high"]
-        return parts
+    def _statistics(self, column: int) -> list[str]:
+        """The columns of the CSV file that a column of the table has."""
+        scores = [cell for cell in (row[column] for row in self.rows) if isinstance(cell, Score)]
+        statistics = ["mean"]
+        statistics += ["sd"] if any(score.sd is not None for score in scores) else []
+        statistics += ["low", "high"] if any(score.interval is not None for score in scores) else []
+        return statistics
 
 
-def _part(cell: Cell, part: str) -> str:
+def _csv_value(cell: Cell, statistic: str) -> str:
     if isinstance(cell, Score):
         low, high = cell.interval or (None, None)
-        number = {"mean": cell.mean, "sd": cell.sd, "low": low, "high": high}[part]
+        number = {"mean": cell.mean, "sd": cell.sd, "low": low, "high": high}[statistic]
         return "" if number is None else f"{number:.6f}"
-    if part != "mean" or cell is None:
+    if statistic != "mean" or cell is None:
         return ""
     return f"{cell:.6g}" if isinstance(cell, float) else str(cell)
 
 
-def shown(cell: Cell) -> str:
-    """A cell for people: scores in per cent, other numbers with four decimals, ``-`` for nothing."""
+def format_cell(cell: Cell) -> str:
+    """Format a cell: scores in per cent, other numbers with four decimals, ``-`` for nothing."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return "-"
     return f"{cell:.4f}" if isinstance(cell, float) else str(cell)
 
 
-def counted(number: int, what: str) -> str:
-    """A number of things.
+def plural(number: int, what: str) -> str:
+    """A number and its noun.
 
-    >>> counted(1, "fold"), counted(5, "fold")
+    >>> plural(1, "fold"), plural(5, "fold")
     ('1 fold', '5 folds')
     """
     return f"{number} {what}" + ("s" if number != 1 else "")
 
 
 def sort_value(cell: Cell) -> float | None:
-    """What a column of numbers is sorted by."""
+    """The number by which a column is sorted; None for what is no number."""
     if isinstance(cell, Score):
         return cell.mean
     return float(cell) if isinstance(cell, (int, float)) and not math.isnan(cell) else None

@@ -57,31 +57,31 @@ def systems(study: Study) -> Sheet:
         note += " Normalisation by speaker uses all of a test speaker's audio, without labels."
     if any(runs.padded for runs in study.runs):
         note += (
-            " CSA drops utterances shorter than its context, so n differs; a row 'padded' scores these "
-            "too, by one chunk that repeats the last frame, so that all such rows share one test set."
+            " A system of chunks may drop utterances shorter than its context, so n differs; a row 'padded' "
+            "scores these too, by one chunk that repeats the last frame, so that all such rows share one "
+            "test set."
         )
     return Sheet("systems", "All systems, folds pooled", columns, rows, note)
 
 
 def table1(study: Study) -> Sheet:
-    """The paper's Table 1, row by row, beside ours."""
+    """The paper's Table 1, row by row, beside the systems of the same names."""
     with open(TABLE1, encoding="utf-8", newline="") as stream:
         lines = list(csv.DictReader(stream, delimiter="\t"))
     rows: list[list[Cell]] = []
     for line in lines:
         ua, wa = (float(line[key]) / 100 if line[key] else None for key in ("ua", "wa"))
-        ours = study.system(line["row"]) if line["row"] else None
+        ours = study.system(line["row"])
+        if ua is None and wa is None and ours is None:
+            continue
         if line["row"]:
             reading: list[Cell] = [Score(2 * ua - 1) if ua else None, Score(1.5 * wa - 0.5) if wa else None]
         else:
             reading = [None, None]
         cells = _scores(study, ours) if ours else [None] * len(MEASURES)
         counts = coverage(ours) if ours else None
-        shown = [None if share is None else Score(share) for share in (ua, wa)]
-        rows.append([line["system"], *shown, *reading, counts, *cells, line["measure"]])
-    if tuned := study.system("syscomb_dev"):
-        own: list[Cell] = ["SYSCOMB, weight tuned on dev", None, None, None, None, coverage(tuned)]
-        rows.append([*own, *_scores(study, tuned), "not in the paper"])
+        printed = [None if share is None else Score(share) for share in (ua, wa)]
+        rows.append([line["system"], *printed, *reading, counts, *cells, line["measure"]])
     columns = ("system", "paper UA", "paper WA", "read as acc", "read as uar", "our n")
     here = (
         ""
@@ -91,8 +91,8 @@ def table1(study: Study) -> Sheet:
     note = (
         "The paper's UA and WA are its eq. 6, one class against the rest: for four classes UA = (1 + "
         "acc) / 2 exactly, so 80.1 is an accuracy of 60.2 %, and uar is about 1.5 WA - 0.5. Chance is "
-        "62.5 / 50.0 on that scale. The rows above BLSTMATT are other measures on other parts of the "
-        f"corpus, and stand in the paper's columns as printed; nothing follows from comparing them.{here}"
+        "62.5 / 50.0 on that scale. The rows not read as acc and uar are other measures on parts of "
+        f"the corpus, and stand in the paper's columns as printed; nothing follows from comparing them.{here}"
     )
     return Sheet(
         "table1",
@@ -103,7 +103,7 @@ def table1(study: Study) -> Sheet:
     )
 
 
-# ---------------------------------------------------------------------------------------------- in parts
+# ---------------------------------------------------------------------------------------------- in groups
 
 
 def by_class(study: Study) -> Sheet:
@@ -175,7 +175,7 @@ def by_style(study: Study) -> Sheet | None:
         " and ".join(names).capitalize() + " turns",
         ("system", "style", "scored/total", *MEASURES),
         rows,
-        "The same models, scored on either part of the test set. Per cent; ± over the seeds.",
+        "The same models, scored on the turns of each style alone. Per cent; ± over the seeds.",
     )
 
 
@@ -200,7 +200,7 @@ def confusion(study: Study, runs: Runs) -> Sheet:
 
 
 def differences(comparisons: Sequence[Comparison], study: Study) -> Sheet:
-    """What may be said of the differences."""
+    """Every comparison, with its verdict."""
     rows: list[list[Cell]] = []
     for each in comparisons:
         change = Score(each.difference, None, each.interval, signed=True)
@@ -235,7 +235,7 @@ def differences(comparisons: Sequence[Comparison], study: Study) -> Sheet:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Of one system."""
+    """How far the confidence of one system agrees with its accuracy."""
 
     system: str
     pooled: Reliability  # of all runs together
@@ -243,20 +243,20 @@ class Calibration:
 
 
 def calibrations(study: Study) -> list[Calibration]:
-    """How far each system's confidence can be taken at its word."""
-    found = []
+    """The calibration of every system."""
+    results = []
     for runs in study.runs:
         rows, truth = runs.posteriors[:, runs.scored], study.test.truth[runs.scored]
-        every = reliability(rows.reshape(-1, rows.shape[-1]), np.tile(truth, len(rows)))
+        pooled = reliability(rows.reshape(-1, rows.shape[-1]), np.tile(truth, len(rows)))
         ece = np.array([reliability(run, truth).ece for run in rows])
-        found.append(Calibration(runs.name, every, ece))
-    return found
+        results.append(Calibration(runs.name, pooled, ece))
+    return results
 
 
-def calibration(found: Sequence[Calibration]) -> Sheet:
-    """Expected calibration error and where it comes from."""
+def calibration(calibrations: Sequence[Calibration]) -> Sheet:
+    """Expected calibration error, mean confidence and accuracy of every system."""
     rows: list[list[Cell]] = []
-    for each in found:
+    for each in calibrations:
         counts = each.pooled.counts
         filled = counts > 0
         means = [
@@ -274,19 +274,41 @@ def calibration(found: Sequence[Calibration]) -> Sheet:
     )
 
 
-# ------------------------------------------------------------------------------------------------ checks
+# ------------------------------------------------------------------------------------- plan and its folds
+
+
+def plan(study: Study) -> Sheet:
+    """What each system is, and what each fusion is made of."""
+    fusions = {fusion.name: fusion for fusion in study.plan.fusions}
+    systems = {system.name: system for system in study.plan.systems}
+    rows: list[list[Cell]] = []
+    for runs in study.runs:
+        seeds = " ".join(runs.seeds)
+        if fusion := fusions.get(runs.name):
+            weights = (
+                "tuned on dev" if fusion.weights is None else " ".join(f"{w:g}" for w in (1, *fusion.weights))
+            )
+            rows.append([runs.name, " + ".join(fusion.systems), None, None, None, weights, seeds])
+        elif system := systems.get(runs.name):
+            sets = " ".join(system.sets)
+            rows.append([runs.name, system.code, sets or None, system.norm, system.context, None, seeds])
+        else:
+            rows.append([runs.name, "not of the plan's own", None, None, None, None, seeds])
+    note = f"Folds of the protocol '{study.plan.protocol}'."
+    columns = ("system", "kind or members", "features", "normalisation", "context", "weights", "seeds")
+    return Sheet("plan", "What was compared", columns, rows, note)
 
 
 def checks(study: Study) -> Sheet | None:
-    """What stage 2 found when it looked for speakers and recordings in two parts of a fold."""
-    path = study.folds / "checks.tsv"
+    """The check of stage 2 for speakers and recordings in two subsets of a fold."""
+    path = study.plan.folds / "checks.tsv"
     if not path.exists():
         return None
     head, *lines = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
     rows: list[list[Cell]] = [[*line[:2], *map(int, line[2:])] for line in lines]
     shared = sum(int(field) for line in lines for field in line[5:])
     note = (
-        "Speakers and recordings (by digests of features) that a part shares with another part of its fold: "
-        + ("none in any fold." if shared == 0 else f"{shared}.")
+        "Speakers and recordings (by digests of features) that a subset shares with another subset of its "
+        + ("fold: none in any fold." if shared == 0 else f"fold: {shared}.")
     )
     return Sheet("checks", "Leakage checks", tuple(name.replace("_", " ") for name in head), rows, note)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +11,14 @@ import numpy as np
 
 from ser.data import tables
 from ser.errors import DataError
+from ser.plan import Plan, PlannedFusion
+from ser.reporting.scores import pooled_folders
+from ser.scoring.combine import FUSION
+from ser.scoring.evaluate import read_references
 from ser.scoring.metrics import Counts, Floats
-from ser.scoring.runs import Runs, Utterances, final_folds, read_runs, read_test
+from ser.scoring.runs import Runs, Utterances, read_runs, read_test
 from ser.scoring.significance import mean_bootstrap
 
-CSA = re.compile(r"csa_(\d+)")
-OURS = re.compile(r"blstmatt|csa_\d+|syscomb(_dev)?")
 NUM_DRAWS = 2000  # of the bootstrap over speakers
 SEED = 0
 
@@ -27,69 +28,83 @@ class Study:
     """An experiment that was scored."""
 
     name: str  # of the corpus
-    exp: Path  # has <fold>/<system>/seed<k> and pooled/<system>/seed<k>
-    folds: Path
+    plan: Plan
     test: Utterances
-    runs: tuple[Runs, ...]  # ours first, then the baselines
+    runs: tuple[Runs, ...]  # in the order of the plan's table
     confusions: dict[str, Counts]  # system -> (R, S, K, K)
 
     def system(self, name: str) -> Runs | None:
-        """The system of that name."""
+        """The runs of the system of that name."""
         return next((runs for runs in self.runs if runs.name == name), None)
 
+    @property
+    def first(self) -> Runs:
+        """The plan's first system, beside which all others are put."""
+        return self.runs[[runs.name for runs in self.runs].index(self.plan.systems[0].name)]
+
     @cached_property
-    def contexts(self) -> list[int]:
-        """The context lengths of CSA, in frames, rising."""
-        found = (CSA.fullmatch(runs.name) for runs in self.runs)
-        return sorted(int(match[1]) for match in found if match)
+    def contexts(self) -> dict[str, dict[int, str]]:
+        """Systems that differ by their context alone: stem -> context in frames, rising -> system."""
+        stems: dict[str, dict[int, str]] = {}
+        for system in sorted(self.plan.systems, key=lambda system: system.context or 0):
+            if system.context is not None:
+                stems.setdefault(system.stem, {})[system.context] = system.name
+        return stems
+
+    def siblings(self, name: str) -> list[str]:
+        """The systems that differ from one by their context alone, by rising context, itself included."""
+        families = [list(family.values()) for family in self.contexts.values()]
+        return next((family for family in families if name in family), [])
+
+    @cached_property
+    def fusion(self) -> PlannedFusion | None:
+        """The main fusion: the plan's first, or one of the same systems whose weights are tuned."""
+        fusions = [fusion for fusion in self.plan.fusions if self.system(fusion.name)]
+        same = [fusion for fusion in fusions if fusion.systems == fusions[0].systems]
+        return next((fusion for fusion in same if fusion.weights is None), same[0] if same else None)
+
+    @property
+    def fused(self) -> str | None:
+        """The second system of the main fusion."""
+        return self.fusion.systems[1] if self.fusion else None
+
+    @cached_property
+    def ours(self) -> set[str]:
+        """Fusions, and the seeded systems that are of one family with a member of a fusion."""
+        names = {fusion.name for fusion in self.plan.fusions}
+        members = {name for fusion in self.plan.fusions for name in fusion.systems}
+        stems = {system.stem for system in self.plan.systems if system.name in members}
+        return names | {system.name for system in self.plan.systems if system.seeded and system.stem in stems}
 
     @cached_property
     def fold_names(self) -> list[str]:
         """The folds of the results."""
-        return final_folds(self.folds)
-
-    @cached_property
-    def fused(self) -> str:
-        """The CSA that was fused with BLSTMATT: as fusion.txt says, else 30 frames, else the first."""
-        for path in sorted(self.exp.glob("*/syscomb/seed*/decode_test/fusion.txt")):
-            second = Path(tables.read_table(path).get("system_2", ""))
-            if len(second.parts) > 2:
-                return second.parts[-3]
-        contexts = self.contexts or [0]
-        return f"csa_{30 if 30 in contexts else contexts[0]}"
-
-    @cached_property
-    def complete(self) -> bool:
-        """Whether every system scored every utterance."""
-        return all(runs.scored.all() for runs in self.runs)
+        return [line.name for line in self.plan.final]
 
     def interval(self, runs: Runs, metric: str) -> tuple[float, float] | None:
         """The 95 % interval over speakers of the mean over the runs."""
         return mean_bootstrap(self.confusions[runs.name], metric, NUM_DRAWS, SEED)
 
 
-def read_study(name: str, exp: Path, folds: Path) -> Study:
+def read_study(name: str, plan: Plan) -> Study:
     """Read an experiment.
 
     Args:
         name: of the corpus.
-        exp: where models and results are.
-        folds: what stage 2 wrote.
+        plan: of the experiment.
 
     Raises:
-        DataError: nothing was scored yet, or something cannot be used.
+        DataError: something was not scored yet, or cannot be used.
     """
-    test = read_test(folds, ("style",))
-    runs = sorted(read_runs(exp / "pooled", folds, test), key=_rank)
-    every = [*runs, *(each.padded for each in runs if each.padded)]
-    return Study(name, exp, folds, test, tuple(runs), {each.name: each.confusions(test) for each in every})
-
-
-def _rank(runs: Runs) -> int:
-    """BLSTMATT, CSA, fusions, then whatever else there is; sorting keeps the order within."""
-    if CSA.fullmatch(runs.name):
-        return 1
-    return {"blstmatt": 0, "syscomb": 2, "syscomb_dev": 3}.get(runs.name, 4)
+    references = read_references(plan.folds / "pooled")
+    test = read_test(plan.folds, references, ("style",))
+    if not (plan.exp / "pooled").is_dir():
+        raise DataError(
+            f"{plan.exp / 'pooled'}: no such folder; nothing was scored yet, run stages 3 to 7 first"
+        )
+    runs = read_runs(pooled_folders(plan), test, references)
+    both = [*runs, *(each.padded for each in runs if each.padded)]
+    return Study(name, plan, test, tuple(runs), {each.name: each.confusions(test) for each in both})
 
 
 # ------------------------------------------------------------------------------------- training and fusion
@@ -97,7 +112,7 @@ def _rank(runs: Runs) -> int:
 
 @dataclass(frozen=True)
 class Curve:
-    """How a system was learnt, over all folds and seeds."""
+    """Losses of a system's trainings, over all folds and seeds."""
 
     system: str
     losses: dict[str, Floats]  # train_loss, dev_loss -> (trainings, epochs); NaN behind an early end
@@ -112,16 +127,16 @@ def learning_curves(study: Study) -> list[Curve]:
     curves = []
     for runs in study.runs:
         paths = [
-            study.exp / fold / runs.name / f"seed{seed}" / "history.tsv"
+            study.plan.exp / fold / runs.name / f"seed{seed}" / "history.tsv"
             for fold in study.fold_names
             for seed in runs.seeds
         ]
         histories = [read_history(path) for path in paths if path.exists()]
-        losses = {}
-        for key in ("train_loss", "dev_loss"):
-            found = [history[key] for history in histories if key in history]
-            if found:
-                losses[key] = _stacked(found)
+        losses = {
+            key: _stacked([history[key] for history in histories if key in history])
+            for key in ("train_loss", "dev_loss")
+            if any(key in history for history in histories)
+        }
         if losses:
             curves.append(Curve(runs.name, losses))
     return curves
@@ -149,44 +164,69 @@ def read_history(path: Path) -> dict[str, list[float]]:
 
 @dataclass(frozen=True)
 class FusionCurve:
-    """What the weights of a fusion gave on the tuning data, a row for each fold and seed."""
+    """What the weights of one system in a fusion gave on the tuning data, a row for each fold and seed."""
 
+    fusion: str
+    before: tuple[str, ...]  # the systems that it was added to
+    system: str
+    given: float | None  # its weight in a fusion of the same systems whose weights are given
     weights: Floats  # (W,)
     uar: Floats  # (F, W)
     nll: Floats  # (F, W)
     chosen: Floats  # (F,)
 
 
-def fusion_curve(study: Study) -> FusionCurve | None:
-    """Read the ``fusion.txt`` of the fusion whose weight was tuned; None if there is none.
+def fusion_curves(study: Study) -> list[FusionCurve]:
+    """Read the ``fusion.txt`` of fusions with tuned weights: a curve for each system after the first.
 
     Raises:
-        DataError: one that cannot be read.
+        DataError: one that cannot be read, or the folds of a fusion were tuned differently.
     """
+    curves = []
+    for fusion in study.plan.fusions:
+        if fusion.weights is None and study.system(fusion.name):
+            paths = [run.out / FUSION for run in study.plan.fusion_runs(fusion)]
+            records = {path: tables.read_table(path, made_by="stage 7") for path in paths}
+            numbers = range(1, len(fusion.systems)) if records else ()
+            curves += [_fusion_curve(study, fusion, number, records) for number in numbers]
+    return curves
+
+
+def _fusion_curve(
+    study: Study, fusion: PlannedFusion, number: int, records: Mapping[Path, Mapping[str, str]]
+) -> FusionCurve:
+    """The curve of the system at place ``number`` (from 0) of a fusion."""
     trials, chosen = [], []
-    for path in sorted(study.exp.glob("*/syscomb_dev/seed*/decode_test/fusion.txt")):
-        table = tables.read_table(path)
-        lines = [table[key].split() for key in sorted(table) if key.startswith("dev_curve_2_")]
+    for path, record in records.items():
+        lines = [record[key].split() for key in sorted(record) if key.startswith(f"dev_curve_{number + 1}_")]
         try:
             trials.append([(float(line[1]), float(line[3]), float(line[5])) for line in lines])
-            chosen.append(float(table["weights"].split()[1]))
+            chosen.append(float(record["weights"].split()[number]))
         except (IndexError, KeyError, ValueError) as error:
             raise DataError(f"{path}: is no record of a tuned fusion; fuse again (stage 7)") from error
-    if not trials or not trials[0]:
-        return None
-    if any(len(row) != len(trials[0]) for row in trials):
-        raise DataError(f"{study.exp}: its fusions were tuned on different grids; fuse again (stage 7)")
+        if not lines or len(lines) != len(trials[0]):
+            raise DataError(f"{path}: was tuned on another grid than the first fold; fuse again (stage 7)")
     values = np.array(trials)  # (F, W, 3)
-    return FusionCurve(values[0, :, 0], values[:, :, 1], values[:, :, 2], np.array(chosen))
+    same = (each for each in study.plan.fusions if each.systems == fusion.systems and each.weights)
+    return FusionCurve(
+        fusion.name,
+        fusion.systems[:number],
+        fusion.systems[number],
+        next((each.weights[number - 1] for each in same if each.weights), None),
+        values[0, :, 0],
+        values[:, :, 1],
+        values[:, :, 2],
+        np.array(chosen),
+    )
 
 
 def settings_texts(study: Study) -> dict[str, str]:
     """Each system's ``config.yaml``, of the first fold and seed."""
-    found = {}
+    texts = {}
     for runs in study.runs:
         for fold in study.fold_names:
-            path = study.exp / fold / runs.name / f"seed{runs.seeds[0]}" / "config.yaml"
+            path = study.plan.exp / fold / runs.name / f"seed{runs.seeds[0]}" / "config.yaml"
             if path.exists():
-                found[runs.name] = path.read_text(encoding="utf-8")
+                texts[runs.name] = path.read_text(encoding="utf-8")
                 break
-    return found
+    return texts

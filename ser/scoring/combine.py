@@ -9,20 +9,26 @@ from pathlib import Path
 from ser.data import files, tables
 from ser.data.labels import EMOTIONS, same_emotions
 from ser.errors import DataError, UsageError
-from ser.scoring.evaluate import References, match, read_references
+from ser.scoring.evaluate import References, match, read_references, reference_files
 from ser.scoring.fusion import Fused, Tuning, fuse, tune
-from ser.scoring.system import System, input_files, merge_notes, read_system, write_system
+from ser.scoring.posteriors import (
+    Posteriors,
+    input_files,
+    merge_notes,
+    read_posteriors,
+    write_posteriors,
+)
 
 FUSION = "fusion.txt"
 
 
 @dataclass(frozen=True)
-class TuneOn:
-    """Where weights are found: never the data that is scored with them."""
+class TuningData:
+    """Data that weights are tuned on: never the data that is scored with them."""
 
     dev_data: Path  # a data folder
-    dev_decode: tuple[Path, ...]  # the same systems in the same order, decoded on it
-    data: Path  # the data folder that the systems to fuse were decoded on
+    dev_decode: tuple[Path, ...]  # folders of posteriors on it: the same systems in the same order
+    data: Path  # the data folder of the posteriors to fuse
     criterion: str  # nll or uar
 
 
@@ -32,16 +38,16 @@ def fuse_folders(
     *,
     mode: str,
     weights: Sequence[float] = (),
-    on: TuneOn | None = None,
+    tuning: TuningData | None = None,
 ) -> dict[str, str]:
-    """Fuse systems; ``out_dir`` is left as it is when it was made from the same files in the same way.
+    """Fuse folders; ``out_dir`` is left as it is when it was made from the same files in the same way.
 
     Args:
-        out_dir: the fused system: ``post``, ``hyp``, ``emotions.txt``, ``not_scored``, ``fusion.txt``.
+        out_dir: the fused posteriors: ``post``, ``hyp``, ``emotions.txt``, ``not_scored``, ``fusion.txt``.
         folders: M decode folders of the same utterances and classes.
         mode: one of :data:`ser.scoring.fusion.MODES`.
         weights: M - 1 numbers, those of the systems after the first; none in mode ``product``.
-        on: find the weights there instead.
+        tuning: find the weights on these data instead.
 
     Returns:
         What ``fusion.txt`` holds.
@@ -50,71 +56,83 @@ def fuse_folders(
         UsageError: a wrong number of weights or tuning folders.
         DataError: folders that do not go together; tuning data that shares a speaker with the test data.
     """
-    _check_usage(folders, mode, weights, on)
-    settings: dict[str, object] = {"mode": mode, "systems": [str(folder) for folder in folders]}
-    inputs = input_files({f"system{number}": folder for number, folder in enumerate(folders, 1)})
-    if on:
-        settings |= {"criterion": on.criterion, "dev": [str(on.dev_data), *map(str, on.dev_decode)]}
-        inputs |= input_files({f"dev{number}": folder for number, folder in enumerate(on.dev_decode, 1)})
-        for name, folder in (("dev_data", on.dev_data), ("data", on.data)):
-            tables_read = (EMOTIONS, "utt2emo", "utt2spk")
-            inputs |= {f"{name}/{file}": folder / file for file in tables_read if (folder / file).exists()}
-    else:
-        settings["weights"] = list(weights)
+    _check_usage(folders, mode, weights, tuning)
+    settings, inputs = _provenance(folders, mode, weights, tuning)
     if files.is_made(out_dir, settings, inputs) and (out_dir / FUSION).exists():
         return tables.read_table(out_dir / FUSION)
-    systems = _read_systems(folders)
-    tuning = _tune(on, systems, folders, mode) if on else None
-    used = tuning.weights if tuning else [1.0, *(weights or [1.0] * (len(folders) - 1))]
-    fused = fuse(systems, used, mode)
-    record = _record(folders, mode, used, fused) | (_tuning_record(on, tuning) if on and tuning else {})
+    outputs = _read_outputs(folders)
+    tuned = _tune(tuning, outputs, folders, mode) if tuning else None
+    used = tuned.weights if tuned else [1.0, *(weights or [1.0] * (len(folders) - 1))]
+    fused = fuse(outputs, used, mode)
+    record = _record(folders, mode, used, fused)
+    if tuning and tuned:
+        record |= _tuning_record(tuning, tuned)
     (out_dir / files.MADE).unlink(missing_ok=True)
     tables.write_table(out_dir / FUSION, record)
-    result = System(
-        str(out_dir), systems[0].emotions, fused.posteriors, fused.not_scored, notes=merge_notes(systems)
+    result = Posteriors(
+        str(out_dir), outputs[0].emotions, fused.posteriors, fused.not_scored, notes=merge_notes(outputs)
     )
-    write_system(out_dir, result, settings, inputs)
+    write_posteriors(out_dir, result, settings, inputs)
     return record
 
 
-def _check_usage(folders: Sequence[Path], mode: str, weights: Sequence[float], on: TuneOn | None) -> None:
+def _provenance(
+    folders: Sequence[Path], mode: str, weights: Sequence[float], tuning: TuningData | None
+) -> tuple[dict[str, object], dict[str, Path]]:
+    """Settings and input files of a fusion, for ``made.json``."""
+    settings: dict[str, object] = {"mode": mode, "systems": [str(folder) for folder in folders]}
+    inputs = input_files({f"system{number}": folder for number, folder in enumerate(folders, 1)})
+    if not tuning:
+        return settings | {"weights": list(weights)}, inputs
+    settings |= {
+        "criterion": tuning.criterion,
+        "dev": [str(tuning.dev_data), *map(str, tuning.dev_decode)],
+    }
+    inputs |= input_files({f"dev{number}": folder for number, folder in enumerate(tuning.dev_decode, 1)})
+    inputs |= reference_files("dev_data", tuning.dev_data) | reference_files("data", tuning.data)
+    return settings, inputs
+
+
+def _check_usage(
+    folders: Sequence[Path], mode: str, weights: Sequence[float], tuning: TuningData | None
+) -> None:
     if len(folders) < 2:
         raise UsageError("give two decode folders or more to fuse")
-    if mode == "product" and (weights or on):
+    if mode == "product" and (weights or tuning):
         raise UsageError("--mode product takes no weights; leave them out, or take --mode power")
-    if weights and on:
+    if weights and tuning:
         raise UsageError("weights are given or tuned, not both; leave out --weights or --dev-data")
-    if mode != "product" and not on and len(weights) != len(folders) - 1:
+    if mode != "product" and not tuning and len(weights) != len(folders) - 1:
         raise UsageError(
             f"{len(folders)} systems need {len(folders) - 1} weights, got {len(weights)}; give one for each "
             "system after the first"
         )
     if any(not 0 <= weight < float("inf") for weight in weights):
         raise UsageError("--weights: a weight is a number of at least 0")
-    if on and len(on.dev_decode) != len(folders):
+    if tuning and len(tuning.dev_decode) != len(folders):
         raise UsageError(
-            f"{len(folders)} systems need as many --dev-decode, got {len(on.dev_decode)}; give the same "
+            f"{len(folders)} systems need as many --dev-decode, got {len(tuning.dev_decode)}; give the same "
             "systems in the same order"
         )
 
 
-def _read_systems(folders: Sequence[Path]) -> list[System]:
-    systems = [read_system(folder) for folder in folders]
-    for folder, system in zip(folders, systems, strict=True):
+def _read_outputs(folders: Sequence[Path]) -> list[Posteriors]:
+    outputs = [read_posteriors(folder) for folder in folders]
+    for folder, output in zip(folders, outputs, strict=True):
         same_emotions(folders[0] / EMOTIONS, folder / EMOTIONS)
-        if system.chunk2utt:
+        if output.chunk2utt:
             raise DataError(f"{folder}: has posteriors of chunks; fuse the folder with those of utterances")
-    return systems
+    return outputs
 
 
-def _tune(on: TuneOn, systems: Sequence[System], folders: Sequence[Path], mode: str) -> Tuning:
-    dev, test = read_references(on.dev_data), read_references(on.data)
-    for data in (on.dev_data, on.data):
-        same_emotions(folders[0] / EMOTIONS, data / EMOTIONS)
-    for system in systems:
-        match(system, test)
+def _tune(tuning: TuningData, outputs: Sequence[Posteriors], folders: Sequence[Path], mode: str) -> Tuning:
+    dev, test = read_references(tuning.dev_data), read_references(tuning.data)
+    for folder in (tuning.dev_data, tuning.data, tuning.dev_decode[0]):
+        same_emotions(folders[0] / EMOTIONS, folder / EMOTIONS)
+    for output in outputs:
+        match(output, test)
     _check_disjoint(dev, test)
-    return tune([match(system, dev) for system in _read_systems(on.dev_decode)], mode, on.criterion)
+    return tune([match(output, dev) for output in _read_outputs(tuning.dev_decode)], mode, tuning.criterion)
 
 
 def _check_disjoint(dev: References, test: References) -> None:
@@ -141,14 +159,14 @@ def _record(folders: Sequence[Path], mode: str, weights: Sequence[float], fused:
     return lines | {f"system_{number}": str(folder) for number, folder in enumerate(folders, 1)}
 
 
-def _tuning_record(on: TuneOn, tuning: Tuning) -> dict[str, str]:
+def _tuning_record(tuning: TuningData, tuned: Tuning) -> dict[str, str]:
     lines = {
-        "criterion": on.criterion,
-        "dev_data": str(on.dev_data),
-        "dev_n_utts": str(tuning.n_utts),
+        "criterion": tuning.criterion,
+        "dev_data": str(tuning.dev_data),
+        "dev_n_utts": str(tuned.n_utts),
     }
-    lines |= {f"dev_system_{number}": str(folder) for number, folder in enumerate(on.dev_decode, 1)}
-    for number, curve in enumerate(tuning.curves, 2):
+    lines |= {f"dev_system_{number}": str(folder) for number, folder in enumerate(tuning.dev_decode, 1)}
+    for number, curve in enumerate(tuned.curves, 2):
         for step, trial in enumerate(curve):
             lines[f"dev_curve_{number}_{step:02d}"] = (
                 f"weight {trial.weight:g} uar {trial.uar:.6f} nll {trial.nll:.6f}"
@@ -157,7 +175,7 @@ def _tuning_record(on: TuneOn, tuning: Tuning) -> dict[str, str]:
 
 
 def fusion_text(out_dir: Path, record: Mapping[str, str]) -> str:
-    """A fusion for people."""
+    """Summary of a fusion, for display."""
     how = f"tuned on {record['dev_data']} ({record['criterion']})" if "criterion" in record else "as given"
     return (
         f"{out_dir}\n  {record['mode']} fusion, weights {record['weights']} {how}\n"

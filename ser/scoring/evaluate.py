@@ -1,4 +1,4 @@
-"""Score a system against the references of a data folder, and compare two systems."""
+"""Score posteriors against the references of a data folder, and compare two systems."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo, same_emotions
 from ser.errors import DataError
 from ser.scoring import significance
 from ser.scoring.metrics import METRICS, Counts, Floats, Scores, confusion_matrix, decide, score
+from ser.scoring.posteriors import Posteriors, input_files, read_posteriors
 from ser.scoring.significance import Interval
-from ser.scoring.system import System, input_files, read_system
 
 INTERVALS = ("acc", "uar")  # the scores that get an interval over speakers
+NUM_DRAWS, SEED = 1000, 0  # of the bootstrap over speakers, where nothing else is asked for
+_REFERENCE_TABLES = (EMOTIONS, "utt2emo", "utt2spk")
 
 
 @dataclass(frozen=True)
 class References:
-    """What is true of the utterances of a data folder."""
+    """Class and speaker of every utterance of a data folder."""
 
     folder: Path
     emotions: tuple[str, ...]
@@ -31,10 +33,10 @@ class References:
 
 
 @dataclass(frozen=True)
-class Material:
-    """A system's posteriors beside their references: N utterances (or chunks), K classes."""
+class Scored:
+    """Posteriors joined with their references: N scored utterances (or chunks), K classes."""
 
-    keys: list[str]  # sorted
+    keys: list[str]  # N, sorted
     references: Counts  # (N,) class indices
     posteriors: Floats  # (N, K)
     speakers: list[str]
@@ -44,6 +46,12 @@ class Material:
     def hypotheses(self) -> Counts:
         """The decided class indices, (N,)."""
         return decide(self.posteriors)
+
+    def only(self, chosen: set[str]) -> Scored:
+        """The rows of the chosen keys."""
+        rows = [row for row, key in enumerate(self.keys) if key in chosen]
+        keys, speakers = [self.keys[row] for row in rows], [self.speakers[row] for row in rows]
+        return Scored(keys, self.references[rows], self.posteriors[rows], speakers, self.n_total)
 
 
 def read_references(folder: Path) -> References:
@@ -56,44 +64,50 @@ def read_references(folder: Path) -> References:
     return References(folder, emotions, {utt: index[name] for utt, name in labels.items()}, speakers)
 
 
-def match(system: System, references: References, *, allow_missing: bool = False) -> Material:
-    """Join a system and the references by key.
+def reference_files(name: str, folder: Path) -> dict[str, Path]:
+    """The tables of references that a data folder has, for ``made.json``: ``<name>/<table>`` -> path."""
+    return {f"{name}/{table}": folder / table for table in _REFERENCE_TABLES if (folder / table).exists()}
+
+
+def match(output: Posteriors, references: References, *, allow_missing: bool = False) -> Scored:
+    """Join posteriors and references by key.
 
     Args:
-        system: over utterances, or over chunks when it has a ``chunk2utt``.
-        references: every utterance that the system was given.
+        output: over utterances, or over chunks when it has a ``chunk2utt``.
+        references: of every utterance that the system was given.
         allow_missing: take utterances (chunks) without posteriors and without a line in ``not_scored``
             for not scored.
 
     Raises:
         DataError: posteriors of utterances the data folder does not have, or missing ones.
     """
-    utts = system.chunk2utt or {utt: utt for utt in references.labels}
-    expected = f"{system.name}/chunk2utt" if system.chunk2utt else str(references.folder / "utt2emo")
-    strange = (system.keys - utts.keys()) or (set(utts.values()) - references.labels.keys())
+    utts = output.chunk2utt or {utt: utt for utt in references.labels}
+    expected = f"{output.name}/chunk2utt" if output.chunk2utt else str(references.folder / "utt2emo")
+    strange = (output.keys - utts.keys()) or (set(utts.values()) - references.labels.keys())
     if strange:
         raise DataError(
-            f"{system.name}: {len(strange)} keys are not in {references.folder / 'utt2emo'}"
-            f"{' by way of ' + expected if system.chunk2utt else ''} ({_some(strange)}); "
+            f"{output.name}: {len(strange)} keys are not in {references.folder / 'utt2emo'}"
+            f"{' by way of ' + expected if output.chunk2utt else ''} ({_examples(strange)}); "
             "score with the data folder that was decoded"
         )
-    missing = utts.keys() - system.keys
+    missing = utts.keys() - output.keys
     if missing and not allow_missing:
         raise DataError(
-            f"{system.name}/post: {len(missing)} of the {len(utts)} keys of {expected} are missing "
-            f"({_some(missing)}) and not in not_scored; decode again, or score with --allow-missing true"
+            f"{output.name}/post: {len(missing)} of the {len(utts)} keys of {expected} are missing "
+            f"({_examples(missing)}) and not in not_scored; decode again, or score with --allow-missing true"
         )
-    keys = sorted(system.posteriors)
-    return Material(
+    keys = sorted(output.posteriors)
+    return Scored(
         keys=keys,
         references=np.array([references.labels[utts[key]] for key in keys], np.int64),
-        posteriors=np.stack([system.posteriors[key] for key in keys]),
+        posteriors=np.stack([output.posteriors[key] for key in keys]),
         speakers=[references.speakers[utts[key]] for key in keys],
         n_total=len(utts),
     )
 
 
-def _some(keys: set[str]) -> str:
+def _examples(keys: set[str]) -> str:
+    """The first three keys, for a message."""
     return ", ".join(sorted(keys)[:3]) + (", ..." if len(keys) > 3 else "")
 
 
@@ -101,7 +115,13 @@ def _some(keys: set[str]) -> str:
 
 
 def score_folder(
-    data_dir: Path, decode_dir: Path, *, key2utt: Path | None, allow_missing: bool, num_draws: int, seed: int
+    data_dir: Path,
+    decode_dir: Path,
+    *,
+    key2utt: Path | None = None,
+    allow_missing: bool = False,
+    num_draws: int = NUM_DRAWS,
+    seed: int = SEED,
 ) -> dict[str, str]:
     """Score a decode folder into ``<decode_dir>/score/{result.txt,confusion.txt,errors.txt}``.
 
@@ -109,7 +129,7 @@ def score_folder(
 
     Args:
         data_dir: the references: ``emotions.txt``, ``utt2emo``, ``utt2spk``.
-        decode_dir: a system, see :mod:`ser.scoring.system`.
+        decode_dir: posteriors, see :mod:`ser.scoring.posteriors`.
         key2utt: a map chunk -> utterance to use in place of ``<decode_dir>/chunk2utt``.
         allow_missing: see :func:`match`.
         num_draws: draws of the bootstrap over speakers.
@@ -120,49 +140,43 @@ def score_folder(
     """
     folder = decode_dir / "score"
     settings = {"allow_missing": allow_missing, "bootstrap": num_draws, "seed": seed}
-    inputs = input_files({"system": decode_dir}) | {
-        f"data/{name}": data_dir / name
-        for name in (EMOTIONS, "utt2emo", "utt2spk")
-        if (data_dir / name).exists()
-    }
+    inputs = input_files({"system": decode_dir}) | reference_files("data", data_dir)
     if key2utt and key2utt.exists():
         inputs["key2utt"] = key2utt
     outputs = [folder / name for name in ("result.txt", "confusion.txt", "errors.txt")]
     if files.is_made(folder, settings, inputs) and all(path.exists() for path in outputs):
         return tables.read_table(outputs[0])
     references = read_references(data_dir)
-    system = read_system(decode_dir, key2utt=key2utt)
+    output = read_posteriors(decode_dir, key2utt=key2utt)
     same_emotions(data_dir / EMOTIONS, decode_dir / EMOTIONS)
-    material = match(system, references, allow_missing=allow_missing)
+    scored = match(output, references, allow_missing=allow_missing)
     result = evaluate(
-        material, system.emotions, by_chunk=bool(system.chunk2utt), num_draws=num_draws, seed=seed
+        scored, output.emotions, by_chunk=bool(output.chunk2utt), num_draws=num_draws, seed=seed
     )
-    result |= {f"note_{key}": value for key, value in system.notes.items()}
+    result |= {f"note_{key}": value for key, value in output.notes.items()}
     (folder / files.MADE).unlink(missing_ok=True)
     tables.write_table(outputs[0], result)
-    counts = confusion_matrix(material.references, material.hypotheses, len(system.emotions))
+    counts = confusion_matrix(scored.references, scored.hypotheses, len(output.emotions))
     with files.whole_file(outputs[1]) as stream:
-        stream.write(confusion_text(counts, system.emotions))
+        stream.write(confusion_text(counts, output.emotions))
     with files.whole_file(outputs[2]) as stream:
-        stream.writelines(f"{line}\n" for line in error_lines(material, system.emotions))
+        stream.writelines(f"{line}\n" for line in error_lines(scored, output.emotions))
     files.write_made(folder, settings, inputs)
     return result
 
 
 def evaluate(
-    material: Material, emotions: Sequence[str], *, by_chunk: bool, num_draws: int, seed: int
+    scored: Scored, emotions: Sequence[str], *, by_chunk: bool, num_draws: int, seed: int
 ) -> dict[str, str]:
     """The lines of ``result.txt``: shares in [0, 1] with six decimals, ``-`` for what does not exist.
 
     ``acc_ci_*`` is the binomial interval (``-`` over chunks, which are not independent), ``*_boot_*`` the
     interval over speakers (``-`` with one speaker).
     """
-    confusions = significance.by_speaker(
-        material.references, material.hypotheses, material.speakers, len(emotions)
-    )
+    confusions = significance.by_speaker(scored.references, scored.hypotheses, scored.speakers, len(emotions))
     scores = score(confusions.sum(0))
     result = {name: _number(value) for name, value in scores.values.items()}
-    right = int((material.references == material.hypotheses).sum())
+    right = int((scored.references == scored.hypotheses).sum())
     result |= _interval("acc_ci", None if by_chunk else significance.binomial(right, scores.n_scored))
     for name in INTERVALS:
         result |= _interval(f"{name}_boot", significance.bootstrap(confusions, name, num_draws, seed))
@@ -173,7 +187,7 @@ def evaluate(
         "n_classes_scored": str(scores.n_classes_scored),
         "n_scored": str(scores.n_scored),
         "n_speakers": str(len(confusions)),
-        "n_total": str(material.n_total),
+        "n_total": str(scored.n_total),
     }
 
 
@@ -195,7 +209,7 @@ def _interval(name: str, interval: Interval | None) -> dict[str, str]:
 
 
 def confusion_text(counts: Counts, emotions: Sequence[str]) -> str:
-    """The confusion matrix (K, K) for people: counts, then per cent of each reference's row."""
+    """The confusion matrix (K, K) for display: counts, then per cent of each reference's row."""
     width = max(6, *map(len, emotions)) + 1
     head = " " * width + "".join(f"{name:>{width}}" for name in emotions)
     lines = ["rows: references, columns: hypotheses", "", head + f"{'total':>{width}}"]
@@ -210,16 +224,16 @@ def confusion_text(counts: Counts, emotions: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def error_lines(material: Material, emotions: Sequence[str]) -> list[str]:
+def error_lines(scored: Scored, emotions: Sequence[str]) -> list[str]:
     """``<utt> <reference> <hypothesis> <p(hypothesis)> <p(reference)>``, the surest mistakes first."""
-    found = []
+    mistakes = []
     for key, reference, hypothesis, row in zip(
-        material.keys, material.references, material.hypotheses, material.posteriors, strict=True
+        scored.keys, scored.references, scored.hypotheses, scored.posteriors, strict=True
     ):
         if reference != hypothesis:
             names = f"{emotions[reference]} {emotions[hypothesis]}"
-            found.append((-row[hypothesis], f"{key} {names} {row[hypothesis]:.4f} {row[reference]:.4f}"))
-    return [line for _, line in sorted(found)]
+            mistakes.append((-row[hypothesis], f"{key} {names} {row[hypothesis]:.4f} {row[reference]:.4f}"))
+    return [line for _, line in sorted(mistakes)]
 
 
 def summary(decode_dir: Path, result: Mapping[str, str]) -> str:
@@ -276,32 +290,22 @@ def compare_folders(
     Raises:
         DataError: as :func:`match`, or no utterance is scored by both.
     """
-    references = read_references(data_dir)
-    both = []
-    for folder in (first, second):
-        same_emotions(data_dir / EMOTIONS, folder / EMOTIONS)
-        both.append(match(read_system(folder), references))
-    common = set(both[0].keys) & set(both[1].keys)
-    if not common:
-        raise DataError(
-            f"{second}: scores no utterance that {first} scores; compare systems of the same data"
-        )
-    kept = [[i for i, key in enumerate(material.keys) if key in common] for material in both]
-    truth = both[0].references[kept[0]]
-    speakers = [both[0].speakers[i] for i in kept[0]]
-    hyps = [material.hypotheses[rows] for material, rows in zip(both, kept, strict=True)]
-    one, two = (significance.by_speaker(truth, hyp, speakers, len(references.emotions)) for hyp in hyps)
-    right = [hyp == truth for hyp in hyps]
+    pair = _scored_by_both(data_dir, first, second)
+    one, two = (
+        significance.by_speaker(each.references, each.hypotheses, each.speakers, each.posteriors.shape[1])
+        for each in pair
+    )
+    right = [each.hypotheses == each.references for each in pair]
     only_first, only_second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     result = {
         "mcnemar_p": _number(significance.mcnemar(only_first, only_second)),
         "n_both_right": str(int((right[0] & right[1]).sum())),
         "n_both_wrong": str(int((~right[0] & ~right[1]).sum())),
-        "n_compared": str(len(truth)),
+        "n_compared": str(len(pair[0].keys)),
         "n_only_first_right": str(only_first),
         "n_only_second_right": str(only_second),
         "n_speakers": str(len(one)),
-        "n_total": str(both[0].n_total),
+        "n_total": str(pair[0].n_total),
     }
     for name in INTERVALS:
         change = significance.paired_bootstrap(one, two, name, num_draws, seed)
@@ -313,8 +317,23 @@ def compare_folders(
     return result
 
 
+def _scored_by_both(data_dir: Path, first: Path, second: Path) -> list[Scored]:
+    """Two systems joined with the references, each cut down to the utterances that both scored."""
+    references = read_references(data_dir)
+    pair = []
+    for folder in (first, second):
+        same_emotions(data_dir / EMOTIONS, folder / EMOTIONS)
+        pair.append(match(read_posteriors(folder), references))
+    common = set(pair[0].keys) & set(pair[1].keys)
+    if not common:
+        raise DataError(
+            f"{second}: scores no utterance that {first} scores; compare systems of the same data"
+        )
+    return [each.only(common) for each in pair]
+
+
 def comparison_text(first: Path, second: Path, result: Mapping[str, str]) -> str:
-    """A comparison for people, per cent."""
+    """Summary of a comparison, for display, per cent."""
     lines = [
         f"A  {first}",
         f"B  {second}",

@@ -1,7 +1,7 @@
 """Fusion of systems by their posteriors.
 
-The paper says that CSA's posterior is "scaled by 0.4 then multiplied" with BLSTMATT's.  A constant factor
-changes no decision, so 0.4 is read as an exponent (``power``, the default):
+The paper says that the second system's posterior is "scaled by 0.4 then multiplied" with the first's.  A
+constant factor changes no decision, so 0.4 is read as an exponent (``power``, the default):
 
     power     p ~ p_1 * p_2^w_2 * p_3^w_3 ...
     product   the same with all weights 1
@@ -26,9 +26,9 @@ import numpy as np
 
 from ser.data import tables
 from ser.errors import DataError
-from ser.scoring.evaluate import Material
+from ser.scoring.evaluate import Scored
 from ser.scoring.metrics import Counts, Floats, confusion_matrix, decide, uar
-from ser.scoring.system import System
+from ser.scoring.posteriors import Posteriors
 
 MODES = ("power", "product", "linear")
 CRITERIA = ("nll", "uar")
@@ -64,42 +64,42 @@ def fuse_posteriors(posteriors: Sequence[Floats], weights: Sequence[float], mode
 
 @dataclass(frozen=True)
 class Fused:
-    """What came of fusing some systems."""
+    """Result of a fusion."""
 
-    posteriors: dict[str, Floats]
-    not_scored: dict[str, str]
+    posteriors: dict[str, Floats]  # utterance -> (K,), sums to 1
+    not_scored: dict[str, str]  # utterance -> reason
     n_partial: int  # fused, but not from all systems
 
 
-def fuse(systems: Sequence[System], weights: Sequence[float], mode: str) -> Fused:
-    """Fuse systems of the same classes and utterances.
+def fuse(outputs: Sequence[Posteriors], weights: Sequence[float], mode: str) -> Fused:
+    """Fuse the posteriors of systems of the same classes and utterances.
 
     Args:
-        systems: M of them.
+        outputs: of M systems.
         weights: M numbers of at least 0, the first is 1.
         mode: one of :data:`MODES`.
 
     Raises:
         DataError: a system is about other utterances than the first.
     """
-    for system in systems[1:]:
-        tables.same_keys(systems[0].keys, systems[0].name, system.keys, system.name)
+    for output in outputs[1:]:
+        tables.same_keys(outputs[0].keys, outputs[0].name, output.keys, output.name)
     if mode == "product":
-        weights = [1.0] * len(systems)
-    groups: dict[tuple[int, ...], list[str]] = {}  # systems that have an utterance -> such utterances
-    for utt in sorted(systems[0].keys):
-        having = (i for i, system in enumerate(systems) if weights[i] > 0 and utt in system.posteriors)
-        groups.setdefault(tuple(having), []).append(utt)
+        weights = [1.0] * len(outputs)
+    groups: dict[tuple[int, ...], list[str]] = {}  # systems that scored an utterance -> such utterances
+    for utt in sorted(outputs[0].keys):
+        scoring = (i for i, output in enumerate(outputs) if weights[i] > 0 and utt in output.posteriors)
+        groups.setdefault(tuple(scoring), []).append(utt)
     lost = groups.pop((), [])
     posteriors: dict[str, Floats] = {}
     for members, utts in groups.items():
-        stacked = [np.stack([systems[i].posteriors[utt] for utt in utts]) for i in members]
+        stacked = [np.stack([outputs[i].posteriors[utt] for utt in utts]) for i in members]
         fused = fuse_posteriors(stacked, [weights[i] for i in members], mode)
         posteriors |= dict(zip(utts, fused, strict=True))
     complete = tuple(i for i, weight in enumerate(weights) if weight > 0)
     return Fused(
         posteriors,
-        {utt: next(s.not_scored[utt] for s in systems if utt in s.not_scored) for utt in lost},
+        {utt: next(each.not_scored[utt] for each in outputs if utt in each.not_scored) for utt in lost},
         len(posteriors) - len(groups.get(complete, [])),
     )
 
@@ -184,25 +184,25 @@ class Tuning:
     n_utts: int
 
 
-def tune(materials: Sequence[Material], mode: str, criterion: str) -> Tuning:
+def tune(scored: Sequence[Scored], mode: str, criterion: str) -> Tuning:
     """Find the weights on tuning data: the second system's first, then the third's beside the fused two ...
 
     Args:
-        materials: M systems on the same tuning data; utterances that one did not score are left out.
+        scored: M systems on the same tuning data; utterances that one did not score are left out.
         mode: ``power`` or ``linear``.
         criterion: see :func:`best_weight`.
 
     Raises:
         DataError: no utterance is scored by all.
     """
-    common = sorted(set.intersection(*(set(material.keys) for material in materials)))
+    common = sorted(set.intersection(*(set(each.keys) for each in scored)))
     if not common:
         raise DataError(
             "--dev-decode: no utterance is scored by all systems; tune on systems of the same data"
         )
-    rows = [[material.keys.index(utt) for utt in common] for material in materials]
-    truth = materials[0].references[rows[0]]
-    so_far, *others = (material.posteriors[row] for material, row in zip(materials, rows, strict=True))
+    rows = [[each.keys.index(utt) for utt in common] for each in scored]
+    truth = scored[0].references[rows[0]]
+    so_far, *others = (each.posteriors[row] for each, row in zip(scored, rows, strict=True))
     weights, curves = [1.0], []
     for other in others:
         curves.append(try_weights(so_far, other, truth, mode))

@@ -54,13 +54,14 @@ def decide(posteriors: npt.ArrayLike) -> Counts:
     return labels
 
 
-def _ratio(part: npt.NDArray[np.number], whole: npt.NDArray[np.number]) -> Floats:
-    nothing = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
-    ratio: Floats = np.divide(part, whole, out=nothing, where=whole > 0)
+def _ratio(counts: npt.NDArray[np.number], totals: npt.NDArray[np.number]) -> Floats:
+    """``counts / totals``, NaN where the total is 0."""
+    nothing = np.full(np.broadcast_shapes(counts.shape, totals.shape), np.nan)
+    ratio: Floats = np.divide(counts, totals, out=nothing, where=totals > 0)
     return ratio
 
 
-def _parts(confusion: Counts) -> tuple[Counts, Counts, Counts, Counts]:
+def _marginals(confusion: Counts) -> tuple[Counts, Counts, Counts, Counts]:
     """Right (..., K), references (..., K), hypotheses (..., K) of each class, and all (..., 1)."""
     right = np.diagonal(confusion, axis1=-2, axis2=-1)
     return right, confusion.sum(-1), confusion.sum(-2), confusion.sum((-2, -1))[..., None]
@@ -73,19 +74,19 @@ def _mean_of_present(values: Floats, references: Counts) -> Floats:
 
 def recalls(confusion: Counts) -> Floats:
     """Right share of each class's references, (..., K); NaN for a class without one."""
-    right, references, _, _ = _parts(confusion)
+    right, references, _, _ = _marginals(confusion)
     return _ratio(right, references)
 
 
 def precisions(confusion: Counts) -> Floats:
     """Right share of each class's hypotheses, (..., K); NaN for a class without one."""
-    right, _, hypotheses, _ = _parts(confusion)
+    right, _, hypotheses, _ = _marginals(confusion)
     return _ratio(right, hypotheses)
 
 
 def acc(confusion: Counts) -> Floats:
     """Accuracy, (...)."""
-    right, _, _, total = _parts(confusion)
+    right, _, _, total = _marginals(confusion)
     return _ratio(right.sum(-1), total[..., 0])
 
 
@@ -96,14 +97,14 @@ def uar(confusion: Counts) -> Floats:
 
 def ua_eq6(confusion: Counts) -> Floats:
     """The paper's UA: mean over all classes of the one-vs-rest accuracy (TP + TN) / (P + N), (...)."""
-    right, references, hypotheses, total = _parts(confusion)
+    right, references, hypotheses, total = _marginals(confusion)
     mean: Floats = _ratio(total - references - hypotheses + 2 * right, total).mean(-1)
     return mean
 
 
 def wa_eq6(confusion: Counts) -> Floats:
     """The paper's WA: mean over the classes of (TP / P + TN / N) / 2, (...)."""
-    right, references, hypotheses, total = _parts(confusion)
+    right, references, hypotheses, total = _marginals(confusion)
     negatives = total - references
     specificity = _ratio(negatives - hypotheses + right, negatives)
     return _mean_of_present((_ratio(right, references) + specificity) / 2, references)
@@ -111,7 +112,7 @@ def wa_eq6(confusion: Counts) -> Floats:
 
 def wa_eq6_micro(confusion: Counts) -> Floats:
     """(TP / P + TN / N) / 2 of the counts summed over the one-vs-rest problems, (...)."""
-    right, references, hypotheses, total = _parts(confusion)
+    right, references, hypotheses, total = _marginals(confusion)
     negatives = total - references
     true_negatives = negatives - hypotheses + right
     return (acc(confusion) + _ratio(true_negatives.sum(-1), negatives.sum(-1))) / 2
@@ -119,7 +120,7 @@ def wa_eq6_micro(confusion: Counts) -> Floats:
 
 def macro_f1(confusion: Counts) -> Floats:
     """Mean over the classes of 2 TP / (references + hypotheses), (...)."""
-    right, references, hypotheses, _ = _parts(confusion)
+    right, references, hypotheses, _ = _marginals(confusion)
     return _mean_of_present(_ratio(2 * right, references + hypotheses), references)
 
 
@@ -145,7 +146,7 @@ class Scores:
 
 
 def score(confusion: Counts) -> Scores:
-    """Everything above of one matrix (K, K)."""
+    """All scores of one matrix (K, K)."""
     return Scores(
         values={name: float(metric(confusion)) for name, metric in METRICS.items()},
         recalls=tuple(map(float, recalls(confusion))),

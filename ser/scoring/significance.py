@@ -215,12 +215,12 @@ def randomisation(gains: Floats, num_draws: int, seed: int) -> Floats:
         (M,): (1 + draws whose difference is as large) / (1 + D).
     """
     rng = np.random.default_rng(seed)
-    found = np.abs(gains.sum(1))  # (M,)
+    observed = np.abs(gains.sum(1))  # (M,)
     large = np.zeros(len(gains))
     for begin in range(0, num_draws, _BLOCK):
         signs = rng.integers(0, 2, size=(min(_BLOCK, num_draws - begin), gains.shape[1]), dtype=np.int8)
         swapped = np.abs((2.0 * signs - 1) @ gains.T)  # (block, M)
-        large += (swapped >= found - 1e-12).sum(0)  # equal sums must not differ by rounding
+        large += (swapped >= observed - 1e-12).sum(0)  # equal sums must not differ by rounding
     p: Floats = (1 + large) / (1 + num_draws)
     return p
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,27 +50,47 @@ def read_rows(folders: Sequence[Path], decode: str) -> list[Row]:
         decode: such as ``decode_test``.
 
     Returns:
-        In the order of the folders, then of the names (``csa_30`` before ``csa_100``).
+        In the order of the folders, then of the names (``x_30`` before ``x_100``).
 
     Raises:
         DataError: a folder without systems, or a seed that has not been scored.
     """
-    rows, problems = [], []
+    systems: dict[str, dict[str, Path]] = {}
+    problems = []
     for folder in folders:
         seeds = sorted(folder.glob("*/seed*/"), key=lambda path: natural(str(path)))
         if not seeds:
             problems.append(f"{folder}: has no <system>/seed<k>; train, decode and score first")
-        results: dict[str, dict[str, dict[str, str]]] = {}
         for seed in seeds:
-            path = seed / decode / "score" / "result.txt"
+            name = seed.parent.name if len(folders) == 1 else str(seed.parent)
+            systems.setdefault(name, {})[seed.name.removeprefix("seed")] = seed / decode
+    if problems:
+        raise all_of(problems)
+    return read_systems(systems)
+
+
+def read_systems(systems: Mapping[str, Mapping[str, Path]]) -> list[Row]:
+    """Read ``<folder>/score/result.txt`` of given folders.
+
+    Args:
+        systems: name -> seed -> folder of posteriors.
+
+    Returns:
+        In the order of ``systems``.
+
+    Raises:
+        DataError: a folder that has not been scored; all of them at once.
+    """
+    rows, problems = [], []
+    for name, folders in systems.items():
+        results = {}
+        for seed, folder in folders.items():
+            path = folder / "score" / "result.txt"
             try:
-                table = tables.read_table(path, made_by="steps/score.sh")
+                results[seed] = tables.read_table(path, made_by="steps/score.sh")
             except DataError as error:
                 problems.append(str(error))
-                continue
-            system = seed.parent.name if len(folders) == 1 else str(seed.parent)
-            results.setdefault(system, {})[seed.name.removeprefix("seed")] = table
-        rows += [Row(system, by_seed) for system, by_seed in results.items()]
+        rows.append(Row(name, results))
     if problems:
         raise all_of(problems)
     return rows
@@ -78,11 +98,11 @@ def read_rows(folders: Sequence[Path], decode: str) -> list[Row]:
 
 def natural(text: str) -> list[tuple[int, str]]:
     """A sort key that takes digits as numbers."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
+    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in re.split(r"(\d+)", text)]
 
 
 def table_text(rows: Sequence[Row], title: str) -> str:
-    """The table for people, at most 78 columns."""
+    """The table for display, at most 78 columns."""
     head = f"{'seeds':>5} {'scored/total':>13}" + "".join(f"{name:>11}" for name in COLUMNS)
     room = WIDTH - len(head) - 1
     lines = [title, ""] if title else []
@@ -112,7 +132,7 @@ def _cell(numbers: Sequence[float]) -> str:
 
 
 def write_tsv(path: Path, rows: Sequence[Row]) -> None:
-    """Everything in full: a line per system and seed, then its ``mean`` and ``sd`` (two seeds or more)."""
+    """Write all values: a line per system and seed, then its ``mean`` and ``sd`` (two seeds or more)."""
     keys = sorted({key for row in rows for result in row.results.values() for key in result})
     lines = [["system", "seed", *keys]]
     for row in rows:

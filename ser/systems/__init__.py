@@ -1,32 +1,104 @@
-"""The two networks of the paper.
+"""Systems: one file each, with its settings, its network (or estimator) and its loss.
 
-Shapes are written with one legend::
-
-    B  segments (or chunks) in a batch       H  values a step that the encoder gives out
-    T  frames, or steps of stacked frames    C  channels of a convolution
-    F  filterbank channels                   N  positions of a feature map
-    K  classes
-
-A model takes numbers, not settings; every forward pass gives ``(logits, attention)``.
+To list or look up systems imports none of them; torch comes with the networks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from torch import nn
+from ser import config
+from ser.data import registry
+from ser.errors import CheckpointError, ConfigError
 
-from ser.systems.blstmatt import Blstmatt
-from ser.systems.csa import Csa
+SYSTEMS = {
+    "blstmatt": "ser.systems.blstmatt:SYSTEM",
+    "csa": "ser.systems.csa:SYSTEM",
+    "majority": "ser.systems.majority:SYSTEM",
+    "svm": "ser.systems.svm:SYSTEM",
+}
+EXTRAS = {"svm": "baselines"}  # what utils/install.sh --extra must have installed for it
+UNSEEDED = frozenset({"majority", "svm"})  # of these, whose results no random seed changes
+_KEY, _HOME = "system", "ser/systems/base.py"
+_NETWORK_FIELDS = ("system", "features", "unit", "augmentation", "optim", "training")
 
-MODELS: dict[str, type[Blstmatt] | type[Csa]] = {"blstmatt": Blstmatt, "csa": Csa}
 
+def find(code: Any, source: str) -> Any:
+    """The :class:`~ser.systems.base.System` that the key ``system`` names.
 
-def create(system: str, arguments: Mapping[str, Any]) -> nn.Module:
-    """The model of a system; ``arguments`` are its constructor's, all of them and no others.
+    Args:
+        code: one of :data:`SYSTEMS`, or ``my_package.my_module:NAME``.
+        source: where it stood, for messages.
 
     Raises:
-        TypeError: an argument is missing or unknown.
+        ConfigError: there is none, or it lacks pieces of what a system must have.
     """
-    return MODELS[system](**arguments)
+    from ser.systems.base import Estimator, Network
+
+    if not isinstance(code, str):
+        raise ConfigError(
+            f"{source}: {_KEY} must name one of {', '.join(SYSTEMS)}, or my_package.my_module:NAME, "
+            f"got {code!r}; add it"
+        )
+    system = registry.find(_KEY, code, SYSTEMS, source)
+    if not isinstance(system, (Network, Estimator)):
+        raise ConfigError(
+            f"{source}: {_KEY} {code}: is no Network and no Estimator but {type(system).__name__}; "
+            f"{_HOME} says what it needs"
+        )
+    if not (isinstance(system.settings, type) and dataclasses.is_dataclass(system.settings)):
+        raise ConfigError(
+            f"{source}: {_KEY} {code}: its settings are no dataclass; {_HOME} says what it needs"
+        )
+    fields = {field.name for field in dataclasses.fields(system.settings)}
+    needed = _NETWORK_FIELDS if isinstance(system, Network) else (_KEY,)
+    if missing := [name for name in needed if name not in fields]:
+        raise ConfigError(
+            f"{source}: {_KEY} {code}: its settings have no {', '.join(missing)}; {_HOME} says what it needs"
+        )
+    return system
+
+
+def is_seeded(code: str, source: str) -> bool:
+    """Whether a random seed changes what a system learns; imports only code outside ``ser``."""
+    if registry.is_outside(code):
+        return bool(find(code, source).seeded)
+    return code not in UNSEEDED
+
+
+def build_settings(tree: Mapping[str, Any], source: str) -> tuple[Any, Any]:
+    """A system and its settings, from what its YAML file holds.
+
+    Raises:
+        ConfigError: no known ``system``, or settings that do not fit it.
+    """
+    system = find(tree.get(_KEY), source)
+    return system, config.build(system.settings, tree, source)
+
+
+def load_settings(path: Path, overrides: Sequence[str] = ()) -> tuple[Any, Any]:
+    """Read the settings file of a system.
+
+    Returns:
+        The :class:`~ser.systems.base.System`, and its settings.
+
+    Raises:
+        ConfigError: as :func:`ser.config.load`, or no known ``system``.
+    """
+    return build_settings(config.resolve(path, overrides), str(path))
+
+
+def check_allowed(code: object, allowed: Sequence[str], source: Path) -> None:
+    """Refuse a model whose system is code outside ``ser``, unless the caller allowed that by name.
+
+    Raises:
+        CheckpointError: it was not.
+    """
+    if isinstance(code, str) and registry.is_outside(code) and code not in allowed:
+        raise CheckpointError(
+            f"{source}: its system is code outside this package, {code}, which loading would run; if you "
+            f"trust it, allow it by name: --allow-code {code}"
+        )

@@ -1,73 +1,54 @@
-"""BLSTMATT: a bidirectional LSTM with attention over the whole segment (paper §3.1, §4.3.1)."""
+"""BLSTMATT: a bidirectional LSTM with attention over the whole utterance (paper §3.1, §4.3.1)."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ser.systems.base import Inputs, Network, Outputs, Sizes
 from ser.systems.layers.attention import MultiplicativeAttention
+from ser.systems.layers.blstm import Blstm
+from ser.systems.settings import (
+    AugmentationSettings,
+    InputSettings,
+    OptimSettings,
+    TrainingSettings,
+    check_dropout,
+)
 
 
-class Blstm(nn.Module):
-    """A stack of bidirectional LSTM layers, exact on padded batches.
+@dataclass(frozen=True)
+class ModelSettings:
+    """Sizes of the network, see :class:`Blstmatt`."""
 
-    Every layer is two one-directional LSTMs; the backward one reads each sequence reversed inside its own
-    length.  So padding stands behind the data for both and never reaches it.  It equals
-    ``nn.LSTM(bidirectional=True)`` on packed sequences, whose backward pass is 4-13 times slower on CPUs.
-    """
+    hidden: int
+    layers: int
+    attention_dim: int
+    frame_stack: int
+    dropout: float
 
-    def __init__(self, input_dim: int, hidden: int, layers: int, dropout: float) -> None:
-        """``hidden`` units per direction; ``dropout`` drops units of each layer's output.
-
-        A dropped unit is dropped for the whole segment (Gal & Ghahramani 2016), which on a CPU also costs a
-        tenth of drawing a mask for every frame.
-        """
-        super().__init__()
-        sizes = [input_dim] + [2 * hidden] * (layers - 1)
-        self.ahead = nn.ModuleList(nn.LSTM(size, hidden) for size in sizes)
-        self.back = nn.ModuleList(nn.LSTM(size, hidden) for size in sizes)
-        self.dropout = nn.Dropout1d(dropout)
-
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """(B, T, F) and the lengths (B,) to (B, T, 2 hidden); rows behind the lengths mean nothing."""
-        x = x.transpose(0, 1)  # (T, B, F), as LSTMs compute
-        step = torch.arange(len(x), device=x.device).unsqueeze(1)  # (T, 1)
-        mirror = lengths - 1 - step  # (T, B)
-        mirror = torch.where(mirror >= 0, mirror, step)  # padding stays where it is
-        row = torch.arange(x.shape[1], device=x.device)  # (B,)
-        mirror = (mirror * x.shape[1] + row).flatten()  # (T * B,)
-        for ahead, back in zip(self.ahead, self.back, strict=True):
-            right = ahead(x)[0]  # (T, B, H/2)
-            left = _reorder(back(_reorder(x, mirror))[0], mirror)  # (T, B, H/2)
-            x = torch.cat([right, left], dim=-1)  # (T, B, H)
-            x = self.dropout(x.permute(1, 2, 0)).permute(2, 0, 1)
-        return x.transpose(0, 1)
+    def __post_init__(self) -> None:
+        """Refuse empty networks."""
+        if min(self.hidden, self.layers, self.attention_dim, self.frame_stack) < 1:
+            raise ValueError("hidden, layers, attention_dim and frame_stack must be at least 1")
+        check_dropout(self.dropout)
 
 
-class _Swap(torch.autograd.Function):
-    """Rows in an order that is its own inverse, so that its gradient takes the same way back.
+@dataclass(frozen=True)
+class BlstmattSettings:
+    """conf/blstmatt.yaml."""
 
-    The gradient of torch's index_select allows for rows that come twice, and costs three times as much.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, order: Tensor) -> Tensor:
-        ctx.save_for_backward(order)
-        return x.index_select(0, order)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (order,) = ctx.saved_tensors
-        return gradient.index_select(0, order), None
-
-
-def _reorder(x: Tensor, order: Tensor) -> Tensor:
-    """The T * B rows of ``x`` (T, B, F) in the ``order`` (T * B,), which swaps them in pairs."""
-    swapped: Tensor = _Swap.apply(x.flatten(0, 1), order)  # type: ignore[no-untyped-call]  # torch's
-    return swapped.view_as(x)
+    system: str
+    features: InputSettings
+    unit: Literal["utterance"]
+    model: ModelSettings
+    augmentation: AugmentationSettings
+    optim: OptimSettings
+    training: TrainingSettings
 
 
 class Blstmatt(nn.Module):
@@ -76,7 +57,7 @@ class Blstmatt(nn.Module):
     def __init__(
         self,
         *,
-        num_filters: int,
+        num_values: int,
         num_classes: int,
         hidden: int,
         layers: int,
@@ -87,7 +68,7 @@ class Blstmatt(nn.Module):
         """Make the network.
 
         Args:
-            num_filters: F.
+            num_values: F.
             num_classes: K.
             hidden: LSTM units per direction (paper: 512).
             layers: bidirectional layers (paper: 2).
@@ -97,21 +78,21 @@ class Blstmatt(nn.Module):
         """
         super().__init__()
         self.frame_stack = frame_stack
-        self.encoder = Blstm(num_filters * frame_stack, hidden, layers, dropout)
+        self.encoder = Blstm(num_values * frame_stack, hidden, layers, dropout)
         self.attention = MultiplicativeAttention(2 * hidden, attention_dim)
         self.classifier = nn.Linear(2 * hidden, num_classes)
 
-    def forward(self, x: Tensor, num_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Classify segments.
+    def forward(self, inputs: Inputs) -> Outputs:
+        """Classify utterances.
 
         Args:
-            x: features, (B, T, F); what stands behind ``num_frames`` does not matter.
-            num_frames: true lengths, (B,), 1 <= each <= T.
+            inputs: one feature set, (B, T, F); what stands behind its lengths does not matter.
 
         Returns:
             logits, (B, K), and attention over frames, (B, T): sum 1, 0 on padding.  With stacked frames
             the frames of a step share its weight evenly.
         """
+        x, num_frames = inputs.main
         frame = torch.arange(x.shape[1], device=x.device)  # (T,)
         beyond = frame >= num_frames.unsqueeze(1)  # (B, T)
         x = x.masked_fill(beyond.unsqueeze(-1), 0.0)
@@ -119,7 +100,7 @@ class Blstmatt(nn.Module):
         h = self.encoder(steps, lengths)  # (B, S, H)
         padding = frame[: steps.shape[1]] >= lengths.unsqueeze(1)  # (B, S)
         context, weights = self.attention(h, padding)  # (B, H), (B, S)
-        return self.classifier(context), self._spread(weights, num_frames, beyond)
+        return Outputs(self.classifier(context), self._spread(weights, num_frames, beyond))
 
     def _stack(self, x: Tensor) -> Tensor:
         """(B, T, F) to (B, S, frame_stack * F), S = ceil(T / frame_stack), zeros at the end."""
@@ -136,3 +117,12 @@ class Blstmatt(nn.Module):
         frames = (num_frames.unsqueeze(1) - first).clamp(1, self.frame_stack)  # (B, S) real frames a step
         spread = (weights / frames).repeat_interleave(self.frame_stack, dim=1)  # (B, S * frame_stack)
         return spread[:, : beyond.shape[1]].masked_fill(beyond, 0.0)  # (B, T)
+
+
+def build(settings: BlstmattSettings, sizes: Sizes) -> Blstmatt:
+    """The network of some settings."""
+    num_values = sizes.features[settings.features.sets[0]]
+    return Blstmatt(num_values=num_values, num_classes=sizes.num_classes, **asdict(settings.model))
+
+
+SYSTEM = Network(BlstmattSettings, build, frame_attention=True)

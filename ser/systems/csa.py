@@ -3,12 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from ser.feats.chunking import ChunkingConfig
+from ser.systems.base import Inputs, Network, Outputs, Sizes
 from ser.systems.layers.attention import GammaMode, SelfAttention, SoftmaxAxis
+from ser.systems.settings import (
+    AugmentationSettings,
+    InputSettings,
+    OptimSettings,
+    TrainingSettings,
+    check_dropout,
+)
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Sizes and readings of the network, see :class:`Csa`."""
+
+    conv_dim: Literal[1, 2]
+    channels: tuple[int, ...]
+    kernels: tuple[int, ...]
+    pool: tuple[int, ...]
+    attn_reduction: int
+    gamma_mode: GammaMode
+    gamma_init: float
+    softmax_axis: SoftmaxAxis
+    head_pool: Literal["mean", "flatten"]
+    dropout: float
+
+    def __post_init__(self) -> None:
+        """Refuse lists of different lengths and sizes that leave nothing."""
+        if not len(self.channels) == len(self.kernels) == len(self.pool) > 0:
+            raise ValueError("channels, kernels and pool must be equally long lists, an entry a block")
+        if min(*self.channels, *self.kernels, *self.pool, self.attn_reduction) < 1:
+            raise ValueError("channels, kernels, pool and attn_reduction must be at least 1")
+        if self.channels[-1] < self.attn_reduction:
+            raise ValueError("attn_reduction must not exceed the last of channels")
+        check_dropout(self.dropout)
+
+
+@dataclass(frozen=True)
+class CsaSettings:
+    """conf/csa.yaml."""
+
+    system: str
+    features: InputSettings
+    unit: ChunkingConfig
+    model: ModelSettings
+    augmentation: AugmentationSettings
+    optim: OptimSettings
+    training: TrainingSettings
 
 
 class Csa(nn.Module):
@@ -22,7 +71,7 @@ class Csa(nn.Module):
     def __init__(
         self,
         *,
-        num_filters: int,
+        num_values: int,
         num_classes: int,
         context: int,
         conv_dim: Literal[1, 2],
@@ -39,7 +88,7 @@ class Csa(nn.Module):
         """Make the network.
 
         Args:
-            num_filters: F.
+            num_values: F.
             num_classes: K.
             context: frames a chunk, T; the head depends on it only with ``head_pool="flatten"``.
             conv_dim: 2: one input channel over time x frequency; 1: F input channels over time.
@@ -57,7 +106,7 @@ class Csa(nn.Module):
         self.conv_dim, self.head_pool = conv_dim, head_pool
         two = conv_dim == 2
         blocks: list[nn.Module] = []
-        size = 1 if two else num_filters
+        size = 1 if two else num_values
         for channel, kernel, stride in zip(channels, kernels, pool, strict=True):
             if kernel % 2 == 0:  # to keep the size an even kernel needs one more frame on the right
                 blocks.append(nn.ZeroPad2d((0, 1, 0, 1)) if two else nn.ConstantPad1d((0, 1), 0.0))
@@ -74,29 +123,43 @@ class Csa(nn.Module):
             size, attn_reduction, gamma_mode=gamma_mode, gamma_init=gamma_init, softmax_axis=softmax_axis
         )
         self.dropout = nn.Dropout(dropout)
-        positions = _positions(context, pool) * (_positions(num_filters, pool) if two else 1)
+        positions = _positions(context, pool) * (_positions(num_values, pool) if two else 1)
         self.classifier = nn.Linear(size * (positions if head_pool == "flatten" else 1), num_classes)
         for weight in self.blocks.parameters():
             if weight.dim() == 4:  # a quarter faster on CPUs
                 weight.data = weight.data.to(memory_format=torch.channels_last)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, inputs: Inputs) -> Outputs:
         """Classify chunks.
 
         Args:
-            x: features, (B, T, F), T the context.
+            inputs: one feature set, (B, T, F), T the context.
 
         Returns:
-            logits, (B, K), and the self-attention E, (B, N, N).
+            logits, (B, K); ``extra`` has the self-attention E, (B, N, N), as ``self_attention``.
         """
+        x, _ = inputs.main
         x = x.unsqueeze(1) if self.conv_dim == 2 else x.transpose(1, 2)  # (B, 1, T, F) or (B, F, T)
         y = self.blocks(x).flatten(2)  # (B, C, N)
         y, weights = self.attention(y)  # (B, C, N), (B, N, N)
         pooled = y.mean(dim=2) if self.head_pool == "mean" else y.flatten(1)  # (B, C) or (B, C * N)
-        return self.classifier(self.dropout(pooled)), weights
+        return Outputs(self.classifier(self.dropout(pooled)), extra={"self_attention": weights})
 
 
 def _positions(size: int, pool: Sequence[int]) -> int:
     for stride in pool:
         size //= stride
     return size
+
+
+def build(settings: CsaSettings, sizes: Sizes) -> Csa:
+    """The network of some settings."""
+    return Csa(
+        num_values=sizes.features[settings.features.sets[0]],
+        num_classes=sizes.num_classes,
+        context=settings.unit.context,
+        **asdict(settings.model),
+    )
+
+
+SYSTEM = Network(CsaSettings, build)

@@ -1,31 +1,52 @@
-"""A linear support vector machine whose cost is chosen on speakers that are held out of its training part.
+"""A linear support vector machine whose cost is chosen on speakers that are held out of its training subset.
 
-N utterances to train on, M to decide on, D features, K classes.
+A feature set of frames is read as the mean and the standard deviation of its frames; several sets stand side
+by side.  N utterances to train on, M to decide on, D values of an utterance, K classes, P pairs of classes.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ser.errors import DataError, UsageError
+from ser.feats.subset import Subset
 from ser.scoring.metrics import confusion_matrix, decide, uar
+from ser.systems.base import Arrays, Doubles, Estimator
+from ser.systems.settings import InputSettings
 
-Doubles = npt.NDArray[np.float64]
+log = logging.getLogger("ser")
 Labels = npt.NDArray[np.int64]
 
 COSTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of the SVM
-NUM_PARTS = 5  # of the search; fewer where there are fewer speakers
+NUM_GROUPS = 5  # of the search; fewer where there are fewer speakers
 SCALES = tuple(float(scale) for scale in np.geomspace(0.05, 50.0, 61))
-_SMALLEST = 1e-12  # probability of a class that an inner training part does not have
+_SMALLEST = 1e-12  # probability of a class that an inner training subset does not have
+
+
+@dataclass(frozen=True)
+class SvmSettings:
+    """conf/svm_*.yaml."""
+
+    system: str
+    features: InputSettings  # norm is speaker, global or none
+    unit: Literal["utterance"]
+
+    def __post_init__(self) -> None:
+        """Refuse a normalisation that one vector an utterance cannot have."""
+        if self.features.norm == "utterance":
+            raise ValueError("features.norm must be speaker, global or none for an SVM, got utterance")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen inside the training part."""
+    """What was chosen inside the training subset."""
 
     cost: float
     scale: float  # posteriors are softmax(scale * scores)
@@ -57,15 +78,15 @@ def choose(
 ) -> Choice:
     """Choose the cost with the best mean recall over held-out speakers, and the scale of its scores.
 
-    The speakers are divided into five parts, each held out once.  Of costs that are equally good the smallest
-    is taken; the scale is the one with which the held-out posteriors have the least cross-entropy.
+    The speakers are divided into five groups, each held out once.  Of costs that are equally good the
+    smallest is taken; the scale is the one with which the held-out posteriors have the least cross-entropy.
 
     Args:
         features: (N, D).
         labels: class indices, (N,).
         speakers: N of them.
         num_classes: K.
-        within: features are standardised by the statistics of each inner training part; False takes them as
+        within: features are standardised by the statistics of each inner training subset; False takes them as
             they are.
 
     Raises:
@@ -82,12 +103,11 @@ def choose(
     except ImportError as error:
         raise UsageError(_missing(error)) from error
     scores = {cost: np.empty((len(labels), num_classes)) for cost in COSTS}
-    for train, held in GroupKFold(min(NUM_PARTS, groups)).split(features, labels, list(speakers)):
+    for train, held in GroupKFold(min(NUM_GROUPS, groups)).split(features, labels, list(speakers)):
         known, other = features[train], features[held]
         if within:
             known, other = standardise(known, known), standardise(other, known)
-        found = fit_and_score(known, labels[train], other, COSTS, num_classes)
-        for cost, rows in found.items():
+        for cost, rows in fit_and_score(known, labels[train], other, COSTS, num_classes).items():
             scores[cost][held] = rows
     search = {
         cost: float(uar(confusion_matrix(labels, decide(rows), num_classes))) for cost, rows in scores.items()
@@ -107,26 +127,79 @@ def fit_and_score(
     Raises:
         UsageError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.svm import SVC
-    except ImportError as error:
-        raise UsageError(_missing(error)) from error
     present = np.unique(labels)
     kernel, against = train @ train.T, test @ train.T  # (N, N), (M, N)
-    found: dict[float, Doubles] = {}
+    by_cost: dict[float, Doubles] = {}
     for cost in costs:
         scores = np.full((len(test), num_classes), -np.inf)
         if len(present) == 1:
             scores[:, present[0]] = 0.0
         else:
-            machine = SVC(C=cost, kernel="precomputed", class_weight="balanced").fit(kernel, labels)
-            decisions = machine.decision_function(against)  # (M, K), or (M,) with two classes
+            decisions = _machine(kernel, labels, cost).decision_function(against)  # (M, K), or (M,) if K = 2
             scores[:, present] = decisions if decisions.ndim == 2 else np.stack([-decisions, decisions], 1)
-        found[cost] = scores
-    return found
+        by_cost[cost] = scores
+    return by_cost
 
 
-def posteriors(scores: Doubles, scale: float) -> Doubles:
+def _machine(kernel: Doubles, labels: Labels, cost: float) -> Any:
+    try:
+        from sklearn.svm import SVC
+    except ImportError as error:
+        raise UsageError(_missing(error)) from error
+    return SVC(C=cost, kernel="precomputed", class_weight="balanced").fit(kernel, labels)
+
+
+def separate(train: Doubles, labels: Labels, cost: float) -> Arrays:
+    """Train on all of ``train`` (N, D): the hyperplane of every pair of classes.
+
+    Returns:
+        ``present``, the classes there are; ``weights`` (P, D) and ``intercepts`` (P,) in the order of their
+        pairs: above 0 speaks for a pair's first class (with two classes in all for the second, as in
+        scikit-learn).
+    """
+    present = np.unique(labels)
+    if len(present) == 1:
+        return {"present": present, "weights": np.zeros((0, train.shape[1])), "intercepts": np.zeros(0)}
+    machine = _machine(train @ train.T, labels, cost)
+    ends = np.cumsum(machine.n_support_)
+    own = [slice(end - count, end) for end, count in zip(ends, machine.n_support_, strict=True)]
+    duals, support = machine.dual_coef_, train[machine.support_]  # (K - 1, S), (S, D)
+    if len(present) == 2:
+        rows = [duals[0] @ support]
+    else:
+        rows = [
+            duals[b - 1, own[a]] @ support[own[a]] + duals[a, own[b]] @ support[own[b]]
+            for a, b in combinations(range(len(present)), 2)
+        ]
+    return {"present": present, "weights": np.stack(rows), "intercepts": machine.intercept_.copy()}
+
+
+def scores_of(model: Arrays, test: Doubles, num_classes: int) -> Doubles:
+    """What :func:`fit_and_score` gives, of the hyperplanes of :func:`separate`, (M, K).
+
+    With more than two classes each pair votes; sums of distances, squeezed below half a vote, break ties
+    (scikit-learn's ``decision_function`` of shape "ovr").
+    """
+    present = model["present"]
+    scores: Doubles = np.full((len(test), num_classes), -np.inf)
+    decisions = test @ model["weights"].T + model["intercepts"]  # (M, P)
+    if len(present) == 1:
+        scores[:, present[0]] = 0.0
+    elif len(present) == 2:
+        scores[:, present] = np.concatenate([-decisions, decisions], axis=1)
+    else:
+        votes, sums = np.zeros((2, len(test), len(present)))
+        for pair, (a, b) in enumerate(combinations(range(len(present)), 2)):
+            first = decisions[:, pair] >= 0
+            votes[:, a] += first
+            votes[:, b] += ~first
+            sums[:, a] += decisions[:, pair]
+            sums[:, b] -= decisions[:, pair]
+        scores[:, present] = votes + sums / (3 * (np.abs(sums) + 1))
+    return scores
+
+
+def softmax(scores: Doubles, scale: float) -> Doubles:
     """Softmax of the scaled scores, (M, K); the order of the classes stays that of the scores."""
     scaled = scale * (scores - scores.max(axis=1, keepdims=True))
     powers = np.exp(scaled)
@@ -135,7 +208,7 @@ def posteriors(scores: Doubles, scale: float) -> Doubles:
 
 
 def _cross_entropy(scores: Doubles, labels: Labels, scale: float) -> float:
-    right = posteriors(scores, scale)[np.arange(len(labels)), labels]
+    right = softmax(scores, scale)[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(right, _SMALLEST)).mean())
 
 
@@ -144,3 +217,52 @@ def _missing(error: ImportError) -> str:
         f"the Python package scikit-learn cannot be loaded ({error}); "
         "install it with: utils/install.sh --extra baselines"
     )
+
+
+# ---------------------------------------------------------------------------------------------- the system
+
+
+def vectors(subset: Subset) -> Doubles:
+    """What the utterances of a subset are described by, (N, D)."""
+    rows = []
+    for index in range(len(subset)):
+        values: list[Doubles] = []
+        for features in subset.inputs.values():
+            raw = features.raw(index).astype(np.float64)
+            values += [raw] if raw.ndim == 1 else [raw.mean(axis=0), raw.std(axis=0)]
+        rows.append(np.concatenate(values))
+    return np.stack(rows)
+
+
+def fit(train: Subset, settings: SvmSettings, num_classes: int, seed: int) -> Arrays:  # noqa: ARG001  (an estimator's)
+    """Choose cost and scale on held-out speakers, then train on all; the costs tried are in ``search_*``."""
+    x, speakers = vectors(train), list(train.speakers.values())
+    if settings.features.norm == "speaker":
+        x = standardise_speakers(x, speakers)
+    within = settings.features.norm == "global"
+    try:
+        choice = choose(x, train.labels, speakers, num_classes, within=within)
+    except DataError as error:
+        raise DataError(f"{train.folder}: {error}") from error
+    model: Arrays = {"num_classes": np.array(num_classes), "scale": np.array(choice.scale)}
+    model |= {"cost": np.array(choice.cost), "search_costs": np.array(list(choice.search))}
+    model["search_uar"] = np.array(list(choice.search.values()))
+    if within:
+        model |= {"mean": x.mean(axis=0), "deviation": x.std(axis=0)}
+        x = standardise(x, x)
+    log.info("%s: C %g, uar %.3f on held-out speakers", train.folder, choice.cost, choice.search[choice.cost])
+    return model | separate(x, train.labels, choice.cost)
+
+
+def posteriors(model: Arrays, settings: SvmSettings, subset: Subset) -> Doubles:
+    """Softmax of the scaled scores, (M, K); the normalisation by speaker uses all that a speaker said."""
+    x = vectors(subset)
+    if settings.features.norm == "speaker":
+        x = standardise_speakers(x, list(subset.speakers.values()))
+    elif settings.features.norm == "global":
+        deviation = model["deviation"]
+        x = (x - model["mean"]) / np.where(deviation > 0, deviation, np.inf)
+    return softmax(scores_of(model, x, int(model["num_classes"])), float(model["scale"]))
+
+
+SYSTEM = Estimator(SvmSettings, fit, posteriors, seeded=False)

@@ -1,6 +1,7 @@
-"""Compute the CMVN statistics of every utterance of a data folder: cmvn_utt.scp.
+"""Compute the CMVN statistics of every utterance: <data>/<set>/cmvn_utt.scp.
 
-They are sums, so those of a speaker or of a training part are added up from them by make_folds.
+They are sums, so those of a speaker or of a training subset are added up from them. Without --set those of
+all feature sets of frames; vectors need none.
 """
 
 from __future__ import annotations
@@ -15,6 +16,13 @@ from ser.feats import cmvn
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.Parser(__doc__, "compute_cmvn")
+    parser.add_argument(
+        "--set",
+        dest="sets",
+        action="append",
+        metavar="NAME",
+        help="a feature set (default: all of frames); may be repeated",
+    )
     parser.add_argument("data", type=cli.existing_dir, help="data folder with features (data/all)")
     return parser
 
@@ -22,5 +30,6 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb."""
     args = get_parser().parse_args(argv)
-    cmvn.compute(args.data, cli.progress)
+    for name in args.sets or cmvn.frame_sets(args.data):
+        cmvn.compute(args.data, name, cli.progress)
     return 0

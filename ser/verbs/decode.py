@@ -18,9 +18,16 @@ def get_parser() -> cli.Parser:
     parser.add_argument("model", type=Path, nargs="?", help="model folder, exp/<fold>/<system>/seed<k>")
     parser.add_argument("data", type=Path, nargs="?", help="data folder, data/folds/<fold>/test")
     parser.add_argument("out", type=Path, nargs="?", help="folder to make")
-    parser.add_argument("--tasks", type=Path, help="task list: model<TAB>data<TAB>out, one a line")
+    parser.add_argument("--tasks", type=Path, help="task list: model<TAB>data<TAB>out[<TAB>code to allow]")
     parser.add_argument("--job", type=int, default=1, help="which share of the list, from 1")
     parser.add_argument("--num-jobs", type=int, default=1)
+    parser.add_argument(
+        "--allow-code",
+        action="append",
+        default=[],
+        metavar="MODULE:NAME",
+        help="import this code outside ser where a model names it as its system; may be given again",
+    )
     parser.add_argument("--use-gpu", choices=["auto", "yes", "no"], default="auto")
     return parser
 
@@ -33,9 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.tasks is not None:
         tasks = decoding.read_tasks(args.tasks)[args.job - 1 :: args.num_jobs]
     elif args.out is not None:
-        tasks = [(args.model, args.data, args.out)]
+        tasks = [(args.model, args.data, args.out, ())]
     else:
         raise UsageError("name the model, the data and the folder to make, or a task list with --tasks")
-    for model, data, out in tasks:
-        decoding.decode_folder(model, data, out, use_gpu=args.use_gpu)
+    for model, data, out, allow in tasks:
+        decoding.decode_folder(model, data, out, use_gpu=args.use_gpu, allow=[*allow, *args.allow_code])
     return 0

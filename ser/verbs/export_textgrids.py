@@ -1,6 +1,7 @@
 """Write an alignment as Praat TextGrids, <utterance>.TextGrid, to look at it or correct it by hand.
 
   ser export_textgrids <source> <data-dir> <out-dir>
+  e.g. ser export_textgrids data/all data/all textgrids
 
 source  a data folder (the corpus's own alignment), what the k2 aligner made, or a CTM file
 reads   <data-dir>/utt2dur

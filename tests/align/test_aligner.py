@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from ser.align.phone_model import AlignConfig, BestPath
 from ser.align.speech import Speech
 from ser.data import tables
 from ser.data.alignment import read_ctm
+from ser.data.corpus import AudioConfig
 from ser.errors import DataError, StaleError, UsageError
 from ser.feats import cmvn
-from ser.feats.extract import FeatureSettings, load_settings
+from ser.feats.sets import FeatureSet, load_set
 from tests.align.viterbi import search
 
 SETTINGS = AlignConfig(
@@ -29,10 +31,8 @@ SOUNDS = {"SIL": 0, "AH": 1, "EH": 2, "S": 3, "T": 4}
 WORDS = {"US": ("AH", "S"), "TESS": ("T", "EH", "S"), "UT": ("AH", "T"), "SET": ("S", "EH", "T")}
 
 
-def feature_settings(repo: Path) -> FeatureSettings:
-    return load_settings(
-        repo / "conf" / "align_fbank.yaml", repo / "egs" / "mini" / "conf" / "corpus.yaml", "none"
-    )
+def feature_set(repo: Path) -> FeatureSet:
+    return load_set(repo / "conf" / "align_fbank.yaml", AudioConfig(16000, None, "refuse"))
 
 
 @pytest.fixture
@@ -42,10 +42,8 @@ def data(tmp_path: Path, repo: Path) -> Path:
     spectra = rng.normal(0, 2.0, size=(len(SOUNDS), 40))
     folder = tmp_path / "all"
     texts, truth, frames = {}, {}, {}
-    with (
-        tables.ArkWriter(folder / "align" / "feats") as feats,
-        tables.ArkWriter(folder / "align" / "sums") as sums,
-    ):
+    made = folder / "align_fbank"
+    with tables.ArkWriter(made / "feats") as feats, tables.ArkWriter(made / "cmvn_utt") as sums:
         for number in range(16):
             name = f"{'ab'[number // 8]}{number:02d}"
             words = rng.choice(list(WORDS), size=3).tolist()
@@ -64,12 +62,9 @@ def data(tmp_path: Path, repo: Path) -> Path:
             sums.write(name, cmvn.stats(values))
     tables.write_table(folder / "text", texts)
     tables.write_table(folder / "utt2spk", {name: name[0] for name in texts})
-    tables.write_table(folder / "align" / "feats.scp", tables.read_table(folder / "align" / "feats.scp"))
-    tables.write_table(folder / "align" / "cmvn_utt.scp", tables.read_table(folder / "align" / "sums.scp"))
-    tables.write_table(folder / "align" / "utt2num_frames", frames)
-    tables.write_table(folder / "align" / "fbank" / "utt2digest", {name: "0" for name in texts})
-    text = config.dump(config.to_dict(feature_settings(repo)))
-    (folder / "align" / "fbank.yaml").write_text(text)
+    tables.write_table(made / "utt2num_frames", frames)
+    tables.write_table(made / "utt2digest", {name: "0" for name in texts})
+    (made / "settings.yaml").write_text(config.dump(feature_set(repo).to_dict()))
     (folder / "truth.json").write_text(json.dumps(truth))
     lexicon = "".join(f"{word} {' '.join(phones)}\n" for word, phones in WORDS.items())
     (tmp_path / "lexicon.txt").write_text(lexicon)
@@ -82,15 +77,15 @@ def progress(items, _what):  # type: ignore[no-untyped-def]
 
 def train(data: Path, repo: Path, settings: AlignConfig = SETTINGS) -> Path:
     model = data.parent / "phones"
-    phones = repo / "conf" / "phones_sphinx.yaml"
+    phones = repo / "conf" / "phones.yaml"
     phone_training.train_phones(settings, phones, data, data.parent / "lexicon.txt", model, search, progress)
     return model
 
 
 def align(data: Path, model: Path, out: Path, jobs: int = 3) -> None:
     for job in range(1, jobs + 1):
-        aligner.align_part(data, model, out, job, jobs, search, progress)
-    aligner.merge_alignment(data, model, out, jobs)
+        aligner.align_shard(data, model, out, job, jobs, search, progress)
+    aligner.merge_shards(data, model, out, jobs)
 
 
 def test_times_are_found_whatever_the_number_of_jobs(data: Path, repo: Path, tmp_path: Path) -> None:
@@ -122,7 +117,7 @@ def test_what_cannot_be_aligned_is_kept_apart(data: Path, repo: Path, tmp_path: 
     tables.write_table(data / "text", texts)
     model = train(data, repo)
     align(data, model, tmp_path / "k2")
-    frames = tables.read_table(data / "align" / "utt2num_frames")["a03"]
+    frames = tables.read_table(data / "align_fbank" / "utt2num_frames")["a03"]
     assert (tmp_path / "k2" / "not_aligned").read_text() == (
         f"a03 it has {frames} frames, its words need 360\nb09 it has no words\nb10 it has no words\n"
     )
@@ -133,28 +128,28 @@ def test_what_cannot_be_aligned_is_kept_apart(data: Path, repo: Path, tmp_path: 
 
 def test_stopped_and_gone_on(data: Path, repo: Path, tmp_path: Path) -> None:
     model, out = train(data, repo), tmp_path / "k2"
-    aligner.align_part(data, model, out, 1, 2, search, progress)
-    first = out / "parts" / "part.1.json"
+    aligner.align_shard(data, model, out, 1, 2, search, progress)
+    first = out / "shards" / "shard.1.json"
     stamp = first.stat().st_mtime_ns
-    (out / "parts" / "part.2.json").write_text('{"made": [2, 2')  # a file of another kind of ending
+    (out / "shards" / "shard.2.json").write_text('{"made": [2, 2')  # a file of another kind of ending
     with pytest.raises(DataError) as error:
-        aligner.merge_alignment(data, model, out, 2)
+        aligner.merge_shards(data, model, out, 2)
     assert str(error.value) == (
-        f"{out}/parts/part.2.json: is missing or of something else; run steps/align.sh again"
+        f"{out}/shards/shard.2.json: is missing or of something else; run steps/align.sh again"
     )
 
     def no_search(*_: object) -> list[BestPath | None]:
         raise AssertionError("it was done before")
 
-    aligner.align_part(data, model, out, 1, 2, no_search, progress)
+    aligner.align_shard(data, model, out, 1, 2, no_search, progress)
     assert first.stat().st_mtime_ns == stamp
-    aligner.align_part(data, model, out, 2, 2, search, progress)
-    aligner.merge_alignment(data, model, out, 2)
+    aligner.align_shard(data, model, out, 2, 2, search, progress)
+    aligner.merge_shards(data, model, out, 2)
     align(data, model, tmp_path / "whole", jobs=1)
     assert (out / "phone.ctm").read_bytes() == (tmp_path / "whole" / "phone.ctm").read_bytes()
     made = (out / "made.json").stat().st_mtime_ns
-    aligner.align_part(data, model, out, 1, 5, no_search, progress)
-    aligner.merge_alignment(data, model, out, 5)
+    aligner.align_shard(data, model, out, 1, 5, no_search, progress)
+    aligner.merge_shards(data, model, out, 5)
     assert (out / "made.json").stat().st_mtime_ns == made
 
 
@@ -188,14 +183,33 @@ def test_words_that_are_not_in_the_lexicon(data: Path, repo: Path) -> None:
 
 def test_features_of_another_kind(data: Path, repo: Path, tmp_path: Path) -> None:
     model = train(data, repo)
-    path = data / "align" / "fbank.yaml"
+    path = data / "align_fbank" / "settings.yaml"
     path.write_text(path.read_text().replace("frame_shift_ms: 5.0", "frame_shift_ms: 10.0"))
     with pytest.raises(DataError) as error:
-        aligner.align_part(data, model, tmp_path / "k2", 1, 1, search, progress)
+        aligner.align_shard(data, model, tmp_path / "k2", 1, 1, search, progress)
     assert str(error.value) == (
         f"{path}: the features are not those of the model {model}: frame_shift_ms differ; "
-        f"make them with the settings in {model}/fbank.yaml"
+        f"make them with the settings in {model}/feats.yaml"
     )
+
+
+def test_the_model_tells_the_feature_set(data: Path, tmp_path: Path) -> None:
+    """Features of another name, and a phone set that builds on another: the model folder keeps both."""
+    shutil.copytree(data / "align_fbank", data / "short_steps")
+    (data / "align_fbank" / "settings.yaml").unlink()
+    phones = tmp_path / "phones.yaml"
+    phones.write_text("base: phones.yaml\nname: mine\n")
+    model = tmp_path / "phones"
+    arguments = (data, tmp_path / "lexicon.txt", model, search, progress, "short_steps")
+    phone_training.train_phones(SETTINGS, phones, *arguments)
+    align(data, model, tmp_path / "k2", jobs=1)
+    assert len(read_ctm(tmp_path / "k2" / "phone.ctm")) == 16
+    assert config.read_yaml(model / "feats.yaml")["set"] == "short_steps"
+    assert config.read_yaml(model / "phones.yaml")["name"] == "mine"
+    assert "vowel" in config.read_yaml(model / "phones.yaml")
+    with pytest.raises(DataError) as error:
+        phone_training.train_phones(SETTINGS, phones, *arguments[:-1])
+    assert str(error.value) == f"{data}/align_fbank/settings.yaml: no such file; run steps/extract.sh"
 
 
 def test_a_lexicon_with_phones_that_were_not_trained(data: Path, repo: Path, tmp_path: Path) -> None:
@@ -203,24 +217,24 @@ def test_a_lexicon_with_phones_that_were_not_trained(data: Path, repo: Path, tmp
     with open(model / "lexicon.txt", "a") as stream:
         stream.write("ZEBRA Z IY B R AX\n")
     with pytest.raises(DataError) as error:
-        aligner.align_part(data, model, tmp_path / "k2", 1, 1, search, progress)
+        aligner.align_shard(data, model, tmp_path / "k2", 1, 1, search, progress)
     assert str(error.value) == (
         f"{model}/lexicon.txt: has phones that the model was not trained on: AX, B, IY, R, Z; "
         "train it with this lexicon"
     )
 
 
-def test_wrong_numbers_and_missing_parts(data: Path, tmp_path: Path) -> None:
+def test_wrong_numbers_and_missing_files(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^--job 3: must be from 1 to --num-jobs \(2\)$"):
-        aligner.align_part(data, tmp_path, tmp_path, 3, 2, search, progress)
-    with pytest.raises(DataError, match=r"model\.npz: no such file; run stage 0 and steps/train_phones\.sh$"):
-        aligner.align_part(data, tmp_path, tmp_path, 1, 2, search, progress)
+        aligner.align_shard(data, tmp_path, tmp_path, 3, 2, search, progress)
+    with pytest.raises(DataError, match=r"model\.npz: no such file; run steps/train_phones\.sh$"):
+        aligner.align_shard(data, tmp_path, tmp_path, 1, 2, search, progress)
 
 
 def test_boundaries_lie_between_the_middles_of_windows(data: Path) -> None:
     assert (Speech(data, SETTINGS).shift_s, Speech(data, SETTINGS).offset_s) == (SHIFT_S, 0.0)
-    path = data / "align" / "fbank.yaml"
-    path.write_text(path.read_text().replace("snip_edges: false", "snip_edges: true"))
+    path = data / "align_fbank" / "settings.yaml"
+    path.write_text(path.read_text().replace("middle_s: 0.0025", "middle_s: 0.0125"))  # snip_edges: true
     assert Speech(data, SETTINGS).offset_s == pytest.approx(0.010)  # of 25 ms every 5 ms
     labels = [("SIL", hmm.NO_WORD), ("T", 0), ("EH", 0), ("S", 1)]
     best = BestPath(np.zeros(8, np.int32), np.array([0, 0, 1, 1, 1, 2, 3, 3], np.int32), 0.0)

@@ -26,11 +26,11 @@ GERMAN = PhoneSet(
 def test_silence_around_speech_and_parts_of_stops() -> None:
     reference = [("_t", 0.5, 0.1), ("!t", 0.6, 0.05), ("a", 0.65, 0.2), ("n", 0.85, 0.15)]
     other = [("(", 0.0, 0.52), ("t", 0.52, 0.1), ("a", 0.62, 0.26), ("n", 0.88, 0.12), ("(", 1.0, 0.3)]
-    found = compare_utterance(reference, other, GERMAN)
-    assert [(item.left, item.right) for item in found] == [
+    boundaries = compare_utterance(reference, other, GERMAN)
+    assert [(item.left, item.right) for item in boundaries] == [
         ("silence", "consonant"), ("consonant", "vowel"), ("vowel", "consonant"), ("consonant", "silence"),
     ]  # fmt: skip
-    assert [item.error_s for item in found] == pytest.approx([0.02, -0.03, 0.03, 0.0])
+    assert [item.error_s for item in boundaries] == pytest.approx([0.02, -0.03, 0.03, 0.0])
 
 
 def test_what_one_of_them_lacks_is_not_matched() -> None:
@@ -43,14 +43,14 @@ def test_what_one_of_them_lacks_is_not_matched() -> None:
         ("s", 0.6, 0.1),
     ]
     other = [("t", 0.0, 0.1), ("i", 0.1, 0.15), ("s", 0.25, 0.45)]
-    found = compare_utterance(reference, other, GERMAN)
-    assert found == [
+    boundaries = compare_utterance(reference, other, GERMAN)
+    assert boundaries == [
         Boundary("consonant", "vowel", 0.0),
         Boundary("vowel", "consonant", None),
         Boundary("consonant", "silence", None),  # pauses that follow one another are one
         Boundary("silence", "consonant", None),
     ]
-    assert table(found)[-1] == ("all", "4", "25.0", "25.0", "25.0", "25.0", "0.0", "0.0")
+    assert table(boundaries)[-1] == ("all", "4", "25.0", "25.0", "25.0", "25.0", "0.0", "0.0")
 
 
 def test_table_counts_in_per_cent_of_the_reference() -> None:
@@ -67,9 +67,9 @@ def test_table_counts_in_per_cent_of_the_reference() -> None:
 
 def test_the_same_alignment_has_no_error() -> None:
     rows = {"u1": [("t", 0.1, 0.1), ("a", 0.2, 0.2)], "u2": [("s", 0.0, 0.3), ("i", 0.3, 0.2)], "u3": []}
-    found = compare(rows, rows, GERMAN)
-    assert len(found) == 3
-    assert {item.error_s for item in found} == {0.0}
+    boundaries = compare(rows, rows, GERMAN)
+    assert len(boundaries) == 3
+    assert {item.error_s for item in boundaries} == {0.0}
 
 
 def test_verb(run_verb: Callable[..., subprocess.CompletedProcess[str]], repo: Path, tmp_path: Path) -> None:

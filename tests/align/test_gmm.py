@@ -42,11 +42,11 @@ def test_one_component_takes_the_moments_of_its_frames() -> None:
     frames = rng.normal(3.0, 2.0, size=(500, 2)).astype(np.float32)
     pdfs = np.repeat([0, 2], 250).astype(np.int32)
     flat = gmm.flat(3, frames)
-    found = flat.reestimated(frames, pdfs, floor=np.full(2, 1e-3), min_frames=10)
+    updated = flat.reestimated(frames, pdfs, floor=np.full(2, 1e-3), min_frames=10)
     for pdf, part in ((0, frames[:250]), (2, frames[250:])):
-        np.testing.assert_allclose(found.means[pdf, 0], part.mean(axis=0), rtol=1e-5)
-        np.testing.assert_allclose(found.variances[pdf, 0], part.var(axis=0), rtol=1e-4)
-    np.testing.assert_array_equal(found.means[1], flat.means[1])  # no frame, no change
+        np.testing.assert_allclose(updated.means[pdf, 0], part.mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(updated.variances[pdf, 0], part.var(axis=0), rtol=1e-4)
+    np.testing.assert_array_equal(updated.means[1], flat.means[1])  # no frame, no change
     floored = flat.reestimated(frames, pdfs, floor=np.full(2, 9.0), min_frames=10)
     np.testing.assert_array_equal(floored.variances[0], 9.0)
 
@@ -71,8 +71,8 @@ def test_splitting_keeps_the_density_and_estimation_raises_it() -> None:
 def test_rare_components_stay_as_they_are() -> None:
     frames = np.zeros((3, 1), np.float32)
     mixtures = gmm.Mixtures(np.zeros((1, 1)), np.full((1, 1, 1), 5.0), np.full((1, 1, 1), 7.0))
-    found = mixtures.reestimated(frames, np.zeros(3, np.int32), floor=np.full(1, 0.1), min_frames=10)
-    assert (found.means.item(), found.variances.item()) == (5.0, 7.0)
+    updated = mixtures.reestimated(frames, np.zeros(3, np.int32), floor=np.full(1, 0.1), min_frames=10)
+    assert (updated.means.item(), updated.variances.item()) == (5.0, 7.0)
 
 
 def synthetic(num: int) -> tuple[list[Example], list[list[int]]]:

@@ -14,7 +14,7 @@ PDFS = {"a": 0, "b": 2, "sil": 4}
 
 
 def sequences(graph: hmm.Graph, num_frames: int) -> set[tuple[str, ...]]:
-    """The phones of every way through that is so long."""
+    """The phones of each path of that length."""
     follow: dict[int, list[tuple[int, int, int]]] = {}
     for (state, target, pdf), segment in zip(graph.arcs.tolist(), graph.segments.tolist(), strict=True):
         follow.setdefault(state, []).append((target, pdf, segment))

@@ -30,10 +30,10 @@ def test_k2_finds_what_the_plain_search_finds(k2_python: str, repo: Path) -> Non
         capture_output=True, text=True, check=False, timeout=240,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    found = json.loads(result.stdout)
-    assert found.pop("largest_difference") < 1e-3
-    assert found.pop("impossible") > 2
-    assert found == {"num": 30, "agree_on_impossible": True, "other_segments": 0, "other_pdfs": 0}
+    differences = json.loads(result.stdout)
+    assert differences.pop("largest_difference") < 1e-3
+    assert differences.pop("impossible") > 2
+    assert differences == {"num": 30, "agree_on_impossible": True, "other_segments": 0, "other_pdfs": 0}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_from_transcripts_to_times(data: Path, step: Step, quick_conf: Path, rep
     assert (out / "not_aligned").read_text() == (
         "03a01Fa it has 380 frames, its words need 2520\n08a01Na it has no words\n"
     )
-    assert not (out / "parts").exists()
+    assert not (out / "shards").exists()
 
     phones, words = read_ctm(out / "phone.ctm"), read_ctm(out / "word.ctm")
     texts = tables.read_table(data / "text")
@@ -148,7 +148,7 @@ def test_without_k2_one_line_says_how_to_get_it(repo: Path, tmp_path: Path) -> N
         [
             "steps/train_phones.sh",
             "conf/align.yaml",
-            "conf/phones_sphinx.yaml",
+            "conf/phones.yaml",
             "data",
             "lexicon.txt",
             "model",

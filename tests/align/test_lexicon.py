@@ -22,14 +22,14 @@ def test_file_forms(tmp_path: Path, english: PhoneSet) -> None:
     path.write_text(
         ";;; a comment\nthe DH AH0\nthe(2) DH IY1 # emphatic\n\nTHE DH AH\nSKILL\tS K\tIY L\n[NOISE](x) SIL\n"
     )
-    found = lexicon.read_lexicon(path, english)
-    assert found == {
+    entries = lexicon.read_lexicon(path, english)
+    assert entries == {
         "THE": [("DH", "AH"), ("DH", "IY")],
         "SKILL": [("S", "K", "IY", "L")],
         "[NOISE](X)": [("SIL",)],
     }
-    lexicon.write_lexicon(tmp_path / "again.txt", found)
-    assert lexicon.read_lexicon(tmp_path / "again.txt", english) == found
+    lexicon.write_lexicon(tmp_path / "again.txt", entries)
+    assert lexicon.read_lexicon(tmp_path / "again.txt", english) == entries
 
 
 def test_stress_stays_where_the_phone_set_has_it(tmp_path: Path) -> None:
@@ -85,8 +85,8 @@ def make(
 
 def test_only_what_is_said_is_kept_and_fillers_come_by_themselves(english: PhoneSet) -> None:
     source: lexicon.Lexicon = {"NINE": [("N", "AY", "N")], "TEN": [("T", "EH", "N"), ("T", "AH", "N")]}
-    found = make({"u1": "Ten [laughter]", "u2": "ten"}, source, english)
-    assert found == {"TEN": [("T", "EH", "N"), ("T", "AH", "N")], "++LAUGHTER++": [("+LAUGHTER+",)]}
+    entries = make({"u1": "Ten [laughter]", "u2": "ten"}, source, english)
+    assert entries == {"TEN": [("T", "EH", "N"), ("T", "AH", "N")], "++LAUGHTER++": [("+LAUGHTER+",)]}
 
 
 def test_unknown_words_are_listed_all_at_once(english: PhoneSet) -> None:
@@ -95,7 +95,7 @@ def test_unknown_words_are_listed_all_at_once(english: PhoneSet) -> None:
         make(texts, {"AND": [("AH", "N", "D")]}, english)
     assert str(error.value) == (
         "data/all/text: has 3 words that are not in my.txt: ++NOISE++ (1), LIVES (2), NINE (2); add them to "
-        "a lexicon of your own (--lexicon), or have them guessed with --g2p true (English); ++NOISE++ is the "
+        "a lexicon of your own (--lexicon), or have them guessed with --g2p (English); ++NOISE++ is the "
         "tag [NOISE]: list it in filler_words of conf/phones.yaml"
     )
 
@@ -118,10 +118,10 @@ def test_guesses_fill_the_gaps_and_are_told(english: PhoneSet, caplog: pytest.Lo
 
 def test_espeak_guesses_as_cmudict_would() -> None:
     try:
-        found = g2p.guess(["LAPTOP", "google", "EDNA"])
+        entries = g2p.guess(["LAPTOP", "google", "EDNA"])
     except ConfigError as error:
         pytest.skip(str(error))
-    assert found == {
+    assert entries == {
         "EDNA": ("EH", "D", "N", "AH"),
         "LAPTOP": ("L", "AE", "P", "T", "AA", "P"),
         "google": ("G", "UW", "G", "AH", "L"),
@@ -148,21 +148,21 @@ def test_variants_are_what_was_labelled(english: PhoneSet) -> None:
 def test_variants_of_a_word_that_always_differs(english: PhoneSet) -> None:
     labels = {"u0": ["AH"], "u1": ["EH", "N"]}
     words = {"u0": ["AND"], "u1": ["AND"]}
-    found = variants.learn_variants(words, labels, {"AND": [("AH", "N", "D")]}, english, 6)
-    assert found == {"AND": [("AH",), ("EH", "N")]}
+    entries = variants.learn_variants(words, labels, {"AND": [("AH", "N", "D")]}, english, 6)
+    assert entries == {"AND": [("AH",), ("EH", "N")]}
 
 
 @pytest.mark.slow
 def test_verb_lists_what_cmudict_lacks(run_verb: RunVerb, repo: Path, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("u1 The laptop is zwiebelweiss [LAUGHTER]\n")
-    arguments = [repo / "conf" / "phones_sphinx.yaml", tmp_path, tmp_path / "lexicon.txt"]
+    arguments = [repo / "conf" / "phones.yaml", tmp_path, tmp_path / "lexicon.txt"]
     result = run_verb("make_lexicon", *arguments)
     if "CMUdict is not installed" in result.stderr:
         pytest.skip(result.stderr.strip())
     assert (result.returncode, result.stderr) == (
         1,
         f"ser: error: {tmp_path}/text: has a word that is not in CMUdict: ZWIEBELWEISS (1); add them to a "
-        "lexicon of your own (--lexicon), or have them guessed with --g2p true (English)\n",
+        "lexicon of your own (--lexicon), or have them guessed with --g2p (English)\n",
     )
     assert not (tmp_path / "lexicon.txt").exists()
     (tmp_path / "text").write_text("u1 Either laptop [LAUGHTER]\n")

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from ser.align.sources import export_textgrids, make_alignment, read_alignment
+from ser.align.frames import make_alignment, read_alignment
+from ser.align.sources import export_textgrids
 from ser.corpora import write_manifest
 from ser.data import files
 from ser.data.alignment import AlignmentConfig, SourceConfig, Span, read_ctm, write_ctm
 from ser.data.manifests import read_items
 from ser.errors import DataError, UsageError
+from ser.verbs import make_alignment as verb
 from tests.interpret.conftest import PHONES, write_corpus
 
-CONFIG = AlignmentConfig(SourceConfig("frames", 0, 3, 2), SourceConfig("audio", 0, 3, 5))
+CONFIG = AlignmentConfig(SourceConfig("frames", 10.0, 0, 3, 2), SourceConfig("audio", 10.0, 0, 3, 5))
 TIMES = {
     "u1": [("sil", 0.0, 0.1), ("t", 0.1, 0.05), ("a", 0.15, 0.15)],
     "u2": [("s", 0.0, 0.2), ("e", 0.2, 0.2)],
@@ -39,23 +41,27 @@ def make(source: Path, data: Path, **more: object) -> Path:
 
 def test_the_corpus_own(data: Path) -> None:
     out = make(data, data)
-    found = read_alignment(out, data)
-    assert found.phones["u1"] == [Span("sil", 0, 10), Span("t", 10, 5), Span("a", 15, 15)]
-    assert found.phones["u2"] == [Span("s", 0, 20), Span("e", 20, 20)]
-    assert found.not_aligned == {"u3": "no phones in all"}
+    alignment = read_alignment(out, data)
+    assert alignment.phones["u1"] == [Span("sil", 0, 10), Span("t", 10, 5), Span("a", 15, 15)]
+    assert alignment.phones["u2"] == [Span("s", 0, 20), Span("e", 20, 20)]
+    assert alignment.not_aligned == {"u3": "no phones in all"}
 
 
 def test_a_ctm_of_audio_times_and_a_folder_of_the_aligner(data: Path, tmp_path: Path) -> None:
     write_ctm(tmp_path / "mine.ctm", {**TIMES, "elsewhere": TIMES["u1"]})
-    found = read_alignment(make(tmp_path / "mine.ctm", data), data)
-    assert found.phones["u1"] == [Span("sil", 0, 9), Span("t", 9, 5), Span("a", 14, 15)]  # middles at 12.5 ms
+    alignment = read_alignment(make(tmp_path / "mine.ctm", data), data)
+    assert alignment.phones["u1"] == [
+        Span("sil", 0, 9),
+        Span("t", 9, 5),
+        Span("a", 14, 15),
+    ]  # middles at 12.5 ms
     folder = tmp_path / "k2"
     write_ctm(folder / "phone.ctm", {"u1": TIMES["u1"]})
     write_ctm(folder / "word.ctm", {"u1": [("HAT", 0.1, 0.2)]})
     (folder / "not_aligned").write_text("u2 no path\nu9 no path\n")
-    found = read_alignment(make(folder, data), data)
-    assert found.words == {"u1": [Span("HAT", 9, 20)]}
-    assert found.not_aligned == {"u2": "no path", "u3": "no phones in k2"}
+    alignment = read_alignment(make(folder, data), data)
+    assert alignment.words == {"u1": [Span("HAT", 9, 20)]}
+    assert alignment.not_aligned == {"u2": "no path", "u3": "no phones in k2"}
 
 
 def test_textgrids_there_and_back(data: Path, tmp_path: Path) -> None:
@@ -70,8 +76,8 @@ def test_parts_become_phones(tmp_path: Path) -> None:
     data = tmp_path / "all"
     write_corpus(data, {"u1": [("a", 0.0, 0.1), ("t", 0.1, 0.05), ("!t", 0.15, 0.05)]}, {"u1": 20})
     phones = replace(PHONES, parts={"t": ("t", "!t")})
-    found = read_alignment(make(data, data, phones=phones), data)
-    assert found.phones["u1"] == [Span("a", 0, 10), Span("t", 10, 10)]
+    alignment = read_alignment(make(data, data, phones=phones), data)
+    assert alignment.phones["u1"] == [Span("a", 0, 10), Span("t", 10, 10)]
 
 
 def test_manifests_get_the_alignment(data: Path, tmp_path: Path) -> None:
@@ -139,7 +145,7 @@ def test_what_is_up_to_date_is_left_alone(data: Path, tmp_path: Path) -> None:
 
 def test_alignment_of_other_features_is_refused(data: Path) -> None:
     out = make(data, data)
-    (data / "utt2num_frames").write_text("u1 28\nu2 40\nu3 25\n")
+    (data / "fbank" / "utt2num_frames").write_text("u1 28\nu2 40\nu3 25\n")
     with pytest.raises(DataError) as error:
         read_alignment(out, data)
     assert str(error.value) == (
@@ -169,3 +175,22 @@ def test_the_verb(data: Path, tmp_path: Path, run_verb: object, repo: Path) -> N
     assert done.returncode == 2
     assert "tone=x: expected one of phone, word, syllable, =NAME behind it" in done.stderr
     assert len(read_ctm(data / "phone.ctm")) == 2
+
+
+def test_settings_are_the_recipes_or_the_shared_ones(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The phone set stands in the recipe's conf/, how times are read in the shared one."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "phones.yaml").write_text(json.dumps(asdict(PHONES)))
+    monkeypatch.chdir(tmp_path)
+    assert verb.main([str(data), str(data), "out"]) == 0
+    assert read_alignment(tmp_path / "out", data).phones["u2"] == [Span("s", 0, 20), Span("e", 20, 20)]
+
+
+def test_an_alignment_that_does_not_keep_its_features(data: Path) -> None:
+    out = make(data, data)
+    (out / "feats.yaml").unlink()
+    with pytest.raises(DataError) as error:
+        read_alignment(out, data)
+    assert str(error.value) == f"{out}/feats.yaml: no such file; run steps/make_alignment.sh again"

@@ -32,8 +32,8 @@ WORDS = intervals("words", (0, 0.5, ""), (0.5, 1.5, "hello"))
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_tiers_are_found_by_their_names(tmp_path: Path, encoding: str) -> None:
-    found = read_textgrid(grid(tmp_path, WORDS, PHONES, encoding=encoding), {})
-    assert found == {
+    tiers = read_textgrid(grid(tmp_path, WORDS, PHONES, encoding=encoding), {})
+    assert tiers == {
         "phone": [("ə", 0.5, 0.25), ("two_words", 0.75, 0.75)],
         "word": [("hello", 0.5, 1.0)],
     }
@@ -70,8 +70,8 @@ def test_what_cannot_be_told_apart_is_refused(tmp_path: Path) -> None:
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     tiers = {"phone": [('say "a"', 0.1, 0.2), ("ü", 0.3, 0.4), ("late", 0.9, 0.2)], "word": [("x", 0.0, 1.0)]}
     write_textgrid(tmp_path / "u1.TextGrid", tiers, 1.0)
-    found = read_textgrid(tmp_path / "u1.TextGrid", {})
-    assert [symbol for symbol, _, _ in found["phone"]] == ['say_"a"', "ü", "late"]
-    assert [start for _, start, _ in found["phone"]] == [0.1, 0.3, 0.9]
-    assert [length for _, _, length in found["phone"]] == pytest.approx([0.2, 0.4, 0.1])  # cut at the end
-    assert found["word"] == [("x", 0.0, 1.0)]
+    tiers = read_textgrid(tmp_path / "u1.TextGrid", {})
+    assert [symbol for symbol, _, _ in tiers["phone"]] == ['say_"a"', "ü", "late"]
+    assert [start for _, start, _ in tiers["phone"]] == [0.1, 0.3, 0.9]
+    assert [length for _, _, length in tiers["phone"]] == pytest.approx([0.2, 0.4, 0.1])  # cut at the end
+    assert tiers["word"] == [("x", 0.0, 1.0)]

@@ -22,7 +22,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from ser import config
 from ser.align import boundaries
+from ser.align.features import ALIGN_SET
 from ser.align.lexicon import read_lexicon, read_words, write_lexicon
 from ser.data import tables
 from ser.data.alignment import read_ctm, write_ctm
@@ -38,20 +40,25 @@ class Bench:
     def __init__(self, recipe: Path, data: Path, work: Path) -> None:
         """Copy what is needed of the data folder and make the aligner's features."""
         self.recipe, self.data, self.work = recipe.resolve(), data.resolve(), work.resolve()
-        self.phones: PhoneSet = load_phones(self.recipe / "conf" / "phones.yaml")
+        self.phones: PhoneSet = load_phones(self.conf("phones.yaml"))
         self.durations = {
             name: float(value) for name, value in tables.read_table(self.data / "utt2dur").items()
         }
         reference = read_ctm(self.data / "phone.ctm")
         self.reference: Alignments = {
-            name: boundaries.whole(rows, self.durations[name], self.phones)
+            name: boundaries.fill_gaps(rows, self.durations[name], self.phones)
             for name, rows in reference.items()
             if rows
         }
         self._copy(self.work / "all", tables.read_table(self.data / "text"))
-        self.step(
-            "make_align_fbank", "--nj", 2, "conf/align_fbank.yaml", "conf/corpus.yaml", self.work / "all"
-        )
+        made = ("--nj", 2, "--main", "false", "--compress", "CM")
+        self.step("extract", *made, "conf/corpus.yaml", self.work / "all", self.conf(f"{ALIGN_SET}.yaml"))
+        self.step("compute_cmvn", "--set", ALIGN_SET, self.work / "all")
+
+    def conf(self, name: str) -> Path:
+        """A settings file of the recipe, or else the shared one."""
+        own = self.recipe / "conf" / name
+        return own if own.exists() else config.SHARED / name
 
     def _copy(self, folder: Path, texts: dict[str, str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +78,7 @@ class Bench:
         """Train on ``data`` and align it."""
         model, out = self.work / f"{name}_model", self.work / name
         spent = self.step(
-            "train_phones", *options, "conf/align.yaml", "conf/phones.yaml", data, lexicon, model
+            "train_phones", self.conf("align.yaml"), self.conf("phones.yaml"), data, lexicon, model, *options
         )
         spent += self.step("align", "--nj", 2, data, model, out)
         print(f"{name}: {spent:.0f} s of processor time")
@@ -86,8 +93,8 @@ class Bench:
             name: " ".join(codes[phone] for phone, _, _ in rows) for name, rows in self.reference.items()
         }
         self._copy(data, texts)
-        if not (data / "align").exists():
-            (data / "align").symlink_to(self.work / "all" / "align")
+        if not (data / ALIGN_SET).exists():
+            (data / ALIGN_SET).symlink_to(self.work / "all" / ALIGN_SET)
         lexicon = self.work / "given.txt"
         write_lexicon(lexicon, {code: [(phone,)] for phone, code in codes.items()})
         return self.k2("given", data, lexicon, "--set", "optional_silence=false")
@@ -95,10 +102,8 @@ class Bench:
     def lexicon(self, source: Path) -> Path:
         """The lexicon of the corpus."""
         out = self.work / "lexicon.txt"
-        labels = ("--labels", self.data / "phone.ctm")
-        self.step(
-            "make_lexicon", "--lexicon", source.resolve(), *labels, "conf/phones.yaml", self.work / "all", out
-        )
+        sources = ("--lexicon", source.resolve(), "--labels", self.data / "phone.ctm")
+        self.step("make_lexicon", *sources, self.conf("phones.yaml"), self.work / "all", out)
         return out
 
     def uniform(self) -> Alignments:
@@ -147,17 +152,17 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     args = parser.parse_args()
     bench = Bench(args.recipe, args.data, args.work)
-    wanted = [args.only] if args.only else ["uniform", "given", "lexicon", "kaldi"]
-    if "uniform" in wanted:
+    chosen = [args.only] if args.only else ["uniform", "given", "lexicon", "kaldi"]
+    if "uniform" in chosen:
         bench.report("uniform", bench.uniform())
-    if "given" in wanted:
+    if "given" in chosen:
         bench.report("given", bench.given())
     if args.lexicon is None:
         return
     lexicon = bench.lexicon(args.lexicon)
-    if "lexicon" in wanted:
+    if "lexicon" in chosen:
         bench.report("lexicon", bench.k2("lexicon", bench.work / "all", lexicon))
-    if "kaldi" in wanted:
+    if "kaldi" in chosen:
         try:
             bench.report("kaldi", bench.kaldi(lexicon))
         except ImportError as error:

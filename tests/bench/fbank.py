@@ -25,11 +25,10 @@ import soundfile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ser import config
 from ser.data import tables
 from ser.data.corpus import AudioConfig
 from ser.feats import extract
-from ser.feats.fbank import FbankConfig
+from ser.feats.sets import load_set
 
 FBANK = Path(__file__).parents[2] / "conf" / "fbank.yaml"
 
@@ -46,11 +45,10 @@ def by_stage_1(wavs: Sequence[Path], folder: Path) -> int:
     """The recipe's own: read, check, compute, write, merge."""
     shutil.rmtree(folder, ignore_errors=True)
     tables.write_table(folder / "wav.scp", {f"u{i:05}": path for i, path in enumerate(wavs)})
-    settings = extract.FeatureSettings(
-        config.load(FbankConfig, FBANK), AudioConfig(16000, 0, "refuse"), "none"
-    )
-    extract.make_part(folder, settings, 1, 1, lambda items, _what: items)
-    extract.merge_parts(folder, 1)
+    features = load_set(FBANK, AudioConfig(16000, 0, "refuse"))
+    extract.make_shard(folder, features, 1, 1, lambda items, _what: items)
+    extract.merge_shards(folder, features, 1)
+    extract.make_main(folder, features.name)
     return sum(map(int, tables.read_table(folder / "utt2num_frames").values()))
 
 

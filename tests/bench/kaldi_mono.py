@@ -152,8 +152,10 @@ def _graphs(
 
 def _equal(graph: Any, num_frames: int) -> list[int] | None:
     """A way through the graph on which all states last about equally long."""
-    found, path = kaldifst.equal_align(ifst=graph, length=num_frames, rand_seed=num_frames, num_retries=10)
-    return list(kaldifst.get_linear_symbol_sequence(path)[1]) if found else None
+    is_aligned, path = kaldifst.equal_align(
+        ifst=graph, length=num_frames, rand_seed=num_frames, num_retries=10
+    )
+    return list(kaldifst.get_linear_symbol_sequence(path)[1]) if is_aligned else None
 
 
 def _realign(

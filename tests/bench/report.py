@@ -2,8 +2,8 @@
 
   tests/bench/report.py [--utterances N] [--folder DIR]
 
-Makes 10 systems x 10 seeds x 10 folds of N test utterances each, pools them, and runs the verbs as the recipe
-does: stage 6 on every folder, then on the pooled ones, the table, the report.
+Makes 10 systems x 10 seeds x 10 folds of N test utterances each, and runs the verbs as the recipe does:
+scores and pools of stage 6, fusions of stage 7, the table, the report.
 """
 
 from __future__ import annotations
@@ -52,11 +52,10 @@ def main() -> None:
         made = make_experiment(Path(name), SYSTEMS, range(1, 11), 10, args.utterances // 2)
         folders = sorted(made.exp.glob("f*/*/seed*/decode_test"))
         print(f"{len(folders)} task folders, {args.utterances} utterances each")
-        run("score", *(part for f in folders for part in (made.folds / f.parents[2].name / "test", f)))
-        pooled = sorted(made.exp.glob("pooled/*/seed*/decode_test"))
-        run("score", *(part for f in pooled for part in (made.folds / "pooled", f)))
-        run("tabulate", "--out", made.exp / "results.tsv", made.exp / "pooled")
-        run("report", made.exp, made.folds)
+        run("score", "--plan", made.exp)
+        run("fuse", "--plan", made.exp)
+        run("tabulate", "--plan", made.exp, "--out", made.exp / "results.tsv")
+        run("report", made.exp)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
   python3 tests/bench/scale.py [--utterances 500000] [--batches 60]
 
-Opens the part as ser.train does and trains BLSTMATT and CSA, of egs/emodb's sizes, for some batches; the
+Opens the subset as `ser train` does and trains BLSTMATT and CSA, of egs/emodb's sizes, for some batches; the
 same on 500 utterances, in turns, so that the times per frame can be compared.
 """
 
@@ -19,13 +19,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ser.feats.subset import Part, read_global_stats
-from ser.learn import settings
-from ser.learn.loaders import Share
+from ser.feats.subset import Subset
 from ser.learn.trainer import Trainer
-from ser.learn.training import make_loader, model_arguments
-from ser.systems import create
-from tests.bench.parts import EMOTIONS, write_part
+from tests.bench.subsets import EMOTIONS, make_trainer, write_subset
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,26 +29,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def start(data: Path, system: str, out: Path) -> tuple[Trainer, float]:
     """A trainer with its first batch at hand, and the seconds that took."""
     begun = time.monotonic()
-    loaded = settings.load(ROOT / f"egs/emodb/conf/{system}.yaml", ["features.norm=speaker"])
-    stats = read_global_stats(data)
-    part = Part(data, "speaker", emotions=EMOTIONS, global_stats=stats)
-    network = create(loaded.system, model_arguments(loaded, part.num_filters, len(EMOTIONS)))
-    loader = make_loader(part, loaded, 1, Share(), stats)
-    trainer = Trainer(
-        out,
-        loaded,
-        1,
-        network,
-        loader,
-        None,
-        EMOTIONS,
-        identity={},
-        device=torch.device("cpu"),
-        share=Share(),
-    )
-    network.train()
-    loader.num_batches(0)
-    next(iter(loader.batches(0)))
+    subset = Subset(data, ["fbank"], "speaker", emotions=EMOTIONS)
+    trainer, _ = make_trainer(ROOT / f"egs/emodb/conf/{system}.yaml", subset, ["features.norm=speaker"], out)
+    trainer.loader.num_batches(0)
+    next(iter(trainer.loader.batches(0)))
     return trainer, time.monotonic() - begun
 
 
@@ -65,7 +45,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        large, small = write_part(folder / "large", args.utterances), write_part(folder / "small", 500)
+        large, small = write_subset(folder / "large", args.utterances), write_subset(folder / "small", 500)
         for system in ("blstmatt", "csa"):
             trainers = [start(data, system, folder / "out") for data in (large, small)]
             print(f"{system}: {args.utterances:,} utterances start in {trainers[0][1]:.1f} s", flush=True)

@@ -160,7 +160,7 @@ def test_the_numbers_and_folds_that_are_expected(repo: Path, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_the_script_makes_a_data_folder(small: Path, repo: Path, tmp_path: Path) -> None:
     data = tmp_path / "all"
-    line = ["local/prepare_cremad.sh", "--conf", "conf/corpus_4.yaml", str(tmp_path / "manifests"), str(data)]
+    line = ["local/prepare.sh", "--config", "conf/corpus_4.yaml", str(tmp_path / "manifests"), str(data)]
     result = subprocess.run(
         line,
         cwd=repo / "egs" / "cremad",

@@ -201,7 +201,7 @@ def test_made_again_only_when_something_changed(folder: Path, config: CorpusConf
 def test_the_script_makes_a_data_folder_with_folds(folder: Path, repo: Path, tmp_path: Path) -> None:
     data = tmp_path / "all"
     result = subprocess.run(
-        ["local/prepare_csv.sh", "--corpus-dir", str(folder), str(tmp_path / "manifests"), str(data)],
+        ["local/prepare.sh", "--corpus-dir", str(folder), str(tmp_path / "manifests"), str(data)],
         cwd=repo / "egs" / "csv",
         env={**os.environ, "SER_PYTHON": sys.executable},
         capture_output=True,

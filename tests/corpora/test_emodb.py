@@ -20,11 +20,12 @@ from ser import corpora
 from ser.corpora import emodb as emodb_module
 from ser.corpora.emodb import prepare_emodb, read_phones
 from ser.corpora.emodb_download import download_emodb
+from ser.data import tables
 from ser.data.corpus import load_corpus
 from ser.data.files import file_digest
 from ser.data.labels import read_emotions
 from ser.data.validate import validate
-from ser.errors import DataError, UsageError
+from ser.errors import ConfigError, DataError
 
 LABELS = """signal x
 nfields 1
@@ -251,13 +252,23 @@ def test_lhotse_reads_what_was_written(toy: Path, tmp_path: Path) -> None:
     assert next(iter(recordings)).load_audio().shape == (1, 16000)
 
 
-def test_an_unknown_corpus_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match="^corpus emo-db is unknown; did you mean emodb\\?$"):
-        corpora.find("emo-db")
-    with pytest.raises(
-        UsageError, match="^corpus xyz is unknown; known are cremad, csv, emodb, iemocap, mini, ravdess$"
-    ):
-        corpora.find("xyz")
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        ("emo-db", "module emo-db is unknown; did you mean emodb?"),
+        (
+            "xyz",
+            "module xyz is unknown; known are cremad, csv, emodb, iemocap, mini, ravdess, or "
+            "my_package.my_module:NAME for your own",
+        ),
+        ("pathlib:Path", "module pathlib:Path: is type, no Corpus; ser/corpora/base.py says what it needs"),
+        ("pathlib:Paht", "module pathlib:Paht: pathlib has no Paht; did you mean Path?"),
+    ],
+)
+def test_a_module_that_is_no_corpus(module: str, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        corpora.find(module, "mine.yaml")
+    assert str(error.value) == f"mine.yaml: {message}"
 
 
 def test_a_loop_of_links_ends(toy: Path) -> None:
@@ -271,9 +282,13 @@ def test_differing_numbers_are_told_and_strict_makes_them_an_error(
     toy: Path, tmp_path: Path, repo: Path, run_verb: Callable[..., CompletedProcess[str]]
 ) -> None:
     conf = repo / "egs" / "emodb" / "conf" / "corpus.yaml"
-    arguments = ("prepare", "emodb", tmp_path / "out", "--corpus-dir", toy, "--config", conf)
+    arguments = (
+        *("prepare", tmp_path / "out", tmp_path / "all", "--corpus-dir", toy, "--config", conf),
+        *("--set", "classes=[ang,hap]", "--set", "labels={W: ang, F: hap}"),
+    )
     result = run_verb(*arguments, "--set", "checks={emotion: {F: 1, W: 2}}")
     assert (result.returncode, result.stdout) == (0, "ok: emotion F: 1\ndiffers: emotion W: 1, expected 2\n")
+    assert tables.read_table(tmp_path / "all" / "utt2emo") == {"03a01Fa": "hap", "03a02Wb": "ang"}
     assert f"{toy}: 1 of 2 numbers differ from checks in {conf}; is the copy complete?" in result.stderr
     strict = run_verb(*arguments, "--set", "checks={emotion: {F: 1, W: 2}}", "--strict", "true")
     assert strict.returncode == 1
@@ -290,11 +305,10 @@ def test_what_else_is_known_of_a_corpus_is_checked_too(
     fact = SimpleNamespace(ok=False)
     module.check = lambda utterances, _: [fact] * len(utterances)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "toy_checks", module)
-    known = replace(corpora.CORPORA["emodb"], check="toy_checks:check")
-    monkeypatch.setitem(corpora.CORPORA, "toy", known)
-    corpora.prepare("toy", toy, tmp_path / "out")
+    module.CORPUS = replace(corpora.find("emodb"), check="toy_checks:check")  # type: ignore[attr-defined]
+    corpora.prepare("toy_checks:CORPUS", toy, tmp_path / "out")
     config = load_corpus(repo / "egs" / "emodb" / "conf" / "corpus.yaml", ["checks={emotion: {F: 1}}"])
-    found = corpora.check("toy", tmp_path / "out", config)
+    found = corpora.check("toy_checks:CORPUS", tmp_path / "out", config)
     assert found == [(True, "ok: emotion F: 1"), *[(False, str(fact))] * 3]
 
 
@@ -356,7 +370,7 @@ def test_a_licensed_corpus_is_not_downloaded(tmp_path: Path) -> None:
 
 def script(recipe: Path, *arguments: object, **environment: str) -> CompletedProcess[str]:
     return subprocess.run(
-        ["local/prepare_emodb.sh", *map(str, arguments)],
+        ["local/prepare.sh", *map(str, arguments)],
         cwd=recipe,
         env={**os.environ, "SER_PYTHON": sys.executable, **environment},
         capture_output=True,

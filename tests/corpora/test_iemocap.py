@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,7 +21,7 @@ from ser.corpora.iemocap.transcripts import split_tags
 from ser.data import tables
 from ser.data.corpus import CorpusConfig, load_corpus
 from ser.data.datadir import make_data_dir
-from ser.data.folds import make_folds
+from ser.data.division import divide, kept_utterances, read_speaker_info
 from tests.corpora.iemocap_release import (
     RATERS,
     FakeRelease,
@@ -179,26 +178,16 @@ def tiny(tmp_path: Path) -> Path:
     return write_release(tmp_path / "release", tiny_release())
 
 
-def splits(
-    tmp_path: Path, config: CorpusConfig, protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, Any]:
-    """Turns of every part of every fold, without features: the statistics are all of different audio."""
-    from ser.data import folds as module
-
-    taken: dict[str, Any] = {}
-    monkeypatch.setattr(module, "make_views", lambda _source, views: taken.update(views))
-    for name in ("check_speakers", "_write_cmvn", "write_folds", "write_made"):
-        monkeypatch.setattr(module, name, lambda *_: None)
-    with tables.ArkWriter(tmp_path / "all" / "cmvn_utt") as cmvn:
-        for number, name in enumerate(tables.read_table(tmp_path / "all" / "utt2spk")):
-            cmvn.write(name, np.full((2, 3), float(number)))
-    make_folds(tmp_path / "all", tmp_path / f"folds_{protocol}", config, protocol)
-    return {f"{path.parent.name}/{path.name}": set(names) for path, names in taken.items()}
+def splits(data: Path, config: CorpusConfig, name: str) -> dict[str, set[str]]:
+    """Turns of every subset of every fold."""
+    protocol = config.protocols[name]
+    utt2spk = tables.read_table(data / "utt2spk")
+    turns = kept_utterances(data, utt2spk, protocol.keep)
+    folds = divide(name, protocol, read_speaker_info(data, utt2spk, protocol, turns), data)
+    return {f"{fold.name}/{subset}": set(keys) for fold in folds for subset, keys in fold.subsets.items()}
 
 
-def test_protocols_split_by_speaker_and_session(
-    tiny: Path, tmp_path: Path, config: CorpusConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_protocols_split_by_speaker_and_session(tiny: Path, tmp_path: Path, config: CorpusConfig) -> None:
     corpora.prepare("iemocap", tiny, tmp_path / "manifests")
     make_data_dir(tmp_path / "manifests", tmp_path / "all", config)
     of_session: dict[str, set[str]] = {session: set() for session in "12345"}
@@ -207,32 +196,32 @@ def test_protocols_split_by_speaker_and_session(
             of_session[turn.name[4]].add(turn.name)
     every = set().union(*of_session.values())
 
-    parts = splits(tmp_path, config, "paper", monkeypatch)
-    assert parts["paper/test"] == of_session["5"]
-    assert parts["paper/train"] == every - of_session["5"]
-    assert "paper/dev" not in parts
+    subsets = splits(tmp_path / "all", config, "paper")
+    assert subsets["paper/test"] == of_session["5"]
+    assert subsets["paper/train"] == every - of_session["5"]
+    assert "paper/dev" not in subsets
 
-    parts = splits(tmp_path, config, "paper_dev", monkeypatch)
-    assert parts["paper_dev/test"] == of_session["5"]
-    assert parts["paper_dev/train"] | parts["paper_dev/dev"] == every - of_session["5"]
-    assert len({name[:5] + name[-4] for name in parts["paper_dev/dev"]}) == 2
+    subsets = splits(tmp_path / "all", config, "paper_early")
+    assert subsets["paper_early/test"] == of_session["5"]
+    assert subsets["paper_early/train"] | subsets["paper_early/dev"] == every - of_session["5"]
+    assert len({name[:5] + name[-4] for name in subsets["paper_early/dev"]}) == 2
 
-    parts = splits(tmp_path, config, "session", monkeypatch)
+    subsets = splits(tmp_path / "all", config, "session")
     for session, names in of_session.items():
-        assert parts[f"{session}/test"] == names
-        assert parts[f"{session}/train"] == every - names
+        assert subsets[f"{session}/test"] == names
+        assert subsets[f"{session}/train"] == every - names
 
-    parts = splits(tmp_path, config, "speaker", monkeypatch)
+    subsets = splits(tmp_path / "all", config, "speaker")
     for session, names in of_session.items():
         for letter in "FM":
             own = {name for name in names if name[-4] == letter}
-            assert parts[f"Ses0{session}_{letter}/test"] == own
-            assert parts[f"Ses0{session}_{letter}/train"] == every - own
+            assert subsets[f"Ses0{session}_{letter}/test"] == own
+            assert subsets[f"Ses0{session}_{letter}/train"] == every - own
 
-    parts = splits(tmp_path, config, "improvised", monkeypatch)
+    subsets = splits(tmp_path / "all", config, "improvised")
     for session, names in of_session.items():
-        assert parts[f"{session}/test"] == {name for name in names if "_impro" in name}
-        assert parts[f"{session}/train"] == {name for name in every - names if "_impro" in name}
+        assert subsets[f"{session}/test"] == {name for name in names if "_impro" in name}
+        assert subsets[f"{session}/train"] == {name for name in every - names if "_impro" in name}
 
 
 @pytest.mark.parametrize(

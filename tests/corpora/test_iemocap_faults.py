@@ -412,9 +412,10 @@ def test_all_faults_in_one_go_exit_1_and_no_manifest(root: Path, tmp_path: Path)
         [
             sys.executable,
             "-m",
-            "ser.prepare",
-            "iemocap",
+            "ser",
+            "prepare",
             out,
+            tmp_path / "all",
             "--corpus-dir",
             root,
             "--config",

@@ -149,7 +149,9 @@ def test_one_sample_less_is_seen(utterances: list[Utterance]) -> None:
 def test_csa_drops_as_many_turns_as_of_the_real_lengths(
     utterances: list[Utterance], context: int, train: int, test: int
 ) -> None:
-    config = ChunkingConfig(context=context, overlap=10, shift=None, tail="drop", short_utt="drop")
+    config = ChunkingConfig(
+        context=context, overlap=10, shift=None, tail="drop", short_utt="drop", pooling="mean"
+    )
     for sessions, dropped in (("1234", train), ("5", test)):
         frames = [
             count_frames(round(item.duration_s * 16000))

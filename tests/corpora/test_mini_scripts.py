@@ -1,4 +1,4 @@
-"""local/make_mini_corpus.sh and local/prepare_mini.sh: from nothing to a Kaldi data directory."""
+"""local/make_mini_corpus.sh and local/prepare.sh: from nothing to a Kaldi data directory."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ser import corpora
 from ser.corpora.mini.design import plan
 from ser.data.corpus import load_corpus
 
@@ -22,10 +23,14 @@ def script(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_preparing_makes_the_corpus_and_its_data_directory(tmp_path: Path) -> None:
-    arguments = (str(tmp_path / "manifests"), str(tmp_path / "all"))
-    done = script("local/prepare_mini.sh", "--scale", "0.1", "--engine", "formant", *arguments)
+def test_the_corpus_and_its_data_directory(tmp_path: Path) -> None:
+    release = str(tmp_path / "local" / "mini_release")  # where preparing looks, and would make it
+    made = script("local/make_mini_corpus.sh", "--scale", "0.1", "--engine", "formant", release)
+    assert made.returncode == 0, made.stderr
+    assert "made 80 turns" in made.stderr
+    done = script("local/prepare.sh", str(tmp_path / "manifests"), str(tmp_path / "all"))
     assert done.returncode == 0, done.stderr
+    assert "made 80 turns" not in done.stderr
     turns = {turn.name: turn for dialog in plan(seed=0, scale=0.1) for turn in dialog.turns}
     expected = {name: CLASSES[turn.label] for name, turn in turns.items() if turn.label in CLASSES}
     read = {
@@ -37,16 +42,34 @@ def test_preparing_makes_the_corpus_and_its_data_directory(tmp_path: Path) -> No
     assert read["utt2session"] == {name: name[4] for name in expected}
     assert read["text"] == {name: turns[name].text for name in expected}
     assert read["spk2gender"] == {f"Ses0{n}_{sex}": sex.lower() for n in range(1, 6) for sex in "FM"}
-    again = script("local/prepare_mini.sh", "--scale", "0.1", "--engine", "formant", *arguments)
-    assert again.returncode == 0, again.stderr
-    assert "made 80 turns" in done.stderr
-    assert "made 80 turns" not in again.stderr
+
+
+def test_preparing_makes_the_corpus_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def make(out: Path, *, num_jobs: int) -> None:
+        asked.append((out, num_jobs))
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "made.json").write_text("{}")
+
+    monkeypatch.setattr("ser.corpora.mini.release.make_release", make)
+    monkeypatch.delenv("MINI", raising=False)
+    config = load_corpus(RECIPE / "conf/corpus.yaml")
+    own = tmp_path / "local" / "mini_release"
+    for _ in range(2):
+        assert corpora.locate(config, None, tmp_path / "manifests", num_jobs=3) == own
+    assert corpora.locate(config, tmp_path / "other", tmp_path / "manifests") == tmp_path / "other"
+    monkeypatch.setenv("MINI", str(tmp_path / "third"))
+    assert corpora.locate(config, None, tmp_path / "manifests") == tmp_path / "third"
+    assert asked == [(own, 3), (tmp_path / "other", 1), (tmp_path / "third", 1)]
 
 
 def test_making_needs_one_folder() -> None:
     done = script("local/make_mini_corpus.sh")
     assert done.returncode == 2
-    assert done.stderr.endswith("error: expected <out-dir>, got 0 arguments (try --help)\n")
+    assert done.stderr.endswith("error: the following arguments are required: out\n")
 
 
 def test_the_settings() -> None:

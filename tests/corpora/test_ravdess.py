@@ -161,7 +161,7 @@ def test_the_settings_differ_in_their_classes_alone(repo: Path) -> None:
 @pytest.mark.slow
 def test_the_script_makes_a_data_folder(release: Path, repo: Path, tmp_path: Path) -> None:
     data = tmp_path / "all"
-    line = ["local/prepare_ravdess.sh", "--strict", "true", "--conf", "conf/corpus_4.yaml"]
+    line = ["local/prepare.sh", "--strict", "true", "--config", "conf/corpus_4.yaml"]
     result = subprocess.run(
         [*line, str(tmp_path / "manifests"), str(data)],
         cwd=repo / "egs" / "ravdess",
@@ -179,7 +179,7 @@ def test_the_script_makes_a_data_folder(release: Path, repo: Path, tmp_path: Pat
 def test_the_script_needs_a_corpus(repo: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "RAVDESS"}
     result = subprocess.run(
-        ["local/prepare_ravdess.sh"],
+        ["local/prepare.sh"],
         cwd=repo / "egs" / "ravdess",
         env={**environment, "SER_PYTHON": sys.executable},
         capture_output=True,
@@ -187,7 +187,9 @@ def test_the_script_needs_a_corpus(repo: Path) -> None:
         check=False,
     )
     assert (result.returncode, result.stdout) == (2, "")
-    assert "give --corpus-dir <folder of RAVDESS> or set RAVDESS" in result.stderr
+    assert result.stderr == (
+        "ser: error: give --corpus-dir <folder of RAVDESS>, or set RAVDESS (try --help)\n"
+    )
 
 
 @pytest.mark.slow

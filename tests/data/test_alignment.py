@@ -21,8 +21,8 @@ from ser.data.alignment import (
 )
 from ser.errors import DataError
 
-AUDIO = Clock(0.01, 0.0125, SourceConfig("audio", 0, 2, 3))  # 25 ms windows every 10 ms
-SPHINX = Clock(0.01, 0.0125, SourceConfig("frames", 0, 2, 3))
+AUDIO = Clock(0.01, 0.0125, SourceConfig("audio", 10.0, 0, 2, 3))  # 25 ms windows every 10 ms
+SPHINX = Clock(0.01, 0.0125, SourceConfig("frames", 10.0, 0, 2, 3))
 
 
 def test_frames_of_sphinx_come_back_as_they_were() -> None:
@@ -33,11 +33,22 @@ def test_frames_of_sphinx_come_back_as_they_were() -> None:
 
 
 def test_two_frames_later_is_a_setting() -> None:
-    clock = Clock(0.01, 0.0125, SourceConfig("frames", 2, 2, 3))
+    clock = Clock(0.01, 0.0125, SourceConfig("frames", 10.0, 2, 2, 3))
     assert to_frames([("AY", 0.0, 0.1), ("D", 0.1, 0.08)], 20, clock, "x") == [
         Span("AY", 2, 10),
         Span("D", 12, 8),
     ]
+
+
+def test_frames_of_20_ms_lie_in_the_aligners_frames_of_10_ms() -> None:
+    """Frame i has the middle of the aligner's frame 2 i, whatever the shift."""
+    clock = Clock(0.02, 0.0125, SourceConfig("frames", 10.0, 0, 2, 3))
+    rows = [("SIL", 0, 43), ("AY", 44, 52), ("D", 53, 53), ("Z", 54, 60)]
+    segments = [(symbol, first / 100, (last + 1 - first) / 100) for symbol, first, last in rows]
+    spans = to_frames(segments, 31, clock, "x")
+    assert spans == [Span("SIL", 0, 22), Span("AY", 22, 5), Span("Z", 27, 4)]
+    later = Clock(0.02, 0.0125, SourceConfig("frames", 10.0, 2, 2, 3))
+    assert to_frames(segments, 31, later, "x") == [Span("SIL", 1, 22), Span("AY", 23, 5), Span("Z", 28, 3)]
 
 
 def test_audio_times_are_seen_from_the_middle_of_the_window() -> None:

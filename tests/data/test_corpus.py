@@ -9,6 +9,7 @@ from ser.errors import ConfigError
 
 TEXT = """
 name: toy
+module: csv
 classes: [ang, sad]
 labels: {A: ang, S: sad}
 audio: {sampling_rate_hz: 16000, channel: null, resample: refuse}
@@ -48,7 +49,7 @@ def test_the_settings_are_read(path: Path) -> None:
         ("protocol=losso", "protocol losso is unknown; did you mean loso?; correct it"),
         (
             "protocols.loso.dev.speakers=0",
-            "protocols.loso.dev.speakers must be at least 1, got 0 (write dev: null for no dev part)",
+            "protocols.loso.dev.speakers must be at least 1, got 0 (write dev: null for no dev subset)",
         ),
         (
             "protocols.paper.test=[]",
@@ -87,6 +88,6 @@ def test_the_settings_of_emodb_can_be_used(repo: Path, name: str) -> None:
     config = load_corpus(repo / "egs" / "emodb" / "conf" / name)
     assert isinstance(config, CorpusConfig)
     assert config.name == "emodb"
-    assert set(config.protocols) == {"loso", "loso_dev"}
+    assert set(config.protocols) == {"loso", "loso_early"}
     assert config.checks is not None
     assert len(config.classes) == len(config.labels) == len(config.checks["emotion"])

@@ -21,6 +21,7 @@ from ser.errors import DataError, StaleError
 
 CONFIG = CorpusConfig(
     name="toy",
+    module="csv",
     classes=("ang", "sad"),
     labels={"A": "ang", "S": "sad"},
     audio=AudioConfig(16000, None, "refuse"),
@@ -207,7 +208,7 @@ def test_several_channels_need_a_choice(tmp_path: Path) -> None:
         ),
         ({"speaker": None}, "a-1 cannot be used: it has no speaker; prepare the corpus again"),
         ({"custom": {}}, "a-1 cannot be used: it has no emotion; prepare the corpus again"),
-        ({"id": "a-2", "recording_id": "a-2"}, "a-2 stands here twice; keep one of them"),
+        ({"id": "a-2", "recording_id": "a-2"}, "a-2 appears twice; keep one of them"),
     ],
 )
 def test_manifests_that_cannot_be_used_are_refused(
@@ -247,8 +248,8 @@ def test_expected_numbers_are_compared(manifests: Path) -> None:
 
 def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
     def fail() -> None:
-        with whole_dir(tmp_path / "out") as part:
-            (part / "file").touch()
+        with whole_dir(tmp_path / "out") as staging:
+            (staging / "file").touch()
             raise DataError("no")
 
     with pytest.raises(DataError, match="^no$"):
@@ -332,6 +333,34 @@ def test_a_wrong_line_of_an_alignment_is_named(data: Path, line: str, message: s
         stream.write(f"{line}\n")
     assert [fault[: len(str(data)) + len(message) + 14] for fault in faults(data)] == [
         f"{data}/phone.ctm:7: {message}"
+    ]
+
+
+def test_feature_sets_are_checked(data: Path, tmp_path: Path) -> None:
+    for name in ("fbank", "egemaps"):
+        (data / name).mkdir()
+        (data / name / "settings.yaml").touch()
+        (data / name / "feats.scp").write_text("a-1 gone.ark:5\nb-1 gone.ark:9\n")
+    (data / "fbank" / "utt2num_frames").write_text("a-1 10\na-2 0\nb-1 10\n")
+    (data / "feats.yaml").write_text("set: wide\n")
+    listed = faults(data)
+    for name in ("fbank", "egemaps"):
+        assert (
+            f"{data}/{name}/feats.scp:1: a-1: gone.ark: no such file; run the stage that makes it again"
+            in listed
+        )
+        assert any(
+            line.startswith(f"{data}/{name}/feats.scp: its keys are not those of {data}/utt2spk: 1 only in")
+            for line in listed
+        )
+    assert any(line.startswith(f"{data}/fbank/utt2num_frames:2: expected '<key> <frames") for line in listed)
+    assert f"{data}/feats.yaml: names the set wide, which {data} does not have; run stage 1 again" in listed
+    assert len(listed) == 8
+    view = tmp_path / "view"
+    make_view(data, view, ["a-1"])
+    (view / "source").write_text("/nowhere\n")
+    assert faults(view) == [
+        f"{view}/source: names /nowhere, which is no folder; run stage 2 again, elsewhere"
     ]
 
 

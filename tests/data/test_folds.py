@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from ser.config import to_dict
 from ser.data import tables
 from ser.data.corpus import AudioConfig, CorpusConfig, DevConfig, Keep, Protocol
 from ser.data.datadir import write_spk2utt
-from ser.data.folds import Fold, check_speakers, make_folds, pick_dev_speakers
+from ser.data.division import Fold, pick_dev_speakers
+from ser.data.folds import FoldLine, check_speakers, final_folds, make_folds, read_folds
 from ser.data.labels import write_emotions
 from ser.data.validate import Summary, validate
 from ser.errors import ConfigError, DataError, StaleError
@@ -30,7 +32,9 @@ LOSO = Protocol("speaker", "each", None, {})
 def config(keep: Keep | None = None, **protocols: Protocol) -> CorpusConfig:
     first = next(iter(protocols))
     audio = AudioConfig(16000, None, "refuse")
-    return CorpusConfig("toy", CLASSES, {"A": "ang", "S": "sad"}, audio, keep or {}, first, protocols, None)
+    return CorpusConfig(
+        "toy", "csv", CLASSES, {"A": "ang", "S": "sad"}, audio, keep or {}, first, protocols, None
+    )
 
 
 def stats(number: int) -> np.ndarray:
@@ -56,10 +60,17 @@ def make_data(folder: Path, speakers: dict[str, str]) -> Path:
     write_spk2utt(folder / "spk2utt", {u: s for u, (s, _, _) in utts.items()})
     write_emotions(folder / "emotions.txt", CLASSES)
     (folder / "frame_shift").write_text("0.01\n")
-    (folder / "fbank.yaml").write_text("num_mel_bins: 3\n")
-    with tables.ArkWriter(folder / "feats") as feats, tables.ArkWriter(folder / "cmvn_utt") as cmvn:
+    (folder / "feats.yaml").write_text("set: fbank\nsettings: {num_mel_bins: 3}\n")
+    (folder / "fbank").mkdir()
+    (folder / "fbank" / "settings.yaml").write_text("settings: {num_mel_bins: 3}\n")
+    shutil.copyfile(folder / "utt2num_frames", folder / "fbank" / "utt2num_frames")
+    tables.write_table(folder / "fbank" / "utt2digest", {utt: f"{i:016x}" for i, utt in enumerate(utts)})
+    with tables.ArkWriter(folder / "fbank" / "feats") as feats:
         for number, utt in enumerate(sorted(utts)):
             feats.write(utt, np.full((5, 3), number, dtype=np.float32))
+    shutil.copyfile(folder / "fbank" / "feats.scp", folder / "feats.scp")
+    with tables.ArkWriter(folder / "fbank" / "cmvn_utt") as cmvn:
+        for number, utt in enumerate(sorted(utts)):
             cmvn.write(utt, stats(number))
     return folder
 
@@ -70,7 +81,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def speakers_of(out: Path) -> dict[str, list[str]]:
-    """<fold>/<part> -> its speakers."""
+    """<fold>/<subset> -> its speakers."""
     return {
         str(path.parent.relative_to(out)): sorted(tables.read_table(path))
         for path in sorted(out.rglob("spk2utt"))
@@ -87,8 +98,10 @@ def test_leave_one_speaker_out(data: Path, tmp_path: Path) -> None:
     }
     lines = (out / "folds.tsv").read_text().splitlines()
     assert lines == ["fold\ttune_fold\ttune_set", *(f"{s}\t-\t-" for s in sorted(SPEAKERS))]
-    for part in [*out.glob("*/train"), *out.glob("*/test"), out / "pooled"]:
-        validate(part)
+    for view in [*out.glob("*/train"), *out.glob("*/test"), out / "pooled"]:
+        validate(view)
+        assert (view / "source").read_text() == f"{data}\n"
+        assert (view / "feats.yaml").read_bytes() == (data / "feats.yaml").read_bytes()
     assert validate(out / "S1_F" / "train") == Summary(20, 5)
 
 
@@ -184,6 +197,58 @@ def test_the_same_folds_are_made_twice(data: Path, tmp_path: Path) -> None:
     assert len(files) > 100
 
 
+def test_another_main_set_is_noticed(data: Path, tmp_path: Path) -> None:
+    make_folds(data, tmp_path / "folds", config(loso=LOSO))
+    shutil.copytree(data / "fbank", data / "slow")
+    (data / "feats.yaml").write_text("set: slow\nsettings: {num_mel_bins: 3}\n")
+    with pytest.raises(StaleError, match="was made differently: inputs.feats.yaml: "):
+        make_folds(data, tmp_path / "folds", config(loso=LOSO))
+
+
+def test_vectors_alone_are_divided_too(data: Path, tmp_path: Path) -> None:
+    for name in ("feats.scp", "utt2num_frames", "frame_shift", "feats.yaml"):
+        (data / name).unlink()
+    (data / "fbank").rename(data / "egemaps")
+    (data / "egemaps" / "made.json").write_text("{}")
+    out = tmp_path / "folds"
+    make_folds(data, out, config(loso=LOSO))
+    for view in [*out.glob("*/train"), *out.glob("*/test"), out / "pooled"]:
+        assert sorted(path.name for path in view.iterdir()) == [
+            "emotions.txt", "source", "spk2gender", "spk2utt", "utt2emo", "utt2session", "utt2spk",
+            "utt2style", "wav.scp",
+        ]  # fmt: skip
+    assert (out / "checks.tsv").read_text().splitlines()[1] == "S1_F\ttrain\t20\t5\t20\t0\t0"
+    digests = tables.read_table(data / "egemaps" / "utt2digest")
+    digests["S2_F-ang1"] = digests["S1_F-sad1"]  # the same bytes
+    tables.write_table(data / "egemaps" / "utt2digest", digests)
+    with pytest.raises(StaleError, match="was made differently: inputs.utt2digest: "):
+        make_folds(data, out, config(loso=LOSO))
+    with pytest.raises(DataError) as error:
+        make_folds(data, tmp_path / "again", config(loso=LOSO))
+    assert str(error.value) == (
+        f"{data}: S1_F-sad1 and S2_F-ang1 are the same audio, and would be in test and in train of fold "
+        "S1_F; remove one of them"
+    )
+
+
+def test_the_list_of_folds_is_read_back(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "folds"
+    with pytest.raises(DataError) as error:
+        read_folds(out)
+    assert str(error.value) == f"{out}/folds.tsv: no such file; run stage 2"
+    make_folds(data, out, config(paper=Protocol("session", ("3",), DevConfig(2, True), {})))
+    assert read_folds(out) == [FoldLine("paper", "paper-dev", "test"), FoldLine("paper-dev", "-", "-")]
+    assert final_folds(out) == ["paper"]
+    make_folds(data, tmp_path / "own", config(early=Protocol("session", ("3",), DevConfig(2, False), {})))
+    assert read_folds(tmp_path / "own") == [FoldLine("early", "early", "dev")]
+    assert final_folds(tmp_path / "own") == ["early"]
+    for text in ("", "fold\ttune_fold\n", "fold\ttune_fold\ttune_set\n", "fold\ttune_fold\ttune_set\na\tb\n"):
+        (out / "folds.tsv").write_text(text)
+        with pytest.raises(DataError) as error:
+            final_folds(out)
+        assert str(error.value) == f"{out}/folds.tsv: is no list of folds; run stage 2 again"
+
+
 def test_a_speaker_of_two_sessions_is_named(data: Path, tmp_path: Path) -> None:
     table = tables.read_table(data / "utt2session")
     table["S1_F-ang1"] = "2"
@@ -220,7 +285,7 @@ def test_a_table_of_folds(data: Path, tmp_path: Path) -> None:
     found = speakers_of(tmp_path / "folds")
     assert found["one/test"] == found["two/train"] == ["S1_F", "S1_M"]
     assert (tmp_path / "folds" / "checks.tsv").read_text().splitlines()[:3] == [
-        "fold\tpart\tutterances\tspeakers\trecordings\tshared_speakers\tshared_recordings",
+        "fold\tsubset\tutterances\tspeakers\trecordings\tshared_speakers\tshared_recordings",
         "one\ttrain\t16\t4\t16\t0\t0",
         "one\ttest\t8\t2\t8\t0\t0",
     ]
@@ -229,7 +294,7 @@ def test_a_table_of_folds(data: Path, tmp_path: Path) -> None:
 def rewrite_stats(data: Path, **same: str) -> None:
     """Give utterances the statistics, hence the audio, of others."""
     keys = sorted(tables.read_table(data / "utt2spk"))
-    with tables.ArkWriter(data / "cmvn_utt") as cmvn:
+    with tables.ArkWriter(data / "fbank" / "cmvn_utt") as cmvn:
         for key in keys:
             cmvn.write(key, stats(keys.index(same.get(key.replace("-", "_"), key))))
 
@@ -249,7 +314,7 @@ def test_the_same_audio_under_two_speakers_is_refused(
     assert not (tmp_path / "folds").exists()
     rewrite_stats(data, S1_F_ang2="S1_F-ang1")
     make_folds(data, tmp_path / "folds", config(loso=LOSO))
-    assert f"{data}: 1 recordings stand there twice, such as S1_F-ang1 S1_F-ang2" in caplog.messages
+    assert f"{data}: holds 1 recordings twice, such as S1_F-ang1 S1_F-ang2" in caplog.messages
 
 
 def test_the_check_reads_the_files(data: Path, tmp_path: Path) -> None:
@@ -347,22 +412,23 @@ def test_two_folds_of_one_name_are_refused(tmp_path: Path, clash: str) -> None:
 def test_without_cmvn_the_stage_is_named(
     data: Path, tmp_path: Path, run_verb: Callable[..., CompletedProcess[str]], repo: Path
 ) -> None:
-    (data / "cmvn_utt.scp").unlink()
+    (data / "fbank" / "cmvn_utt.scp").unlink()
     conf = repo / "egs" / "emodb" / "conf" / "corpus.yaml"
     result = run_verb("make_folds", data, tmp_path / "folds", "--config", conf)
     assert result.returncode == 1
     assert result.stderr == (
-        f"ser: error: {data}/cmvn_utt.scp: no such file; run stage 2 (steps/compute_cmvn.sh)\n"
+        f"ser: error: {data}/fbank/cmvn_utt.scp: no such file; run stage 2 (steps/compute_cmvn.sh)\n"
     )
+    (data / "feats.yaml").unlink()
+    (data / "fbank" / "utt2digest").unlink()
+    result = run_verb("make_folds", data, tmp_path / "folds", "--config", conf)
+    assert result.stderr == f"ser: error: {data}: has no features; run stage 1 (steps/extract.sh)\n"
 
 
 def test_the_steps_make_folds_from_features(data: Path, tmp_path: Path, repo: Path) -> None:
     text = yaml.safe_dump(to_dict(config(loso=LOSO, paper=Protocol("session", ("3",), None, {}))))
     (tmp_path / "corpus.yaml").write_text(text)
     out = tmp_path / "folds"
-    with tables.ArkWriter(data / "feats") as writer:
-        for number, utt in enumerate(tables.read_table(data / "utt2spk")):
-            writer.write(utt, np.full((5, 3), number, dtype=np.float32))
     for command in (
         ["steps/compute_cmvn.sh", data],
         ["steps/make_folds.sh", "--protocol", "", tmp_path / "corpus.yaml", data, tmp_path / "default"],

@@ -22,7 +22,7 @@ def test_the_order_survives_writing_and_is_not_sorted(tmp_path: Path) -> None:
     [
         ("ang 0\nsad 2\n", ":2: expected '<class> 1', got 'sad 2'; run stage 0 again"),
         ("ang 1\nsad 0\n", ":1: expected '<class> 0', got 'ang 1'; run stage 0 again"),
-        ("ang 0\nang 1\n", ":2: the class 'ang' stands here twice; run stage 0 again"),
+        ("ang 0\nang 1\n", ":2: the class 'ang' appears twice; run stage 0 again"),
         ("ang 0\n", ": holds 1 classes, at least 2 are needed; run stage 0 again"),
         ("", ": holds 0 classes, at least 2 are needed; run stage 0 again"),
         ("ang 0\nsad x\n", ":2: expected '<class> 1', got 'sad x'; run stage 0 again"),

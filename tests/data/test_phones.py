@@ -57,9 +57,7 @@ def test_a_phone_of_two_kinds_and_parts_of_nothing_are_refused(tmp_path: Path) -
     path = tmp_path / "phones.yaml"
     with pytest.raises(ConfigError) as error:
         tiny(tmp_path, LINES.replace("consonant: [t]", "consonant: [t, a]"))
-    assert str(error.value) == (
-        f"{path}: vowel, consonant, silence and filler: a stands there twice; correct it"
-    )
+    assert str(error.value) == (f"{path}: vowel, consonant, silence and filler: a appears twice; correct it")
     with pytest.raises(ConfigError, match=r"parts: d is no vowel, consonant, silence or filler; correct it"):
         tiny(tmp_path, LINES.replace("{t:", "{d:"))
     with pytest.raises(ConfigError, match=r"consonant\[1\] must be a string, got False .*quote it"):
@@ -67,7 +65,7 @@ def test_a_phone_of_two_kinds_and_parts_of_nothing_are_refused(tmp_path: Path) -
 
 
 def test_sphinx_has_the_52_symbols_of_iemocap(repo: Path) -> None:
-    phones = load_phones(repo / "conf" / "phones_sphinx.yaml")
+    phones = load_phones(repo / "conf" / "phones.yaml")
     numbers = (len(phones.vowel), len(phones.consonant), len(phones.silence), len(phones.filler))
     assert numbers == (18, 29, 1, 4)
     assert set(phones.vowel) == mini_phones.VOWELS

@@ -75,7 +75,7 @@ def test_any_table_reads_back(tmp_path_factory: pytest.TempPathFactory, table: d
         (b"a\n", "t:1: expected '<key> <value>', got 'a'; correct the line"),
         (b"a 1\n\nc 1\n", "t:2: expected '<key> <value>', got ''; correct the line"),
         (b"a 1\nb  \n", "t:2: expected '<key> <value>', got 'b  '; correct the line"),
-        (b"a 1\na 2\n", "t:2: the key 'a' stands here twice; keep one of them"),
+        (b"a 1\na 2\n", "t:2: the key 'a' appears twice; keep one of them"),
         (
             b"b 1\na 2\n",
             "t:2: 'a' comes after 'b', the table is not in byte order; sort it with: LC_ALL=C sort -o t t",
@@ -105,7 +105,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     assert refusal(b"a\nc 1\nb 1\nc 2\n", tmp_path).splitlines() == [
         "t:1: expected '<key> <value>', got 'a'; correct the line",
         "t:3: 'b' comes after 'c', the table is not in byte order; sort it with: LC_ALL=C sort -o t t",
-        "t:4: the key 'c' stands here twice; keep one of them",
+        "t:4: the key 'c' appears twice; keep one of them",
     ]
     many = refusal(b"".join(b"%03d\n" % i for i in range(25)), tmp_path).splitlines()
     assert len(many) == 21

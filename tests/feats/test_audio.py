@@ -203,7 +203,7 @@ def test_an_mp3_cut_short(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
     path.write_bytes(raw[: len(raw) // 2])
     message = refusal(path)
     assert message.startswith(f"{path}: is cut short, ")
-    assert message.endswith(f" of 48000 samples are there; {COPY}")
+    assert message.endswith(f" of 48000 samples; {COPY}")
     capfd.readouterr()  # the decoder's own complaint
 
 

@@ -31,7 +31,7 @@ def chunking(
     tail: Tail = "drop",
     short_utt: Literal["drop", "pad"] = "drop",
 ) -> ChunkingConfig:
-    return ChunkingConfig(context, overlap, shift, tail, short_utt)
+    return ChunkingConfig(context, overlap, shift, tail, short_utt, "mean")
 
 
 def brute_force(frames: int, conf: ChunkingConfig) -> list[int]:
@@ -59,6 +59,7 @@ def configs(draw: st.DrawFn) -> ChunkingConfig:
         shift=draw(st.none() | st.integers(1, 150)),
         tail=draw(st.sampled_from(["drop", "pad", "shift_back"])),
         short_utt=draw(st.sampled_from(["drop", "pad"])),
+        pooling="mean",
     )
 
 
@@ -178,7 +179,7 @@ def test_ten_million_chunks_in_a_moment() -> None:
 )
 def test_impossible_settings_are_refused(tmp_path: Path, override: str, message: str) -> None:
     path = tmp_path / "csa.yaml"
-    path.write_text("context: 30\noverlap: 10\nshift: null\ntail: drop\nshort_utt: drop\n")
+    path.write_text("context: 30\noverlap: 10\nshift: null\ntail: drop\nshort_utt: drop\npooling: mean\n")
     assert config.load(ChunkingConfig, path) == chunking(30)
     with pytest.raises(ConfigError) as error:
         config.load(ChunkingConfig, path, [override])

@@ -59,34 +59,63 @@ def test_statistics_that_cannot_be_used_are_refused() -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    with tables.ArkWriter(tmp_path / "feats") as writer:
-        for number, key in enumerate("abc"):
-            writer.write(key, features(10 + number, number))
+    """A data folder with the sets ``fbank``, its main one, and ``vectors``."""
+    for name in ("fbank", "vectors"):
+        with tables.ArkWriter(tmp_path / name / "feats") as writer:
+            for number, key in enumerate("abc"):
+                writer.write(key, features(10 + number, number) if name == "fbank" else np.ones(5))
+        (tmp_path / name / "settings.yaml").write_text("audio: {}\n")
+    tables.write_table(tmp_path / "fbank" / "utt2num_frames", {"a": 10, "b": 11, "c": 12})
+    (tmp_path / "feats.yaml").write_text("set: fbank\n")
     return tmp_path
 
 
+@pytest.mark.parametrize("options", [(), ("--set", "fbank")])
 def test_the_verb_writes_statistics_of_every_utterance(
-    data: Path, run_verb: Callable[..., CompletedProcess[str]]
+    data: Path, run_verb: Callable[..., CompletedProcess[str]], options: tuple[str, ...]
 ) -> None:
-    first = run_verb("compute_cmvn", data)
+    first = run_verb("compute_cmvn", *options, data)
     assert (first.returncode, first.stdout) == (0, "")
-    reader = tables.ArkReader(data / "cmvn_utt.scp")
+    reader = tables.ArkReader(data / "fbank" / "cmvn_utt.scp")
     assert list(reader.places) == ["a", "b", "c"]
     for number, key in enumerate("abc"):
         np.testing.assert_array_equal(reader.read(key), cmvn.stats(features(10 + number, number)))
-    again = run_verb("compute_cmvn", data)
+    again = run_verb("compute_cmvn", *options, data)
     assert again.returncode == 0
-    assert again.stderr.endswith(f"{data}/cmvn_utt.scp: up to date\n")
+    assert again.stderr.endswith(f"{data}/fbank/cmvn_utt.scp: up to date\n")
 
 
 def test_new_features_give_new_statistics(data: Path) -> None:
-    cmvn.compute(data, lambda keys, _: keys)
-    with tables.ArkWriter(data / "feats") as writer:
+    cmvn.compute(data, "fbank", lambda keys, _: keys)
+    with tables.ArkWriter(data / "fbank" / "feats") as writer:
         writer.write("a", features(99))
-    cmvn.compute(data, lambda keys, _: keys)
-    reader = tables.ArkReader(data / "cmvn_utt.scp")
+    cmvn.compute(data, "fbank", lambda keys, _: keys)
+    reader = tables.ArkReader(data / "fbank" / "cmvn_utt.scp")
     assert list(reader.places) == ["a"]
     assert reader.read("a")[0, -1] == 99
+
+
+def test_other_recordings_of_the_same_length_give_new_statistics(data: Path) -> None:
+    tables.write_table(data / "fbank" / "utt2digest", {"a": "1", "b": "2", "c": "3"})
+    cmvn.compute(data, "fbank", lambda keys, _: keys)
+    with tables.ArkWriter(data / "fbank" / "feats") as writer:
+        for number, key in enumerate("abc"):
+            writer.write(key, features(10 + number, 100 + number))
+    tables.write_table(data / "fbank" / "utt2digest", {"a": "4", "b": "5", "c": "6"})
+    cmvn.compute(data, "fbank", lambda keys, _: keys)
+    np.testing.assert_array_equal(
+        tables.ArkReader(data / "fbank" / "cmvn_utt.scp").read("c"), cmvn.stats(features(12, 102))
+    )
+
+
+def test_vectors_have_none(data: Path) -> None:
+    with pytest.raises(DataError) as error:
+        cmvn.compute(data, "vectors", lambda keys, _: keys)
+    assert (
+        str(error.value)
+        == f"{data}/vectors: has a vector for each utterance, no frames; name a set of frames"
+    )
+    assert cmvn.frame_sets(data) == ["fbank"]
 
 
 def test_without_features_the_stage_is_named(
@@ -94,4 +123,6 @@ def test_without_features_the_stage_is_named(
 ) -> None:
     result = run_verb("compute_cmvn", tmp_path)
     assert result.returncode == 1
-    assert result.stderr == f"ser: error: {tmp_path}/feats.scp: no such file; run stage 1\n"
+    assert result.stderr == f"ser: error: {tmp_path}: has no features; run stage 1\n"
+    result = run_verb("compute_cmvn", "--set", "align_fbank", tmp_path)
+    assert result.stderr == f"ser: error: {tmp_path}/align_fbank/feats.scp: no such file; run stage 1\n"

@@ -15,16 +15,17 @@ import pytest
 import soundfile
 
 from ser import config
-from ser.errors import ConfigError
-from ser.feats.fbank import FbankConfig, log_mel, num_frames
+from ser.errors import ConfigError, DataError
+from ser.feats.base import Timing
+from ser.feats.fbank import Fbank, FbankSettings, log_mel, num_frames
 
 CONF = Path(__file__).parents[2] / "conf"
-PAPER = config.load(FbankConfig, CONF / "fbank.yaml")
-KALDI = config.load(FbankConfig, CONF / "fbank_kaldi.yaml")
+PAPER = config.load(FbankSettings, CONF / "fbank.yaml")
+KALDI = config.load(FbankSettings, CONF / "fbank_kaldi.yaml")
 SILENCE = math.log(1.1920929e-07)
 
 
-def kaldi_fbank(samples: npt.NDArray[np.float32], conf: FbankConfig) -> npt.NDArray[np.float32]:
+def kaldi_fbank(samples: npt.NDArray[np.float32], conf: FbankSettings) -> npt.NDArray[np.float32]:
     options = knf.FbankOptions()
     options.use_power = conf.use_power
     frame, mel = options.frame_opts, options.mel_opts
@@ -70,7 +71,7 @@ def name(options: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("base", [PAPER, KALDI], ids=["paper", "kaldi"])
 @pytest.mark.parametrize("options", OPTIONS + OTHER_OPTIONS, ids=name)
-def test_equals_kaldi_on_synthetic_audio(base: FbankConfig, options: dict[str, Any]) -> None:
+def test_equals_kaldi_on_synthetic_audio(base: FbankSettings, options: dict[str, Any]) -> None:
     conf = dataclasses.replace(base, **options)
     quiet = np.random.default_rng(1).integers(-3, 4, 9000).astype(np.float32) / np.float32(32768)
     click = np.zeros(9000, np.float32)
@@ -85,7 +86,7 @@ def test_equals_kaldi_on_synthetic_audio(base: FbankConfig, options: dict[str, A
 
 @pytest.mark.parametrize("base", [PAPER, KALDI], ids=["paper", "kaldi"])
 @pytest.mark.parametrize("options", OPTIONS, ids=name)
-def test_equals_kaldi_on_emodb(emodb: Path, base: FbankConfig, options: dict[str, Any]) -> None:
+def test_equals_kaldi_on_emodb(emodb: Path, base: FbankSettings, options: dict[str, Any]) -> None:
     conf = dataclasses.replace(base, **options)
     ours, theirs = [], []
     for path in sorted(emodb.rglob("*.wav"))[::16]:
@@ -170,10 +171,10 @@ def test_no_warning_reaches_the_user() -> None:
 
 def test_the_settings_are_the_papers_and_kaldis() -> None:
     assert dataclasses.astuple(PAPER) == (
-        16000, 23, 25.0, 10.0, "hamming", 0.0, 0.0, 8000.0, 0.0, False, True, "int16", True,
+        "fbank", 16000, 23, 25.0, 10.0, "hamming", 0.0, 0.0, 8000.0, 0.0, False, True, "int16", True,
     )  # fmt: skip
     assert dataclasses.astuple(KALDI) == (
-        16000, 23, 25.0, 10.0, "povey", 0.97, 20.0, 0.0, 0.0, True, True, "int16", True,
+        "fbank", 16000, 23, 25.0, 10.0, "povey", 0.97, 20.0, 0.0, 0.0, True, True, "int16", True,
     )  # fmt: skip
     assert (PAPER.length_samples, PAPER.shift_samples, KALDI.band_end_hz) == (400, 160, 8000.0)
 
@@ -194,14 +195,14 @@ def test_the_settings_are_the_papers_and_kaldis() -> None:
 )  # fmt: skip
 def test_impossible_settings_are_refused(key: str, value: float, rule: str) -> None:
     with pytest.raises(ConfigError) as error:
-        config.load(FbankConfig, CONF / "fbank.yaml", [f"{key}={value}"])
+        config.load(FbankSettings, CONF / "fbank.yaml", [f"{key}={value}"])
     if key != "sampling_rate_hz":
         assert str(error.value) == f"{CONF}/fbank.yaml: {rule}; correct it"
 
 
 def test_an_empty_filter_is_refused() -> None:
     with pytest.raises(ConfigError) as error:
-        config.load(FbankConfig, CONF / "fbank.yaml", ["num_mel_bins=128"])
+        config.load(FbankSettings, CONF / "fbank.yaml", ["num_mel_bins=128"])
     assert str(error.value) == (
         f"{CONF}/fbank.yaml: num_mel_bins must be smaller than 128, 1 of the filters hold no line of the "
         "spectrum (or the frames must be longer); correct it"
@@ -217,3 +218,42 @@ def test_a_filter_without_lines_is_found(low_freq_hz: float) -> None:
             log_mel(noise(4000), conf).max(axis=0) <= SILENCE + 1e-6
         )  # a filter without lines: always silent
         assert conf._empty_filters() == floor.sum()
+
+
+@pytest.mark.parametrize(
+    ("options", "shift_s", "middle_s"),
+    [
+        ({}, 0.01, 0.0125),
+        ({"snip_edges": False}, 0.01, 0.005),
+        ({"frame_shift_ms": 20.0, "frame_length_ms": 40.0}, 0.02, 0.02),
+        ({"sampling_rate_hz": 22050, "high_freq_hz": 0.0}, 220 / 22050, 275.5 / 22050),  # whole samples
+    ],
+)
+def test_which_time_a_frame_stands_for(options: dict[str, Any], shift_s: float, middle_s: float) -> None:
+    conf = dataclasses.replace(PAPER, **options)
+    extractor = Fbank(conf, conf.sampling_rate_hz)
+    assert extractor.timing == Timing(shift_s, middle_s)
+    click = np.zeros(
+        conf.sampling_rate_hz, np.float32
+    )  # the loudest frame is the one that it is the middle of
+    click[round((middle_s + 20 * shift_s) * conf.sampling_rate_hz)] = 1.0
+    energies = extractor.compute(click, "u").sum(axis=1)
+    assert energies.argmax() == 20
+
+
+def test_the_extractor_makes_log_mel_energies_or_says_why_not() -> None:
+    extractor = Fbank(dataclasses.replace(KALDI, dither=1.0), 16000)
+    assert (extractor.dim, extractor.versions) == (23, {})
+    np.testing.assert_array_equal(
+        extractor.compute(noise(8000), "utt1"), log_mel(noise(8000), extractor.settings, "utt1")
+    )
+    with pytest.raises(DataError) as error:
+        extractor.compute(noise(399), "utt1")
+    assert str(error.value) == (
+        "has 399 samples, fewer than a frame of 400; leave it out where the corpus is prepared"
+    )
+    with pytest.raises(DataError) as error:
+        extractor.compute(np.full(4000, 1e30, np.float32), "utt1")
+    assert str(error.value) == (
+        "has samples far beyond 1, its energies are infinite; copy it again from the release"
+    )

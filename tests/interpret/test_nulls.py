@@ -7,62 +7,66 @@ import pytest
 from scipy import stats
 
 from ser.interpret import nulls
-from ser.interpret.groups import grouped, stratified
-from ser.interpret.nulls import CONSONANT, OTHER, VOWEL, Case
+from ser.interpret.nulls import CONSONANT, OTHER, VOWEL, UtteranceAttention
+from ser.interpret.phone_tests import permutation_test, stratified
 from ser.scoring.significance import holm
-from tests.interpret.conftest import planted_cases
+from tests.interpret.conftest import planted_attention
 
 
-def tiny_case() -> Case:
+def tiny_utterance() -> UtteranceAttention:
     weights = np.array([[0.05], [0.2], [0.3], [0.1], [0.05], [0.3]])
-    return Case("u", "s", weights, np.array([[0, 1, OTHER], [1, 2, VOWEL], [3, 3, CONSONANT]]))
+    return UtteranceAttention("u", "s", weights, np.array([[0, 1, OTHER], [1, 2, VOWEL], [3, 3, CONSONANT]]))
 
 
 def test_contrast_by_hand() -> None:
-    case = tiny_case()
-    assert nulls.relative_mass(case, VOWEL) == pytest.approx([6 * 0.5 / 2])
-    assert nulls.relative_mass(case, CONSONANT) == pytest.approx([6 * 0.45 / 3])
-    assert nulls.contrasts([case]) == pytest.approx(np.array([[1.5 - 0.9]]))
-    speech = case.speech()
+    utterance = tiny_utterance()
+    assert nulls.relative_mass(utterance, VOWEL) == pytest.approx([6 * 0.5 / 2])
+    assert nulls.relative_mass(utterance, CONSONANT) == pytest.approx([6 * 0.45 / 3])
+    assert nulls.contrasts([utterance]) == pytest.approx(np.array([[1.5 - 0.9]]))
+    speech = utterance.speech()
     assert speech.weights[:, 0] == pytest.approx(np.array([0.2, 0.3, 0.1, 0.05, 0.3]) / 0.95)
     assert speech.segments.tolist() == [[0, 2, VOWEL], [2, 3, CONSONANT]]
     assert nulls.contrasts([speech]) == pytest.approx(np.array([[5 * (0.25 - 0.15) / 0.95]]))
 
 
 def test_rotation_is_what_rolling_gives() -> None:
-    case = tiny_case()
-    drawn = nulls.null([case], "rotation", 2000, 0)[:, 0]
-    rolled = [float(nulls.coefficients(case) @ np.roll(case.weights[:, 0], -shift)) for shift in range(6)]
+    utterance = tiny_utterance()
+    drawn = nulls.null([utterance], "rotation", 2000, 0)[:, 0]
+    rolled = [
+        float(nulls.coefficients(utterance) @ np.roll(utterance.weights[:, 0], -shift)) for shift in range(6)
+    ]
     assert sorted(set(drawn.round(9))) == pytest.approx(sorted(set(np.round(rolled, 9))))
     assert drawn.mean() == pytest.approx(np.mean(rolled), abs=0.05)
 
 
 def test_permutation_has_the_mean_and_the_variance_of_all_orders() -> None:
     """Exact moments of a linear rank statistic: mean 0 since the coefficients sum to 0."""
-    case = planted_cases(3, num=1)[0]
-    drawn = nulls.null([case], "permutation", 20000, 0)[:, 0]
-    c, a = nulls.coefficients(case), case.weights[:, 0]
+    utterance = planted_attention(3, num=1)[0]
+    drawn = nulls.null([utterance], "permutation", 20000, 0)[:, 0]
+    c, a = nulls.coefficients(utterance), utterance.weights[:, 0]
     variance = c.var() * a.var() * len(a) ** 2 / (len(a) - 1)
     assert drawn.mean() == pytest.approx(0, abs=4 * np.sqrt(variance / 20000))
     assert drawn.var() == pytest.approx(variance, rel=0.05)
 
 
 def test_a_planted_factor_is_found_as_it_is() -> None:
-    cases = [case.speech() for case in planted_cases(1, factor=1.5, num=200)]
-    vowel = np.mean([nulls.relative_mass(case, VOWEL) for case in cases])
-    consonant = np.mean([nulls.relative_mass(case, CONSONANT) for case in cases])
+    utterances = [utterance.speech() for utterance in planted_attention(1, factor=1.5, num=200)]
+    vowel = np.mean([nulls.relative_mass(utterance, VOWEL) for utterance in utterances])
+    consonant = np.mean([nulls.relative_mass(utterance, CONSONANT) for utterance in utterances])
     assert vowel / consonant == pytest.approx(1.5, rel=0.02)
-    d = float(nulls.contrasts(cases).mean())
+    d = float(nulls.contrasts(utterances).mean())
     for kind in nulls.NULLS:
-        drawn = nulls.null(cases, kind, 199, 0)[:, 0]
+        drawn = nulls.null(utterances, kind, 199, 0)[:, 0]
         assert drawn.mean() == pytest.approx(0, abs=0.02)
         assert nulls.p_value(d, drawn) == 1 / 200
-    matched, drawn, speakers = nulls.matched(cases, 199, 0)
+    matched, drawn, speakers = nulls.length_matched_contrast(utterances, 199, 0)
     assert len(speakers) == len(matched) == 200
     assert matched.mean() == pytest.approx(d, rel=0.05)  # vowels and consonants are equally long here
     assert drawn.mean() == pytest.approx(0, abs=0.02)
     assert nulls.p_value(float(matched.mean()), drawn[:, 0]) == 1 / 200
-    by_speaker = nulls.sums([case.speaker for case in cases], nulls.contrasts(cases)[:, 0], np.ones(200))
+    by_speaker = nulls.sums(
+        [utterance.speaker for utterance in utterances], nulls.contrasts(utterances)[:, 0], np.ones(200)
+    )
     assert nulls.sign_flip(by_speaker[:, 0] / by_speaker[:, 1], 99, 0) == 2 / 2**6
 
 
@@ -71,13 +75,13 @@ def test_matched_contrast_by_hand() -> None:
     lengths, kinds = [2, 2, 2, 8], [VOWEL, CONSONANT, CONSONANT, VOWEL]
     weights = np.repeat([0.15, 0.05, 0.1, 0.05], lengths)
     firsts = np.cumsum(lengths) - lengths
-    case = Case("u", "s", weights[:, None], np.column_stack([firsts, lengths, kinds]))
-    value, drawn, _ = nulls.matched([case], 500, 0)
+    utterance = UtteranceAttention("u", "s", weights[:, None], np.column_stack([firsts, lengths, kinds]))
+    value, drawn, _ = nulls.length_matched_contrast([utterance], 500, 0)
     assert value[0, 0] == pytest.approx(14 * (0.15 - 0.075))
     possible = [14 * (x - (0.3 - x) / 2) for x in (0.15, 0.05, 0.1)]
     assert sorted(set(drawn[:, 0].round(9))) == pytest.approx(sorted(possible))
-    alone = Case("u", "s", weights[:10, None], np.array([[0, 2, VOWEL], [2, 8, CONSONANT]]))
-    assert len(nulls.matched([alone], 5, 0)[0]) == 0
+    alone = UtteranceAttention("u", "s", weights[:10, None], np.array([[0, 2, VOWEL], [2, 8, CONSONANT]]))
+    assert len(nulls.length_matched_contrast([alone], 5, 0)[0]) == 0
 
 
 @pytest.mark.parametrize("kind", [*nulls.NULLS, "duration"])
@@ -85,12 +89,12 @@ def test_p_is_uniform_when_attention_knows_nothing_of_phones(kind: str) -> None:
     """Kolmogorov-Smirnov over 150 corpora of 12 utterances; the seeds are fixed."""
     ps = []
     for seed in range(150):
-        cases = planted_cases(1000 + seed, num=12)
-        value, drawn = nulls.contrasts(cases), np.empty(0)
+        utterances = planted_attention(1000 + seed, num=12)
+        value, drawn = nulls.contrasts(utterances), np.empty(0)
         if kind == "duration":
-            value, drawn, _ = nulls.matched(cases, 99, seed)
+            value, drawn, _ = nulls.length_matched_contrast(utterances, 99, seed)
         else:
-            drawn = nulls.null(cases, kind, 99, seed)
+            drawn = nulls.null(utterances, kind, 99, seed)
         ps.append(nulls.p_value(float(value.mean()), drawn[:, 0]))
     assert stats.kstest(ps, "uniform").pvalue > 0.01
 
@@ -99,18 +103,18 @@ def test_smooth_attention_needs_rotation() -> None:
     """Weights that last as long as a phone: the permutation is far too sure, the rotation is not."""
     ps: dict[str, list[float]] = {"permutation": [], "rotation": []}
     for seed in range(100):
-        cases = planted_cases(5000 + seed, num=8, smooth=6)
-        d = float(nulls.contrasts(cases).mean())
-        for kind, found in ps.items():
-            found.append(nulls.p_value(d, nulls.null(cases, kind, 99, seed)[:, 0]))
-    share = {kind: float(np.mean(np.array(found) <= 0.05)) for kind, found in ps.items()}
+        utterances = planted_attention(5000 + seed, num=8, smooth=6)
+        d = float(nulls.contrasts(utterances).mean())
+        for kind, values in ps.items():
+            values.append(nulls.p_value(d, nulls.null(utterances, kind, 99, seed)[:, 0]))
+    share = {kind: float(np.mean(np.array(values) <= 0.05)) for kind, values in ps.items()}
     assert share["permutation"] > 0.15
     assert share["rotation"] < 0.12
 
 
 def test_matching_takes_length_away() -> None:
     """Attention that grows with a segment's length, and vowels longer: no contrast is left of it."""
-    cases = []
+    utterances = []
     random = np.random.default_rng(0)
     for number in range(150):
         lengths = random.integers(3, 20, size=24)
@@ -118,12 +122,14 @@ def test_matching_takes_length_away() -> None:
         firsts = np.cumsum(lengths) - lengths
         weights = np.repeat(lengths.astype(float), lengths)
         segments = np.column_stack([firsts, lengths, kinds])
-        cases.append(Case(f"u{number}", f"s{number % 5}", (weights / weights.sum())[:, None], segments))
-    assert all(case.has_both for case in cases)
-    d = float(nulls.contrasts(cases).mean())
+        utterances.append(
+            UtteranceAttention(f"u{number}", f"s{number % 5}", (weights / weights.sum())[:, None], segments)
+        )
+    assert all(utterance.has_both for utterance in utterances)
+    d = float(nulls.contrasts(utterances).mean())
     assert d > 0.3
-    assert nulls.p_value(d, nulls.null(cases, "permutation", 299, 0)[:, 0]) == 1 / 300
-    value, drawn, _ = nulls.matched(cases, 299, 0)
+    assert nulls.p_value(d, nulls.null(utterances, "permutation", 299, 0)[:, 0]) == 1 / 300
+    value, drawn, _ = nulls.length_matched_contrast(utterances, 299, 0)
     assert abs(float(value.mean())) < 0.1 * d
 
 
@@ -149,29 +155,31 @@ def test_sign_flip_is_scipys_exact_permutation_test() -> None:
     assert nulls.sign_flip(x, 9, 0) == pytest.approx(exact.pvalue)
 
 
-def test_grouped_is_scipys_anova_by_permutation() -> None:
+def test_permutation_test_is_scipys_anova_by_permutation() -> None:
     random = np.random.default_rng(2)
     values = random.normal(size=40) + np.repeat([0.0, 0.8], 20)
     groups = np.repeat(["x", "y"], 20)
     one = np.zeros(40).astype(str)
-    found = grouped(values, groups, one, 9999, 0)
-    assert found is not None
+    result = permutation_test(values, groups, one, 9999, 0)
+    assert result is not None
     slope = stats.pearsonr(values, groups == "y").statistic
-    assert found.effect == pytest.approx(slope**2)
+    assert result.effect == pytest.approx(slope**2)
     reference = stats.permutation_test(
         (values[:20], values[20:]), lambda a, b: abs(a.mean() - b.mean()), n_resamples=9999,
         alternative="greater", rng=np.random.default_rng(0),
     )  # fmt: skip
-    assert found.p == pytest.approx(reference.pvalue, abs=0.01)
-    assert grouped(values, one, one, 9, 0) is None
+    assert result.p == pytest.approx(reference.pvalue, abs=0.01)
+    assert permutation_test(values, one, one, 9, 0) is None
 
 
-def test_grouped_moves_values_within_a_speaker_only() -> None:
+def test_permutation_test_moves_values_within_a_speaker_only() -> None:
     """One speaker is high and always angry, the other low and always sad: nothing can be said."""
     values = np.array([5.0, 5.1, 4.9, 1.0, 1.1, 0.9])
-    found = grouped(values, np.array(["ang"] * 3 + ["sad"] * 3), np.array(["a"] * 3 + ["b"] * 3), 99, 0)
-    assert found is not None
-    assert (found.p, found.value) == (1.0, pytest.approx(0, abs=1e-12))
+    result = permutation_test(
+        values, np.array(["ang"] * 3 + ["sad"] * 3), np.array(["a"] * 3 + ["b"] * 3), 99, 0
+    )
+    assert result is not None
+    assert (result.p, result.value) == (1.0, pytest.approx(0, abs=1e-12))
 
 
 def test_holm_agrees_with_statsmodels() -> None:
@@ -185,12 +193,14 @@ def test_estimate_and_effect() -> None:
     speakers = ["a", "a", "b", "c", "c", "c"]
     x = np.array([1.0, 3.0, 2.0, 0.0, 1.0, 5.0])
     weights = np.array([1.0, 1.0, 2.0, 1.0, 1.0, 1.0])
-    found = nulls.estimate(speakers, x, weights, 2000)
-    assert found.value == pytest.approx(float(np.average(x, weights=weights)))
-    assert found.low == 2.0  # any draw of speakers whose mean is 2 has it; all three speakers' are
-    assert found.high == 2.0
+    result = nulls.estimate(speakers, x, weights, 2000)
+    assert result.value == pytest.approx(float(np.average(x, weights=weights)))
+    assert result.low == 2.0  # any draw of speakers whose mean is 2 has it; all three speakers' are
+    assert result.high == 2.0
     effect = nulls.effect_size(speakers, x, 2000)
     assert effect.value == pytest.approx(float(x.mean() / x.std(ddof=1)))
+    equal = nulls.effect_size(["a", "b"], [1.0, 1.0], 100)
+    assert np.isnan(equal).all()
     alone = nulls.estimate(["a", "a"], [1.0, 2.0], [1.0, 1.0], 100)
     assert (alone.value, np.isnan(alone.low)) == (1.5, True)
 
@@ -202,6 +212,6 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     for _ in range(300):
         speakers = [f"s{n}" for n in range(20) for _ in range(5)]
         values = np.repeat(random.normal(0.3, 0.5, 20), 5) + random.normal(0, 0.5, 100)
-        found = nulls.estimate(speakers, values, np.ones(100), 500)
-        held += found.low <= 0.3 <= found.high
+        result = nulls.estimate(speakers, values, np.ones(100), 500)
+        held += result.low <= 0.3 <= result.high
     assert 0.88 <= held / 300 <= 0.99

@@ -40,7 +40,8 @@ def panel(seed: int, phones: int = 40, seconds: float = 3.0, mel: bool = False) 
     return Panel(
         f"u{seed}: ang, decided hap (wrong)\nang 0.10  hap 0.80  neu 0.05  sad 0.05", 0.0, seconds,
         random.lognormal(0, 0.5, (frames, 3)), 0.01, 0.0125, spoken, words,
-        None if mel else random.normal(size=int(seconds * 16000)), 16000, random.normal(size=(frames, 23)),
+        None if mel else random.normal(size=int(seconds * 16000)), 16000,
+        random.normal(size=(frames, 23)), "align_fbank",
     )  # fmt: skip
 
 
@@ -59,13 +60,13 @@ def overlapping(figure: Figure) -> list[tuple[str, str]]:
         for text in figure.findobj(Text)
         if text.get_visible() and text.get_text().strip() and id(text) not in unseen
     ]
-    found = []
+    pairs = []
     for (one, a), (two, b) in combinations(boxes, 2):
         width = min(a.x1, b.x1) - max(a.x0, b.x0)
         height = min(a.y1, b.y1) - max(a.y0, b.y0)
         if width > 0.5 and height > 1.5:
-            found.append((one, two))
-    return found
+            pairs.append((one, two))
+    return pairs
 
 
 @pytest.mark.parametrize(("phones", "seconds"), [(8, 1.0), (30, 2.0), (95, 9.0)])

@@ -10,16 +10,17 @@ import pytest
 
 from ser.data.tsv import read_tsv
 from ser.errors import DataError
-from ser.interpret.groups import GroupStat, PhoneTest, cases, read_maps
+from ser.interpret.groups import GroupStat, contrastable, read_maps
 from ser.interpret.maps import map_attention
+from ser.interpret.phone_tests import PhoneTest
 from ser.interpret.statistics import VowelConsonant, write_statistics
-from tests.interpret.conftest import PHONES, planted_cases
+from tests.interpret.conftest import PHONES, planted_attention
 
 Planted = Callable[..., tuple[Path, Path, list[Path]]]
 
 
 def maps(planted: Planted, tmp_path: Path, **options: object) -> list[Path]:
-    data, aligned, decoded = planted(planted_cases(11, **options))  # type: ignore[arg-type]
+    data, aligned, decoded = planted(planted_attention(11, **options))  # type: ignore[arg-type]
     folders = []
     for folder in decoded:
         out = tmp_path / "maps" / folder.name
@@ -67,14 +68,14 @@ def test_groups_and_tests(planted: Planted, tmp_path: Path) -> None:
     for split, groups in (("emotion", ("ang", "sad")), ("decision", ("right", "wrong"))):
         assert sum(stats["kind", "vowel", split, group].segments for group in groups) == vowel.segments
     assert stats["word", "HELLO", "all", "all"].segments == 60
-    found = read_tsv(tmp_path / "phone_tests.tsv", PhoneTest)
-    duration = {t.symbol: t for t in found if t.test == "duration"}
+    tests = read_tsv(tmp_path / "phone_tests.tsv", PhoneTest)
+    duration = {t.symbol: t for t in tests if t.test == "duration"}
     assert set(duration) == {"a", "e", "t", "s"}
     for symbol, test in duration.items():
         assert (test.value > 0) == (symbol in "ae")
         assert test.low <= test.value <= test.high
         assert test.p <= test.p_holm <= 1e-6
-    others = [t for t in found if t.test in ("emotion", "decision")]  # nothing was planted there
+    others = [t for t in tests if t.test in ("emotion", "decision")]  # nothing was planted there
     assert {(t.level, t.test) for t in others} == {
         ("phone", "emotion"), ("word", "emotion"), ("kind", "emotion"), ("kind", "decision")
     }  # fmt: skip
@@ -97,7 +98,7 @@ def test_nothing_to_compare(planted: Planted, tmp_path: Path) -> None:
     (folder,) = maps(planted, tmp_path, num=4)
     text = (folder / "phone_attn.tsv").read_text().replace("\tvowel\t", "\tconsonant\t")
     (folder / "phone_attn.tsv").write_text(text)
-    assert cases(read_maps([folder])) == []
+    assert contrastable(read_maps([folder])) == []
     with pytest.raises(DataError) as error:
         write_statistics([folder], tmp_path, num_draws=9, seed=0, min_segments=20)
     assert str(error.value) == (

@@ -1,4 +1,4 @@
-"""Small data parts, as stage 2 leaves them, of random features that a network can learn."""
+"""Small subsets, as stage 2 leaves them, of random features that a network can learn."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def write_part(
     with tables.ArkWriter(folder / "cmvn_global") as archive:
         archive.write("global", sum(stats.values()))
     write_emotions(folder / "emotions.txt", EMOTIONS)
-    (folder / "fbank.yaml").write_text(f"num_mel_bins: {NUM_FILTERS}\n")
+    (folder / "feats.yaml").write_text(f"set: fbank\nsettings: {{num_mel_bins: {NUM_FILTERS}}}\n")
     return folder
 
 
@@ -61,7 +61,8 @@ def make_part(tmp_path: Path) -> MakePart:
 
 BLSTMATT = """\
 system: blstmatt
-features: {norm: speaker}
+features: {sets: [fbank], norm: speaker}
+unit: utterance
 model: {hidden: 8, layers: 2, attention_dim: 4, frame_stack: 2, dropout: 0.2}
 augmentation: {time_masks: 1, time_mask_frames: 5, freq_masks: 1, freq_mask_bins: 2, filter_gain: 0.1}
 optim:
@@ -76,8 +77,8 @@ training: {epochs: 4, batch_size: 4, class_weights: balanced, select: best_dev_u
 
 CSA = """\
 system: csa
-features: {norm: global}
-chunking: {context: 20, overlap: 10, shift: null, tail: drop, short_utt: drop}
+features: {sets: [fbank], norm: global}
+unit: {context: 20, overlap: 10, shift: null, tail: drop, short_utt: drop, pooling: mean}
 model:
   conv_dim: 2
   channels: [4, 8, 8]
@@ -98,7 +99,6 @@ optim:
   plateau: {metric: train_loss, patience: 4, factor: 0.8}
   cosine: {warmup: 0.2}
 training: {epochs: 4, batch_size: 8, class_weights: none, select: last, amp: none}
-decode: {csa_pool: mean}
 """
 
 

@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from ser import config, systems
 from ser.data import tables
 from ser.errors import CheckpointError, DataError
-from ser.feats.subset import Part
-from ser.learn import checkpoint, inference, settings, training
+from ser.feats.subset import Subset
+from ser.learn import fitting, inference, models, tasks
 from ser.learn.decoding import decode_folder
 from ser.learn.inference import pool_chunks
 from ser.learn.tasks import Task
+from ser.systems.base import Arrays, Inputs
 from tests.learn.conftest import EMOTIONS, MakePart
 
 
 def trained(make_part: MakePart, tmp_path: Path, yaml: Path) -> Path:
-    task = Task(make_part("train"), make_part("dev", "cd", seed=1), tmp_path / "model", 7)
-    training.train(task, settings.load(yaml, ["training.epochs=1"]), use_gpu="no", tensorboard=False)
+    tree = config.resolve(yaml, ["training.epochs=1"])
+    task = Task(make_part("train"), make_part("dev", "cd", seed=1), tmp_path / "model", 7, tree, str(yaml))
+    fitting.train(task, use_gpu="no", tensorboard=False)
     return task.folder
+
+
+def rewrite(folder: Path, change: Callable[[Arrays], object]) -> None:
+    """Save a model again with other weights."""
+    model = models.load_model(folder)
+    arrays = dict(model.arrays)
+    change(arrays)
+    models.save_model(
+        folder,
+        settings=model.settings,
+        emotions=model.emotions,
+        sets=model.sets,
+        sizes=model.sizes,
+        arrays=arrays,
+        stats=model.stats,
+        facts={"seed": 7},
+    )
 
 
 def test_blstmatt_writes_attention_of_every_utterance(
@@ -82,26 +105,26 @@ def test_a_short_utterance_is_padded_with_its_last_frame(
     """padded/ scores it by one chunk: its frames, then the last one again up to the context."""
     model, test = trained(make_part, tmp_path, csa_yaml), make_part("test", "ef", seed=2)
     decode_folder(model, test, tmp_path / "out", use_gpu="no")
-    loaded = checkpoint.load_model(model)
-    part = Part(test, loaded.settings.features.norm, global_stats=loaded.global_stats)
+    loaded = models.load_model(model)
+    subset = Subset(test, ["fbank"], loaded.norm, global_stats=loaded.stats)
     padded = tables.read_vectors(tmp_path / "out" / "padded" / "post", 4)
-    short = [i for i in range(len(part)) if part.num_frames[i] < 20]
+    short = [i for i in range(len(subset)) if subset.num_frames[i] < 20]
     assert short
     for index in short:
-        frames = part.features(index)
+        frames = subset.main.read(index)
         chunk = np.concatenate([frames, np.repeat(frames[-1:], 20 - len(frames), axis=0)])
         with torch.inference_mode():
-            logits = loaded.network.eval()(torch.from_numpy(chunk[None]))[0]
+            logits = loaded.network(Inputs.of(torch.from_numpy(chunk[None]), torch.tensor([20]))).logits
         posterior = logits.double().softmax(1)[0].numpy()
-        np.testing.assert_allclose(padded[part.keys[index]], posterior, atol=1e-6)
+        np.testing.assert_allclose(padded[subset.keys[index]], posterior, atol=1e-6)
 
 
 def test_a_context_longer_than_every_utterance(make_part: MakePart, tmp_path: Path, csa_yaml: Path) -> None:
     """Nothing can be trained with it, nor can a model that needs longer utterances decode."""
-    overrides = ["training.epochs=1", "chunking.context=1000"]
-    task = Task(make_part("train"), None, tmp_path / "none", 7)
+    tree = config.resolve(csa_yaml, ["training.epochs=1", "unit.context=1000"])
+    task = Task(make_part("train"), None, tmp_path / "none", 7, tree, str(csa_yaml))
     with pytest.raises(DataError) as error:
-        training.train(task, settings.load(csa_yaml, overrides), use_gpu="no", tensorboard=False)
+        fitting.train(task, use_gpu="no", tensorboard=False)
     assert str(error.value) == (
         f"{task.train}: every utterance is shorter than the context, 1000 frames; "
         "choose a shorter one (--contexts)"
@@ -139,9 +162,7 @@ def test_up_to_date_is_left_alone_and_a_new_model_is_decoded(
     before = (out / "post").stat().st_mtime_ns
     decode_folder(model, test, out, use_gpu="no")
     assert (out / "post").stat().st_mtime_ns == before
-    content = checkpoint.load(model / "model.pt", "")
-    content["state"]["classifier.bias"] += 1
-    checkpoint.save(model / "model.pt", content)
+    rewrite(model, lambda arrays: arrays.update({"classifier.bias": arrays["classifier.bias"] + 1}))
     decode_folder(model, test, out, use_gpu="no")
     assert (out / "post").stat().st_mtime_ns != before
 
@@ -156,12 +177,12 @@ def test_pooling_rules() -> None:
 
 def test_features_of_other_settings_are_refused(make_part: MakePart, tmp_path: Path, csa_yaml: Path) -> None:
     model, test = trained(make_part, tmp_path, csa_yaml), make_part("test", "ef")
-    (test / "fbank.yaml").write_text("num_mel_bins: 6\npreemphasis: 0.97\n")
+    (test / "feats.yaml").write_text("set: fbank\nsettings: {num_mel_bins: 6, preemphasis: 0.97}\n")
     with pytest.raises(DataError) as error:
         decode_folder(model, test, tmp_path / "out", use_gpu="no")
     assert str(error.value) == (
-        f"{test}: its features were made with other settings than the model's: preemphasis: (not set) -> "
-        "0.97; decode data made with the same conf/fbank.yaml"
+        f"{test}: its features 'fbank' were made with other settings than the model's: settings.preemphasis: "
+        "(not set) -> 0.97; decode data made with the same conf/fbank.yaml"
     )
     assert not (tmp_path / "out").exists()
 
@@ -169,7 +190,7 @@ def test_features_of_other_settings_are_refused(make_part: MakePart, tmp_path: P
 def test_no_model(make_part: MakePart, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as error:
         decode_folder(tmp_path / "none", make_part("test"), tmp_path / "out")
-    path = tmp_path / "none" / "model.pt"
+    path = tmp_path / "none" / "model.json"
     assert str(error.value) == f"{path}: no such file; train the model first (stage 3 or 4)"
 
 
@@ -180,53 +201,101 @@ class Evil:
         return (Path.touch, (Path("evil"),))
 
 
+@pytest.mark.parametrize("name", ["model.pt", "model.json", "model.safetensors"])
 @pytest.mark.parametrize("how", ["pickle", "torch"])
 def test_a_pickle_that_would_run_code_is_not_run(
-    make_part: MakePart, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+    make_part: MakePart, tmp_path: Path, csa_yaml: Path, how: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    model = tmp_path / "model"
-    model.mkdir()
-    path = model / "model.pt"
+    model = trained(make_part, tmp_path, csa_yaml)
+    if name == "model.pt":
+        (model / "model.json").unlink()
+    path = model / name
     if how == "torch":
         torch.save({"format": 1, "state": Evil()}, path)
     else:
         path.write_bytes(pickle.dumps(Evil()))
     with pytest.raises(CheckpointError) as error:
         decode_folder(model, make_part("test"), tmp_path / "out")
-    reason = {
-        "torch": "holds something else than tensors and plain values, which may run code",
-        "pickle": "is cut short, damaged, or no model at all",
-    }[how]
-    assert str(error.value) == f"{path}: {reason}; train it again (stage 3 or 4)"
+    remedy = "train it again (stage 3 or 4)"
+    assert (
+        str(error.value)
+        == {
+            "model.pt": f"{path}: is a model of an older version of the recipe, a pickle, which is not read "
+            f"any more; remove the folder and {remedy}",
+            "model.json": f"{path}: is cut short, damaged, or no model at all; {remedy}",
+            "model.safetensors": f"{path}: is cut short, damaged, or not the weights of model.json beside "
+            f"it; {remedy}",
+        }[name]
+    )
     assert not (tmp_path / "evil").exists()
 
 
 def test_damaged_models(make_part: MakePart, tmp_path: Path, csa_yaml: Path) -> None:
     model, test = trained(make_part, tmp_path, csa_yaml), make_part("test")
-    path, remedy = model / "model.pt", "train it again (stage 3 or 4)"
-    content = checkpoint.load(path, "")
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
+    path, weights, remedy = model / "model.json", model / "model.safetensors", "train it again (stage 3 or 4)"
+    record = json.loads(path.read_text())
+
+    def refusal() -> str:
+        with pytest.raises(CheckpointError) as error:
+            decode_folder(model, test, tmp_path / "out")
+        return str(error.value)
+
+    whole = weights.read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole[:-1] + bytes([whole[-1] ^ 1]), b""):
+        weights.write_bytes(damaged)
+        text = "is cut short, damaged, or not the weights of model.json beside it"
+        assert refusal() == f"{weights}: {text}; {remedy}"
+    weights.write_bytes(b"\xff" * 100)
+    path.write_text(json.dumps(record | {"weights": hashlib.sha256(b"\xff" * 100).hexdigest()}))
+    assert refusal().startswith(f"{weights}: is no safetensors file (")
+    weights.unlink()
+    assert refusal() == f"{weights}: cannot be read (No such file or directory); {remedy}"
+    weights.write_bytes(whole)
+    path.write_text(json.dumps(record)[:-20])
+    assert refusal() == f"{path}: is cut short, damaged, or no model at all; {remedy}"
+    path.write_text(json.dumps(record | {"format": 1}))
+    assert refusal() == f"{path}: was not written by this version of the recipe; {remedy}"
+    path.write_text(json.dumps({key: value for key, value in record.items() if key != "emotions"}))
+    assert refusal() == f"{path}: is not a model of this version (it has no 'emotions'); {remedy}"
+    other = record | {
+        "settings": record["settings"] | {"model": record["settings"]["model"] | {"conv_dim": 1}}
+    }
+    path.write_text(json.dumps(other))
+    assert refusal().startswith(f"{weights}: are the weights of another network (")
+
+
+def test_code_outside_is_refused_unless_it_is_allowed(
+    make_part: MakePart, tmp_path: Path, csa_yaml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model folder from a stranger names a module of the reader's: nothing is imported unasked."""
+    model, test = trained(make_part, tmp_path, csa_yaml), make_part("test")
+    (tmp_path / "stranger.py").write_text(
+        "from pathlib import Path\nPath('evil').touch()\nfrom ser.systems.csa import SYSTEM\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = model / "model.json"
+    record = json.loads(path.read_text())
+    code = "stranger:SYSTEM"
+    settings = record["settings"] | {"system": code}
+    path.write_text(json.dumps(record | {"settings": settings}))
     with pytest.raises(CheckpointError) as error:
         decode_folder(model, test, tmp_path / "out")
-    assert str(error.value) == f"{path}: is cut short, damaged, or no model at all; {remedy}"
-    torch.save({"epoch": 3}, path)
-    with pytest.raises(CheckpointError) as error:
-        decode_folder(model, test, tmp_path / "out")
-    assert str(error.value) == f"{path}: was not written by this version of the recipe; {remedy}"
-    content["arguments"]["conv_dim"] = 1
-    checkpoint.save(path, content)
-    with pytest.raises(
-        CheckpointError, match=rf"^{path}: is not a model of this version \(Error.* loading state"
-    ):
-        decode_folder(model, test, tmp_path / "out")
+    assert str(error.value) == (
+        f"{path}: its system is code outside this package, stranger:SYSTEM, which loading would run; if you "
+        "trust it, allow it by name: --allow-code stranger:SYSTEM"
+    )
+    assert not (tmp_path / "evil").exists()
+    decode_folder(model, test, tmp_path / "out", use_gpu="no", allow=[code])
+    assert (tmp_path / "evil").exists()
+    assert (tmp_path / "out" / "post").exists()
 
 
 def test_class_order_of_another_data_folder(make_part: MakePart) -> None:
     folder = make_part("train")
     with pytest.raises(DataError) as error:
-        Part(folder, "none", emotions=("neu", "ang", "hap", "sad"))
+        Subset(folder, ["fbank"], "none", emotions=("neu", "ang", "hap", "sad"))
     assert str(error.value) == (
         f"{folder / 'emotions.txt'}: its classes are ang hap neu sad, the model's are neu ang hap sad; use "
         "data made from the same conf/corpus.yaml"
@@ -238,15 +307,18 @@ def test_decoding_settings_change_without_training(
 ) -> None:
     """They are no part of what was learnt: the model is kept, and its chunks are pooled otherwise."""
     model, test, out = trained(make_part, tmp_path, csa_yaml), make_part("test", "ef"), tmp_path / "out"
-    weights = checkpoint.load_model(model).network.state_dict()
+    weights = models.load_model(model).arrays
     decode_folder(model, test, out, use_gpu="no")
     before = (out / "chunks" / "post").read_bytes()
-    task = Task(tmp_path / "train", tmp_path / "dev", model, 7)
-    changed = settings.load(csa_yaml, ["training.epochs=1", "decode.csa_pool=vote"])
-    training.train(task, changed, use_gpu="no", tensorboard=False)
-    assert checkpoint.load_model(model).settings == changed == settings.load(model / "config.yaml")
-    for name, value in checkpoint.load_model(model).network.state_dict().items():
-        assert torch.equal(value, weights[name])
+    overrides = ["training.epochs=1", "unit.pooling=vote"]
+    tree = config.resolve(csa_yaml, overrides)
+    task = Task(tmp_path / "train", tmp_path / "dev", model, 7, tree, str(csa_yaml))
+    assert tasks.finished(task)
+    fitting.train(task, use_gpu="no", tensorboard=False)
+    _, changed = systems.load_settings(csa_yaml, overrides)
+    assert models.load_model(model).settings == changed == systems.load_settings(model / "config.yaml")[1]
+    for name, value in models.load_model(model).arrays.items():
+        assert np.array_equal(value, weights[name])
     decode_folder(model, test, out, use_gpu="no")
     assert (out / "chunks" / "post").read_bytes() == before
     chunk2utt = tables.read_table(out / "chunks" / "chunk2utt")

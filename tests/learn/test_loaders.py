@@ -6,25 +6,29 @@ import numpy as np
 import pytest
 import torch
 
-from ser.feats import cmvn, subset
+from ser.feats import cmvn
 from ser.feats.chunking import ChunkingConfig, chunk_starts
-from ser.feats.subset import Part
+from ser.feats.subset import Floats, Norm, Subset
 from ser.learn import loaders
-from ser.learn.loaders import Augmenter, ChunkLoader, SegmentLoader, Share, length_buckets
-from ser.learn.settings import AugmentationSettings
+from ser.learn.loaders import Augmenter, Batch, ChunkLoader, Share, UtteranceLoader, length_buckets
+from ser.systems.settings import AugmentationSettings
 from tests.learn.conftest import EMOTIONS, NUM_FILTERS, MakePart
 
 OFF = AugmentationSettings(0, 0, 0, 0, 0.0)
-CHUNKING = ChunkingConfig(context=20, overlap=10, shift=None, tail="drop", short_utt="drop")
+CHUNKING = ChunkingConfig(context=20, overlap=10, shift=None, tail="drop", short_utt="drop", pooling="mean")
 
 
 def make_augmenter(settings: AugmentationSettings = OFF) -> Augmenter:
     return Augmenter(settings, np.zeros(NUM_FILTERS, dtype=np.float32), seed=5)
 
 
+def features_of(batch: Batch) -> torch.Tensor:
+    return batch.inputs.main[0]
+
+
 @pytest.fixture
-def train(make_part: MakePart) -> Part:
-    return Part(make_part("train", "abc"), "none", emotions=EMOTIONS)
+def train(make_part: MakePart) -> Subset:
+    return Subset(make_part("train", "abc"), ["fbank"], "none", emotions=EMOTIONS)
 
 
 def test_buckets_hold_every_item_once_and_like_lengths() -> None:
@@ -39,33 +43,33 @@ def test_buckets_hold_every_item_once_and_like_lengths() -> None:
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_shares_of_all_processes_are_the_batch(train: Part, world: int) -> None:
+def test_shares_of_all_processes_are_the_batch(train: Subset, world: int) -> None:
     settings = AugmentationSettings(1, 9, 1, 2, 0.5)
-    whole = list(SegmentLoader(train, 5, make_augmenter(settings), 7, Share()).batches(3))
+    whole = list(UtteranceLoader(train, 5, {"fbank": make_augmenter(settings)}, 7, Share()).batches(3))
     shares = [
-        list(SegmentLoader(train, 5, make_augmenter(settings), 7, Share(rank, world)).batches(3))
+        list(UtteranceLoader(train, 5, {"fbank": make_augmenter(settings)}, 7, Share(rank, world)).batches(3))
         for rank in range(world)
     ]
     for number, batch in enumerate(whole):
         for rank in range(world):
             own = shares[rank][number]
-            rows = batch.inputs[0][rank::world, : own.inputs[0].shape[1]]
-            torch.testing.assert_close(own.inputs[0], rows)
-            assert own.labels.tolist() == batch.labels[rank::world].tolist()
+            rows = features_of(batch)[rank::world, : features_of(own).shape[1]]
+            torch.testing.assert_close(features_of(own), rows)
+            assert own.targets["emotion"].tolist() == batch.targets["emotion"][rank::world].tolist()
             assert own.all_labels.tolist() == batch.all_labels.tolist()
 
 
-@pytest.mark.parametrize("kind", ["segments", "chunks"])
+@pytest.mark.parametrize("kind", ["utterances", "chunks"])
 def test_starting_in_the_middle_gives_the_same_batches(
-    train: Part, kind: str, monkeypatch: pytest.MonkeyPatch
+    train: Subset, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = AugmentationSettings(1, 9, 0, 0, 0.5)
-    loader: SegmentLoader | ChunkLoader
-    if kind == "segments":
-        loader = SegmentLoader(train, 5, make_augmenter(settings), 7, Share())
+    loader: UtteranceLoader | ChunkLoader
+    if kind == "utterances":
+        loader = UtteranceLoader(train, 5, {"fbank": make_augmenter(settings)}, 7, Share())
     else:
         monkeypatch.setattr(loaders, "POOL_FRAMES", 200)
-        monkeypatch.setattr(train, "_cache", None)
+        monkeypatch.setattr(train.main, "_cache", None)
         loader = ChunkLoader(train, CHUNKING, 4, make_augmenter(settings), 7, Share())
     whole = list(loader.batches(2))
     assert len(whole) == loader.num_batches(2)
@@ -73,17 +77,17 @@ def test_starting_in_the_middle_gives_the_same_batches(
         rest = list(loader.batches(2, first))
         assert len(rest) == len(whole) - first
         for one, two in zip(rest, whole[first:], strict=True):
-            assert torch.equal(one.inputs[0], two.inputs[0])
+            assert torch.equal(features_of(one), features_of(two))
 
 
 @pytest.mark.parametrize("pool_frames", [150, 10_000])
-def test_chunks_are_all_there_once(train: Part, pool_frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether the part is in memory or read pool by pool."""
+def test_chunks_are_all_there_once(train: Subset, pool_frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the subset is in memory or read pool by pool."""
     monkeypatch.setattr(loaders, "POOL_FRAMES", pool_frames)
     if pool_frames == 150:
-        monkeypatch.setattr(train, "_cache", None)
+        monkeypatch.setattr(train.main, "_cache", None)
     expected = [
-        (train.features(i)[s : s + 20].tobytes(), int(train.labels[i]))
+        (train.main.read(i)[s : s + 20].tobytes(), int(train.labels[i]))
         for i in range(len(train))
         for s in chunk_starts(int(train.num_frames[i]), CHUNKING)
     ]
@@ -91,7 +95,7 @@ def test_chunks_are_all_there_once(train: Part, pool_frames: int, monkeypatch: p
     got = [
         (chunk.numpy().tobytes(), int(label))
         for batch in loader.batches(0)
-        for chunk, label in zip(batch.inputs[0], batch.labels, strict=True)
+        for chunk, label in zip(features_of(batch), batch.targets["emotion"], strict=True)
     ]
     assert sorted(got) == sorted(expected)
     assert got != expected
@@ -99,14 +103,14 @@ def test_chunks_are_all_there_once(train: Part, pool_frames: int, monkeypatch: p
     assert loader.label_counts(4).tolist() == counts.tolist()
 
 
-def test_chunk_beyond_the_end_repeats_the_last_frame(train: Part) -> None:
-    padded = ChunkingConfig(context=50, overlap=10, shift=None, tail="drop", short_utt="pad")
+def test_chunk_beyond_the_end_repeats_the_last_frame(train: Subset) -> None:
+    padded = ChunkingConfig(context=50, overlap=10, shift=None, tail="drop", short_utt="pad", pooling="mean")
     short = int(np.argmin(train.num_frames))
     frames = int(train.num_frames[short])
     pool = loaders.Pool(train, np.arange(len(train)))
     chunk = pool.chunks(np.array([short]), np.array([0]), padded.context)[0]
-    assert (chunk[frames:] == train.features(short)[-1]).all()
-    assert (chunk[:frames] == train.features(short)).all()
+    assert (chunk[frames:] == train.main.read(short)[-1]).all()
+    assert (chunk[:frames] == train.main.read(short)).all()
 
 
 def test_masks() -> None:
@@ -149,15 +153,14 @@ def test_gains() -> None:
 
 
 @pytest.mark.parametrize("norm", ["utterance", "speaker", "global"])
-def test_normalisation_is_applied(make_part: MakePart, norm: subset.Norm) -> None:
+def test_normalisation_is_applied(make_part: MakePart, norm: Norm) -> None:
     """Mean 0 and variance 1 over what the statistics were taken from."""
     folder = make_part("train", "ab")
-    stats = subset.read_global_stats(folder)
-    data = Part(folder, norm, emotions=EMOTIONS, global_stats=stats)
-    groups: dict[str, list[subset.Floats]] = {}
+    data = Subset(folder, ["fbank"], norm, emotions=EMOTIONS)
+    groups: dict[str, list[Floats]] = {}
     for i, key in enumerate(data.keys):
         group = {"utterance": key, "speaker": data.speakers[key], "global": ""}[norm]
-        groups.setdefault(group, []).append(data.features(i))
+        groups.setdefault(group, []).append(data.main.read(i))
     assert len(groups) == {"utterance": 16, "speaker": 2, "global": 1}[norm]
     for features in groups.values():
         mean, std = cmvn.mean_and_std(cmvn.stats(np.concatenate(features)))
@@ -166,6 +169,6 @@ def test_normalisation_is_applied(make_part: MakePart, norm: subset.Norm) -> Non
 
 
 def test_labels_follow_the_key_not_the_line(make_part: MakePart) -> None:
-    data = Part(make_part("train", "ab"), "none", emotions=EMOTIONS)
+    data = Subset(make_part("train", "ab"), ["fbank"], "none", emotions=EMOTIONS)
     expected = [int(key[-2:]) % 4 for key in data.keys]
     assert data.labels.tolist() == expected

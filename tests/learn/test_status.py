@@ -3,68 +3,82 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
-from ser.learn import settings, status, tasks, training
+from ser import config
+from ser.data.folds import FoldLine
+from ser.learn import fitting, status
 from ser.learn.decoding import decode_folder
+from ser.learn.tasks import Task
+from ser.plan import Plan, PlannedSystem
 from tests.learn.conftest import MakePart
 
-RunVerb = Callable[..., "subprocess.CompletedProcess[str]"]
+STATES = ("done", "fresh", "begun", "failed", "stale")
 
 
-def test_every_state_of_a_task(
-    make_part: MakePart, tmp_path: Path, csa_yaml: Path, run_verb: RunVerb
-) -> None:
-    train, test = make_part("train"), make_part("test", "ef", seed=2)
-    path, folders = (
-        tmp_path / "train.tsv",
-        [tmp_path / name for name in ("done", "fresh", "begun", "failed", "stale")],
+def make_plan(tmp_path: Path, yaml: Path) -> Plan:
+    """Five systems of one seed, in a fold that tests on other speakers."""
+    systems = tuple(
+        PlannedSystem(name, name, None, (7,), True, ("fbank",), "global", "csa", str(yaml), False)
+        for name in STATES
     )
-    overrides = ["training.epochs=1"]
-    lines = [f"{train}\t-\t{folder}\t7\t{csa_yaml}\ttraining.epochs=1\n" for folder in folders]
-    path.write_text("".join(lines[:4]) + lines[4].replace("epochs=1", "epochs=2"))
-    for folder in (folders[0], folders[4]):
-        task = tasks.Task(train, None, folder, 7)
-        training.train(task, settings.load(csa_yaml, overrides), use_gpu="no", tensorboard=False)
-    folders[2].mkdir()
-    (folders[2] / status.CHECKPOINT).touch()
-    (tmp_path / "log").mkdir()
-    log = tmp_path / "log" / "train.4.log"
+    return Plan(
+        corpus="small", protocol="one", exp=tmp_path / "exp", folds=tmp_path / "folds", data=tmp_path / "all",
+        systems=systems, fusions=(), interpret=(), alignment="corpus", sets=("fbank",), also=(),
+        expected=(FoldLine("1", "-", "-"),),
+    )  # fmt: skip
+
+
+def test_every_state_of_a_task(make_part: MakePart, tmp_path: Path, csa_yaml: Path) -> None:
+    train, test = make_part("folds/1/train"), make_part("folds/1/test", "ef", seed=2)
+    plan = make_plan(tmp_path, csa_yaml)
+    trees = {name: config.resolve(csa_yaml, ["training.epochs=1"]) for name in STATES}
+    folders = {name: plan.model("1", name, 7) for name in STATES}
+    for name in ("done", "stale"):
+        fitting.train(Task(train, None, folders[name], 7, trees[name], "x"), use_gpu="no", tensorboard=False)
+    trees["stale"] = config.resolve(csa_yaml, ["training.epochs=2"])
+    folders["begun"].mkdir(parents=True)
+    (folders["begun"] / status.CHECKPOINT).touch()
+    lists = plan.exp / "tasks"
+    (lists / "log").mkdir(parents=True)
+    (lists / "train.tsv").write_text("")
+    log = lists / "log" / "train_4.3.log"  # the fourth of all, the third that is not the first
     log.write_text(
         "# python3 -m ser train\n# Started at Mon\n#\none\ntwo\nthree\nfour\nfive\nsix\n"
         "# Accounting: time=2 threads=1\n# Ended (code 137; signal 9) at Mon, elapsed time 2 seconds\n"
     )
-    found = status.look(path)
-    assert [each.state for each in found] == ["done", "to do", "begun", "failed", "stale"]
-    decode = tmp_path / "decode.tsv"
-    decode.write_text(
-        f"{folders[0]}\t{test}\t{tmp_path / 'out'}\n{folders[1]}\t{test}\t{tmp_path / 'none'}\n"
-    )
-    assert [each.state for each in status.look(decode)] == ["to do", "to do"]
-    os.utime(log, (0, 0))
-    assert status.look(path)[3].state == "to do"  # the log is older than the list: of another task
-    os.utime(log)
-    decode_folder(folders[0], test, tmp_path / "out", use_gpu="no")
-    said = run_verb("list_tasks", path, decode)
-    assert (said.returncode, said.stderr) == (0, "")
-    assert said.stdout == (
+    assert status.trainings_text(plan, trees) == (
         "train: 5 tasks, 1 done, 1 begun, 1 failed, 1 stale, 1 to do\n"
-        f"  to do  {folders[1]}\n"
-        f"  begun  {folders[2]}\n"
-        f"  failed {folders[3]}\n"
+        f"  to do  {folders['fresh']}\n"
+        f"  begun  {folders['begun']}\n"
+        f"  failed {folders['failed']}\n"
         f"         {log}: ended with code 137; its last lines:\n"
         "         two\n         three\n         four\n         five\n         six\n"
-        f"  stale  {folders[4]}\n"
-        f"         {folders[4]}: was made differently: system.training.epochs: 1 -> 2; choose another "
-        "--exp-dir, or remove the folder to train it again\n"
-        "decode: 2 tasks, 1 done, 1 to do\n"
-        f"  to do  {tmp_path / 'none'}\n"
+        f"  stale  {folders['stale']}\n"
+        f"         {folders['stale']}: was made differently: system.training.epochs: 1 -> 2; choose another "
+        "--exp-dir, or remove the folder to train it again"
+    )
+    os.utime(log, (0, 0))
+    assert "1 failed" not in status.trainings_text(plan, trees)  # the log is older than the list
+    assert status.decodings_text(plan).startswith("decode: 5 tasks, 5 to do\n")
+    decode_folder(folders["done"], test, folders["done"] / "decode_test", use_gpu="no")
+    assert status.decodings_text(plan) == "decode: 5 tasks, 1 done, 4 to do\n" + "\n".join(
+        f"  to do  {folders[name]}/decode_test" for name in STATES[1:]
     )
 
 
-def test_no_list(tmp_path: Path, run_verb: RunVerb) -> None:
-    said = run_verb("list_tasks", tmp_path / "train.tsv")
-    assert (said.returncode, said.stdout) == (1, "")
-    assert said.stderr == f"ser: error: {tmp_path}/train.tsv: no such file; run.sh --dry-run makes it\n"
+def test_all_stages_before_anything_is_there(tmp_path: Path, csa_yaml: Path) -> None:
+    plan = make_plan(tmp_path, csa_yaml)
+    text = status.plan_text(plan, {name: config.resolve(csa_yaml) for name in STATES}, range(10))
+    lines = [line for line in text.splitlines() if not line.startswith("  to do")]
+    assert lines == [
+        f"stage 0: prepare {tmp_path}/all: to do",
+        "stage 1: features fbank: to do",
+        "stage 2: protocol one of small: to do; folds 1",
+        "train: 5 tasks, 5 to do",
+        "decode: 5 tasks, 5 to do",
+        "stage 6: score done, fresh, begun, failed, stale",
+        f"stage 7: fuse nothing; {tmp_path}/exp/results.tsv",
+        "stage 8: interpret nothing, alignment corpus",
+        f"stage 9: report {tmp_path}/exp/report.html",
+    ]

@@ -8,13 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from ser import config, systems
 from ser.errors import CheckpointError, ConfigError, DataError, StaleError, UsageError
-from ser.learn import checkpoint, settings, tasks, trainer, training
+from ser.learn import checkpoint, fitting, models, tasks, trainer, training
 from ser.learn.loaders import Share
 from ser.learn.parallel import choose_device
 from ser.learn.tasks import Task
@@ -23,13 +25,12 @@ from tests.learn.conftest import MakePart
 
 def train(task: Task, yaml: Path, *overrides: str) -> None:
     torch.set_num_threads(1)
-    training.train(task, settings.load(yaml, overrides), use_gpu="no", tensorboard=False)
+    wanted = replace(task, tree=config.resolve(yaml, overrides), source=str(yaml))
+    fitting.train(wanted, use_gpu="no", tensorboard=False)
 
 
 def model_of(folder: Path) -> dict[str, torch.Tensor]:
-    state = checkpoint.load(folder / "model.pt", "")["state"]
-    assert isinstance(state, dict)
-    return state
+    return {name: torch.from_numpy(values) for name, values in models.load_model(folder).arrays.items()}
 
 
 def assert_same_models(first: Path, second: Path) -> None:
@@ -42,7 +43,7 @@ def assert_same_models(first: Path, second: Path) -> None:
 
 @pytest.fixture
 def task(make_part: MakePart, tmp_path: Path) -> Task:
-    return Task(make_part("train"), make_part("dev", "cd", seed=1), tmp_path / "model", 7)
+    return Task(make_part("train"), make_part("dev", "cd", seed=1), tmp_path / "model", 7, {}, "")
 
 
 class Stop(Exception):  # noqa: N818  (not an error: stands for a kill)
@@ -54,7 +55,7 @@ def test_killed_and_resumed_is_bit_identical(
     task: Task, system_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: tuple[int, int]
 ) -> None:
     """Stopped before any step, with the state written at every step or only at the ends of epochs."""
-    whole = Task(task.train, task.dev, tmp_path / "whole", task.seed)
+    whole = replace(task, folder=tmp_path / "whole")
     train(whole, system_yaml)
     real_step = trainer.Trainer._step
 
@@ -66,21 +67,21 @@ def test_killed_and_resumed_is_bit_identical(
     for save_every_s in (0.0, 300.0):
         monkeypatch.setattr(trainer, "SAVE_EVERY_S", save_every_s)
         folder = tmp_path / f"stopped{save_every_s}"
-        stopped = Task(task.train, task.dev, folder, task.seed)
+        stopped = replace(task, folder=folder)
         with monkeypatch.context() as patch:
             patch.setattr(trainer.Trainer, "_step", step_or_die)
             with pytest.raises(Stop):
                 train(stopped, system_yaml)
         train(stopped, system_yaml)
         assert_same_models(whole.folder, folder)
-        assert not (folder / "checkpoint.pt").exists()
+        assert not (folder / tasks.CHECKPOINT).exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_signal_loses_nothing(task: Task, blstmatt_yaml: Path, tmp_path: Path, number: int) -> None:
     """A real process is killed in its work; the same command ends as if nothing had been."""
-    whole = Task(task.train, task.dev, tmp_path / "whole", task.seed)
+    whole = replace(task, folder=tmp_path / "whole")
     train(whole, blstmatt_yaml, "training.epochs=40")
     command = [sys.executable, "-m", "ser", "train", str(blstmatt_yaml), str(task.train), str(task.folder)]
     command += [
@@ -94,7 +95,7 @@ def test_a_signal_loses_nothing(task: Task, blstmatt_yaml: Path, tmp_path: Path,
         "false",
     ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not (task.folder / "checkpoint.pt").exists():
+    while not (task.folder / tasks.CHECKPOINT).exists():
         time.sleep(0.01)
         assert process.poll() is None
     process.send_signal(number)
@@ -110,9 +111,9 @@ def test_a_signal_loses_nothing(task: Task, blstmatt_yaml: Path, tmp_path: Path,
 
 def test_finished_is_left_alone(task: Task, system_yaml: Path) -> None:
     train(task, system_yaml)
-    before = (task.folder / "model.pt").stat().st_mtime_ns
+    before = (task.folder / "model.json").stat().st_mtime_ns
     train(task, system_yaml)
-    assert (task.folder / "model.pt").stat().st_mtime_ns == before
+    assert (task.folder / "model.json").stat().st_mtime_ns == before
 
 
 def test_other_settings_are_refused(task: Task, blstmatt_yaml: Path) -> None:
@@ -127,7 +128,7 @@ def test_other_settings_are_refused(task: Task, blstmatt_yaml: Path) -> None:
 
 def test_other_data_is_refused(task: Task, blstmatt_yaml: Path, make_part: MakePart) -> None:
     train(task, blstmatt_yaml)
-    other = Task(make_part("other", "ef"), task.dev, task.folder, task.seed)
+    other = replace(task, train=make_part("other", "ef"))
     with pytest.raises(StaleError, match="was made differently: inputs.feats.scp: "):
         train(other, blstmatt_yaml)
 
@@ -144,37 +145,38 @@ def test_resuming_with_other_settings_is_refused(
             train(task, blstmatt_yaml)
     with pytest.raises(CheckpointError) as error:
         train(task, blstmatt_yaml, "optim.lr=2.0e-2", "model.dropout=0.0")
-    path = task.folder / "checkpoint.pt"
+    path = task.folder / tasks.CHECKPOINT
     assert str(error.value) == (
-        f"{path}: this training was begun differently: arguments.dropout: 0.2 -> 0.0; "
-        "system.model.dropout: 0.2 -> 0.0; system.optim.lr: 0.01 -> 0.02; give the old settings to go on, "
+        f"{path}: this training was started with other settings: system.model.dropout: 0.2 -> 0.0; "
+        "system.optim.lr: 0.01 -> 0.02; give the old settings to go on, "
         f"choose another folder, or remove {path} to begin anew"
     )
 
 
 def test_truncated_training_state(task: Task, blstmatt_yaml: Path) -> None:
     task.folder.mkdir()
-    path = task.folder / "checkpoint.pt"
-    checkpoint.save(path, {"identity": {}})
+    path = task.folder / tasks.CHECKPOINT
+    checkpoint.save(path, {"identity": {}}, {"network.x": torch.zeros(100)})
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError) as error:
         train(task, blstmatt_yaml)
     assert (
-        str(error.value) == f"{path}: is cut short, damaged, or no model at all; remove {path} to begin anew"
+        str(error.value)
+        == f"{path}: is cut short, damaged, or no training state; remove {path} to begin anew"
     )
 
 
 def test_learns_and_selects(task: Task, system_yaml: Path) -> None:
     """The classes are 1.5 standard deviations apart in every frame: 20 epochs reach more than 0.9."""
     # the classes differ by the place of a filter, to which a convolution over frequency is blind
-    csa = ["model.conv_dim=1", "chunking.context=12", "chunking.overlap=8", "training.class_weights=balanced"]
+    csa = ["model.conv_dim=1", "unit.context=12", "unit.overlap=8", "training.class_weights=balanced"]
     more = csa if system_yaml.name == "csa.yaml" else []
     train(task, system_yaml, "training.epochs=20", "training.select=best_dev_uar", *more)
     lines = (task.folder / "history.tsv").read_text().splitlines()
     rows = [dict(zip(lines[0].split("\t"), line.split("\t"), strict=True)) for line in lines[1:]]
     best = max(rows, key=lambda row: float(row["dev_uar"]))
     assert float(best["dev_uar"]) > 0.9
-    assert checkpoint.load_model(task.folder).epoch == int(best["epoch"])
+    assert models.load_model(task.folder).facts["epoch"] == int(best["epoch"])
 
 
 def test_plateau_follows_the_dev_loss(task: Task, blstmatt_yaml: Path) -> None:
@@ -189,11 +191,11 @@ def test_plateau_follows_the_dev_loss(task: Task, blstmatt_yaml: Path) -> None:
     assert min(lr) < 0.05
 
 
-def test_dev_part_needed_but_missing(task: Task, blstmatt_yaml: Path) -> None:
+def test_dev_subset_needed_but_missing(task: Task, blstmatt_yaml: Path) -> None:
     with pytest.raises(ConfigError) as error:
-        train(Task(task.train, None, task.folder, 7), blstmatt_yaml)
+        train(replace(task, dev=None), blstmatt_yaml)
     assert str(error.value) == (
-        f"{task.train}: the fold has no dev part, which optim.plateau.metric dev_loss and training.select "
+        f"{task.train}: the fold has no dev subset, which optim.plateau.metric dev_loss and training.select "
         "best_dev_* need; choose a --protocol with one, or train_loss and last"
     )
 
@@ -207,7 +209,7 @@ def test_missing_features(task: Task, csa_yaml: Path) -> None:
 
 def test_context_longer_than_every_utterance(task: Task, csa_yaml: Path) -> None:
     with pytest.raises(DataError) as error:
-        train(task, csa_yaml, "chunking.context=100")
+        train(task, csa_yaml, "unit.context=100")
     assert str(error.value) == (
         f"{task.train}: every utterance is shorter than the context, 100 frames; choose a shorter one "
         "(--contexts)"
@@ -235,7 +237,7 @@ def test_two_trainings_in_one_folder(task: Task, blstmatt_yaml: Path) -> None:
 def test_two_processes_train_as_one(task: Task, blstmatt_yaml: Path, tmp_path: Path) -> None:
     """gloo, the same global batch: the same model up to rounding (dropout draws differ, so it is off)."""
     overrides = ["model.dropout=0.0", "training.epochs=3", "training.batch_size=5"]
-    alone = Task(task.train, task.dev, tmp_path / "alone", task.seed)
+    alone = replace(task, folder=tmp_path / "alone")
     train(alone, blstmatt_yaml, *overrides)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "ser", "train", str(blstmatt_yaml), str(task.train), str(task.folder)]
@@ -254,19 +256,17 @@ def test_model_folder_says_what_made_it(task: Task, system_yaml: Path) -> None:
     train(task, system_yaml)
     made = json.loads((task.folder / "made.json").read_text())
     assert made["settings"]["seed"] == 7
-    loaded = settings.load(task.folder / "config.yaml")
-    assert loaded == settings.load(system_yaml)
-    assert checkpoint.load_model(task.folder).settings == loaded
+    _, loaded = systems.load_settings(task.folder / "config.yaml")
+    assert loaded == systems.load_settings(system_yaml)[1]
+    assert models.load_model(task.folder).settings == loaded
 
 
-def test_csa_in_several_processes_needs_gpus(csa_yaml: Path) -> None:
+def test_batch_normalisation_in_several_processes_needs_gpus() -> None:
     with pytest.raises(UsageError) as error:
-        training._shared_batch_norm(
-            torch.nn.Identity(), settings.load(csa_yaml), torch.device("cpu"), Share(0, 2)
-        )
+        training._shared_batch_norm(torch.nn.BatchNorm1d(3), torch.device("cpu"), Share(0, 2))
     assert str(error.value) == (
-        "several processes train CSA on GPUs only: torch's batch normalisation over processes needs them; "
-        "use one process"
+        "several processes train networks with batch normalisation on GPUs only: torch's batch "
+        "normalisation over processes needs them; use one process"
     )
 
 
@@ -281,11 +281,13 @@ def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_task_lists(tmp_path: Path) -> None:
-    path = tmp_path / "tasks.tsv"
-    path.write_text("a\t-\tb\t3\tx.yaml\na\td\tb\t3\tx.yaml\tp=1\tq=[2, 3]\nc\td\te\t1\n")
-    assert tasks.read_task(path, 1) == (Task(Path("a"), None, Path("b"), 3), Path("x.yaml"), [])
-    task = Task(Path("a"), Path("d"), Path("b"), 3)
-    assert tasks.read_task(path, 2) == (task, Path("x.yaml"), ["p=1", "q=[2, 3]"])
+    path, yaml = tmp_path / "tasks.tsv", tmp_path / "x.yaml"
+    yaml.write_text("system: majority\n")
+    path.write_text(f"a\t-\tb\t3\t{yaml}\na\td\tb\t3\t{yaml}\tp=1\tq=[2, 3]\nc\td\te\t1\n")
+    tree = {"system": "majority"}
+    assert tasks.read_task(path, 1) == Task(Path("a"), None, Path("b"), 3, tree, str(yaml))
+    task = Task(Path("a"), Path("d"), Path("b"), 3, tree | {"p": 1, "q": [2, 3]}, str(yaml))
+    assert tasks.read_task(path, 2) == task
     with pytest.raises(DataError) as error:
         tasks.read_task(path, 3)
     assert str(error.value) == (
@@ -295,3 +297,39 @@ def test_task_lists(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as usage:
         tasks.read_task(path, 4)
     assert str(usage.value) == f"--task 4: {path} has 3 tasks"
+
+
+def test_a_model_of_an_older_version_is_refused(task: Task, blstmatt_yaml: Path) -> None:
+    task.folder.mkdir()
+    (task.folder / "model.pt").write_bytes(b"PK")
+    with pytest.raises(StaleError) as error:
+        train(task, blstmatt_yaml)
+    assert str(error.value) == (
+        f"{task.folder}/model.pt: is a model of an older version of the recipe, a pickle, which is not read "
+        "any more; choose another --exp-dir, or remove the folder to train it again"
+    )
+
+
+def test_nothing_that_is_kept_is_a_pickle(
+    task: Task, system_yaml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state in the middle of a training and the finished model are safetensors, JSON, YAML and text."""
+    real_unlink = Path.unlink
+
+    def keep_state(self: Path, missing_ok: bool = False) -> None:
+        if self.name != tasks.CHECKPOINT:
+            real_unlink(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", keep_state)
+    train(task, system_yaml)
+    kinds = {path.name for path in task.folder.iterdir() if path.is_file()}
+    assert kinds == {
+        *("model.json", "model.safetensors", tasks.CHECKPOINT, "config.yaml", "emotions.txt", "history.tsv"),
+        *("made.json", ".lock"),
+    }
+    for name in ("model.safetensors", tasks.CHECKPOINT):
+        content = (task.folder / name).read_bytes()
+        header = int.from_bytes(content[:8], "little")
+        assert content[8:9] == b"{"
+        assert header < len(content)
+        json.loads(content[8 : 8 + header])

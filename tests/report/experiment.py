@@ -1,4 +1,4 @@
-"""A synthetic experiment: folds, and systems whose posteriors are right as often as asked."""
+"""A synthetic experiment: folds, a plan, and systems whose posteriors are right as often as asked."""
 
 from __future__ import annotations
 
@@ -11,20 +11,69 @@ import numpy as np
 
 from ser.data import tables
 from ser.data.labels import write_emotions
-from ser.scoring.system import System, pool_folders, write_system
+from ser.plan import Plan, PlannedFusion, PlannedSystem, write_plan
+from ser.scoring.posteriors import Posteriors, pool_variants, write_posteriors
 
 EMOTIONS = ("ang", "hap", "neu", "sad")
 SKILLS = {"blstmatt": 0.75, "csa_20": 0.6, "csa_30": 0.65, "csa_60": 0.5, "syscomb": 0.78, "majority": 0.0}
+FUSED = ("blstmatt", "csa_30")
 
 
 @dataclass(frozen=True)
 class Made:
-    """Where a synthetic experiment is."""
+    """A synthetic experiment."""
 
-    exp: Path
-    folds: Path
+    plan: Plan
     labels: dict[str, int]
     frames: dict[str, int]
+
+    @property
+    def exp(self) -> Path:
+        """Its folder."""
+        return self.plan.exp
+
+    @property
+    def folds(self) -> Path:
+        """The folder of its folds."""
+        return self.plan.folds
+
+
+def planned_system(name: str, seeds: Sequence[int]) -> PlannedSystem:
+    """A system; ``x_30`` has the context 30."""
+    stem, _, context = name.partition("_")
+    seeded = name != "majority"
+    return PlannedSystem(
+        name=name,
+        stem=stem,
+        context=int(context) if context else None,
+        seeds=tuple(seeds) if seeded else (0,),
+        seeded=seeded,
+        sets=("fbank",) if seeded else (),
+        norm="speaker" if seeded else "none",
+        code=stem,
+        settings=f"exp/conf/{name}.yaml",
+        outside=False,
+    )
+
+
+def make_plan(exp: Path, folds: Path, names: Sequence[str], seeds: Sequence[int]) -> Plan:
+    """Write and return the plan of systems and, where it is among the names, of the fusion ``syscomb``."""
+    fusions = [PlannedFusion("syscomb", FUSED, (0.4,), tuple(seeds))] if "syscomb" in names else []
+    plan = Plan(
+        corpus="mini",
+        protocol="loso",
+        exp=exp,
+        folds=folds,
+        data=folds.parent / "all",
+        systems=tuple(planned_system(name, seeds) for name in names if name != "syscomb"),
+        fusions=tuple(fusions),
+        interpret=("blstmatt",),
+        alignment="corpus",
+        sets=("fbank",),
+        also=(),
+    )
+    write_plan(plan)
+    return plan
 
 
 def make_folds(
@@ -39,20 +88,20 @@ def make_folds(
             for number in range(per_speaker):
                 labels[f"{speaker}-{number:03d}"] = int(rng.integers(len(EMOTIONS)))
                 frames[f"{speaker}-{number:03d}"] = int(rng.integers(25, 300))
-    for place, utts in [
+    for folder, utts in [
         (folds / "pooled", list(labels)),
         *((folds / fold / "test", [utt for utt in labels if utt.startswith(fold)]) for fold in names),
     ]:
-        place.mkdir(parents=True)
-        write_emotions(place / "emotions.txt", EMOTIONS)
-        tables.write_table(place / "utt2spk", {utt: utt.split("-")[0] for utt in utts})
-        tables.write_table(place / "utt2emo", {utt: EMOTIONS[labels[utt]] for utt in utts})
+        folder.mkdir(parents=True)
+        write_emotions(folder / "emotions.txt", EMOTIONS)
+        tables.write_table(folder / "utt2spk", {utt: utt.split("-")[0] for utt in utts})
+        tables.write_table(folder / "utt2emo", {utt: EMOTIONS[labels[utt]] for utt in utts})
         styles = ("improvised", "scripted")
-        tables.write_table(place / "utt2style", {utt: styles[int(utt[-1]) % 2] for utt in utts})
+        tables.write_table(folder / "utt2style", {utt: styles[int(utt[-1]) % 2] for utt in utts})
     lines = ["fold\ttune_fold\ttune_set\n", *(f"{fold}\t-\t-\n" for fold in names)]
     (folds / "folds.tsv").write_text("".join(lines))
     (folds / "checks.tsv").write_text(
-        "fold\tpart\tutterances\tspeakers\trecordings\tshared_speakers\tshared_recordings\n"
+        "fold\tsubset\tutterances\tspeakers\trecordings\tshared_speakers\tshared_recordings\n"
         + "".join(f"{fold}\ttest\t{2 * per_speaker}\t2\t{2 * per_speaker}\t0\t0\n" for fold in names)
     )
     return labels, frames
@@ -78,45 +127,41 @@ def make_experiment(
 ) -> Made:
     """Folds, decoded systems of every fold and seed, pooled; not scored."""
     rng = np.random.default_rng(seed)
-    folds, exp = root / "folds", root / "exp"
-    labels, frames = make_folds(folds, num_folds, per_speaker, rng)
+    labels, frames = make_folds(root / "folds", num_folds, per_speaker, rng)
+    plan = make_plan(root / "exp", root / "folds", list(skills), seeds)
+    made = Made(plan, labels, frames)
     for name, skill in skills.items():
-        context = int(name[4:]) if name.startswith("csa_") else 0
-        for run in [0] if name == "majority" else seeds:
-            decoded = []
-            for fold in range(num_folds):
-                utts = [utt for utt in labels if utt.startswith(f"f{fold}")]
-                posts = {
-                    utt: np.array([0.4, 0.2, 0.2, 0.2])
-                    if name == "majority"
-                    else posterior(labels[utt], bool(rng.random() < skill), rng)
-                    for utt in utts
-                }
-                model = exp / f"f{fold}" / name / f"seed{run}"
-                short = {
-                    utt: f"{frames[utt]} frames, context {context}" for utt in utts if frames[utt] < context
-                }
-                long = {utt: post for utt, post in posts.items() if utt not in short}
-                notes = {"normalisation": "speaker"}
-                out = model / "decode_test"
-                write_system(out, System(name, EMOTIONS, long, short, notes=notes), {}, {})
-                if context:
-                    write_system(out / "padded", System(name, EMOTIONS, posts, notes=notes), {}, {})
-                write_training(model, name)
-                decoded.append(out)
-            pooled = exp / "pooled" / name / f"seed{run}" / "decode_test"
-            pool_folders(pooled, decoded)
-            if context:
-                pool_folders(pooled / "padded", [folder / "padded" for folder in decoded])
-    return Made(exp, folds, labels, frames)
+        for pool in plan.pools(name):
+            for folder in pool.members:
+                write_output(made, folder, name, skill, rng)
+                write_training(folder.parent, name)
+            pool_variants(pool.folder, pool.members)
+    return made
+
+
+def write_output(made: Made, folder: Path, name: str, skill: float, rng: np.random.Generator) -> None:
+    """The posteriors of one system, fold and seed; one with a context drops utterances that are shorter."""
+    context = int(name[4:]) if name.startswith("csa_") else 0
+    fold = folder.parents[2].name
+    posts = {
+        utt: np.array([0.4, 0.2, 0.2, 0.2])
+        if name == "majority"
+        else posterior(label, bool(rng.random() < skill), rng)
+        for utt, label in made.labels.items()
+        if utt.startswith(fold)
+    }
+    short = {
+        utt: f"{made.frames[utt]} frames, context {context}" for utt in posts if made.frames[utt] < context
+    }
+    scored = {utt: post for utt, post in posts.items() if utt not in short}
+    notes = {"normalisation": "speaker"}
+    write_posteriors(folder, Posteriors(name, EMOTIONS, scored, short, notes=notes), {}, {})
+    if context:
+        write_posteriors(folder / "padded", Posteriors(name, EMOTIONS, posts, notes=notes), {}, {})
 
 
 def write_training(model: Path, name: str) -> None:
-    """What a training leaves: history, settings, a TensorBoard file of 36 seconds; and a fusion."""
-    if name == "syscomb":
-        two = str(model.parents[1] / "csa_30" / model.name / "decode_test")
-        table = {"mode": "power", "weights": "1 0.4", "system_1": "-", "system_2": two}
-        tables.write_table(model / "decode_test" / "fusion.txt", table)
+    """What a training leaves: history, settings, a TensorBoard file of 36 seconds."""
     if name == "majority" or name.startswith("syscomb"):
         return
     (model / "history.tsv").write_text("epoch\tlr\ttrain_loss\n1\t0.1\t1.4\n2\t0.1\t0.9\n3\t0.1\t0.7\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import os
 import re
 import shutil
@@ -25,7 +26,7 @@ DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAW
 
 @pytest.fixture(scope="module")
 def report(made: Made) -> Report:
-    return make_report("mini", made.exp, made.folds, "./run.sh --corpus mini")
+    return make_report("mini", made.plan, "./run.sh --corpus mini")
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +57,14 @@ def test_what_users_wrote_is_text(report: Report) -> None:
     assert "&lt;script&gt;alert(1)" in text
 
 
-def test_the_drawings_of_stage_8(tmp_path: Path) -> None:
-    folder = tmp_path / "interpret" / "corpus" / "figures"
-    folder.mkdir(parents=True)
+def test_the_drawings_of_stage_8(made: Made, tmp_path: Path) -> None:
+    plan = dataclasses.replace(made.plan, exp=tmp_path)
+    assert read_pictures(plan) == []
+    folder = tmp_path / "interpret" / "blstmatt" / "corpus" / "figures"
+    other = tmp_path / "interpret" / "other" / "corpus" / "figures"  # of a system that the plan does not name
+    for each in (folder, other):
+        each.mkdir(parents=True)
+    (other / "phones.png").write_bytes(b"png")
     (folder / "vowel_consonant.png").write_bytes(base64.b64decode(DOT))
     (folder / "phones.png").write_bytes(b"png")
     (folder / "phones.svg").write_text("<svg/>")
@@ -67,19 +73,18 @@ def test_the_drawings_of_stage_8(tmp_path: Path) -> None:
         "seed\tframes\tvowel\tconsonant\nseed1\tall\t1.3\t1.1\nseed2\tall\t1.2\t1.0\nseed1\tspeech\t9\t9\n"
     )
     (folder.parent / "vowel_consonant.tsv").write_text(table)
-    found = read_pictures(tmp_path)
-    assert [(picture.name, picture.title, picture.uri.partition(";")[0]) for picture in found] == [
-        ("corpus_vowel_consonant", "Vowels and consonants", "data:image/png"),
-        ("corpus_phones", "Phones", "data:image/svg+xml"),
+    pictures = read_pictures(plan)
+    assert [(each.name, each.title, each.uri.partition(";")[0]) for each in pictures] == [
+        ("blstmatt_corpus_vowel_consonant", "Vowels and consonants", "data:image/png"),
+        ("blstmatt_corpus_phones", "Phones", "data:image/svg+xml"),
     ]
-    assert found[0].reading == (
+    assert pictures[0].reading == (
         "Attention a frame over vowels, consonants and the rest against uniform attention, and chance; "
-        "alignment 'corpus': vowels get 1.25 of uniform attention, consonants 1.05."
+        "blstmatt, alignment 'corpus': vowels get 1.25 of uniform attention, consonants 1.05."
     )
-    assert found[0].uri.endswith(DOT)
-    assert base64.b64decode(found[0].table.partition(",")[2]).decode() == table
-    assert found[1].table == ""
-    assert read_pictures(tmp_path / "none") == []
+    assert pictures[0].uri.endswith(DOT)
+    assert base64.b64decode(pictures[0].table.partition(",")[2]).decode() == table
+    assert pictures[1].table == ""
 
 
 # -------------------------------------------------------------------------------------------- in a browser
@@ -96,13 +101,13 @@ def find_chromium() -> tuple[str, str]:
         quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         for words in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *PACKAGES]):
             subprocess.run(["apt-get", *words], check=True, env=quiet, timeout=280)
-    found = [shutil.which(name) for name in ("chromium", "chromedriver")]
-    if not all(found):
+    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    if not all(programs):
         pytest.skip(
             f"no Chromium: apt-get install --no-install-recommends {' '.join(PACKAGES)}, or set "
             "SER_BROWSER=install to have that done"
         )
-    return str(found[0]), str(found[1])
+    return str(programs[0]), str(programs[1])
 
 
 class Browser:
@@ -185,7 +190,7 @@ def test_opens_sorts_and_filters(browser: Browser) -> None:
     field = browser.driver.find_element("id", "filter")
     field.send_keys("csa maj")
     assert browser.column(0) == [name for name in names if "csa" in name or name == "majority"]
-    assert browser.run("document.getElementById('found').innerText") == "4 systems shown"
+    assert browser.run("document.getElementById('counter').innerText") == "4 systems shown"
     cards = "[...document.querySelectorAll('.card')].filter(c => !c.hidden).map(c => c.dataset.system)"
     assert browser.run(cards) == ["csa_20", "csa_30", "csa_60", "majority"]
     field.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import re
 import shutil
@@ -15,12 +16,13 @@ import pytest
 
 from ser.data import tables
 from ser.errors import DataError
+from ser.plan import PlannedFusion, read_plan, write_plan
 from ser.reporting import differences, figures, provenance, results, sheets
 from ser.reporting.report import make_report
 from ser.reporting.sheet import Score, Sheet
 from ser.reporting.study import read_study
 from ser.scoring.evaluate import score_folder
-from tests.report.experiment import SKILLS, Made
+from tests.report.experiment import SKILLS, Made, planned_system
 
 RunVerb = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -31,31 +33,27 @@ def table(sheet: Sheet) -> list[dict[str, str]]:
 
 def test_the_numbers_are_those_of_score(made: Made) -> None:
     """Means over the seeds of what stage 6 writes, of every system, padded ones too."""
-    rows = {row["system"]: row for row in table(sheets.systems(read_study("x", made.exp, made.folds)))}
+    rows = {row["system"]: row for row in table(sheets.systems(read_study("x", made.plan)))}
     assert set(rows) == {*SKILLS, "csa_30 padded", "csa_60 padded"}  # no utterance is shorter than 20 frames
     for name, row in rows.items():
         system, _, padded = name.partition(" ")
         folders = sorted(
             (made.exp / "pooled" / system).glob("seed*/decode_test" + ("/padded" if padded else ""))
         )
-        found = [
-            score_folder(made.folds / "pooled", f, key2utt=None, allow_missing=False, num_draws=0, seed=0)
-            for f in folders
-        ]
-        assert row["scored/total"] == f"{found[0]['n_scored']}/{found[0]['n_total']}"
-        assert row["normalisation"] == found[0].get("note_normalisation", "-")
+        results = [score_folder(made.folds / "pooled", folder, num_draws=0) for folder in folders]
+        assert row["scored/total"] == f"{results[0]['n_scored']}/{results[0]['n_total']}"
+        assert row["normalisation"] == results[0].get("note_normalisation", "-")
         for key in sheets.MEASURES:
-            assert float(row[key]) == pytest.approx(np.mean([float(each[key]) for each in found]), abs=1e-6)
-            if len(found) > 1:
-                assert float(row[f"{key}_sd"]) == pytest.approx(
-                    np.std([float(e[key]) for e in found], ddof=1), abs=1e-6
-                )
+            values = [float(result[key]) for result in results]
+            assert float(row[key]) == pytest.approx(np.mean(values), abs=1e-6)
+            if len(values) > 1:
+                assert float(row[f"{key}_sd"]) == pytest.approx(np.std(values, ddof=1), abs=1e-6)
         for folder in folders:
             shutil.rmtree(folder / "score")
 
 
 def test_parts_add_up_to_the_whole(made: Made) -> None:
-    study = read_study("x", made.exp, made.folds)
+    study = read_study("x", made.plan)
     folds = table(sheets.by_fold(study))
     styles = table(sheets.by_style(study) or pytest.fail("no styles"))
     for system in ("blstmatt", "syscomb"):  # these score everything
@@ -72,7 +70,7 @@ def test_parts_add_up_to_the_whole(made: Made) -> None:
 
 
 def test_table1_holds_the_papers_rows_in_its_order(made: Made) -> None:
-    rows = table(sheets.table1(read_study("iemocap", made.exp, made.folds)))
+    rows = table(sheets.table1(read_study("iemocap", made.plan)))
     printed = [(row["system"], row["paper UA"], row["paper WA"]) for row in rows]
     assert [name for name, _, _ in printed][:7] == [
         *("factor analysis [41]", "CNN_LSTM [42]", "CNN_RecCap [24]", "CNN_GRU-SeqCap [24]"),
@@ -93,8 +91,8 @@ def test_table1_holds_the_papers_rows_in_its_order(made: Made) -> None:
 
 
 def test_differences(made: Made) -> None:
-    study = read_study("x", made.exp, made.folds)
-    found = {(each.first, each.second): each for each in differences.compare(study)}
+    study = read_study("x", made.plan)
+    compared = {(each.first, each.second): each for each in differences.compare(study)}
     others = {name for name in SKILLS if name != "blstmatt"}
     asked = {("blstmatt", name) for name in others} | {
         ("csa_30", "csa_20"),
@@ -102,21 +100,44 @@ def test_differences(made: Made) -> None:
         ("csa_30", "syscomb"),
         ("majority", "syscomb"),
     }
-    assert set(found) == asked
-    chance = found["blstmatt", "majority"]  # one run, beside each of the other's
+    assert set(compared) == asked
+    chance = compared["blstmatt", "majority"]  # one run, beside each of the other's
     assert (chance.n_runs, chance.n_utts, chance.verdict) == (3, 120, differences.SUPPORTED)
     assert chance.interval is not None
     assert chance.interval[1] < 0
-    near = found["blstmatt", "syscomb"]
+    near = compared["blstmatt", "syscomb"]
     assert near.verdict == differences.UNSUPPORTED
     assert near.p_holm >= near.p
     blstmatt, csa = study.system("blstmatt"), study.system("csa_60")
     assert blstmatt is not None
     assert csa is not None
-    both = found["blstmatt", "csa_60"]
+    both = compared["blstmatt", "csa_60"]
     assert both.n_utts == int(csa.scored.sum()) < 120
     change = csa.values(study.test, "uar") - blstmatt.values(study.test, "uar", csa.scored)
     assert both.difference == pytest.approx(change.mean())
+
+
+def test_pairs_follow_the_plan(made: Made) -> None:
+    """The first system, and the fusion, beside others; the fused system beside its other contexts."""
+
+    def names(**changes: object) -> list[tuple[str, str]]:
+        study = read_study("x", dataclasses.replace(made.plan, **changes))  # type: ignore[arg-type]
+        return [(first.name, second.name) for first, second in differences.pairs(study)]
+
+    first = [("blstmatt", name) for name in ("csa_20", "csa_30", "csa_60", "syscomb", "majority")]
+    rest = [("csa_30", "csa_20"), ("csa_30", "csa_60"), ("csa_30", "syscomb"), ("majority", "syscomb")]
+    assert names() == first + rest
+    assert names(fusions=()) == [pair for pair in first if "syscomb" not in pair]
+    stems = tuple(dataclasses.replace(system, stem=system.name, context=None) for system in made.plan.systems)
+    assert names(systems=stems) == [
+        *first,
+        ("csa_30", "syscomb"),
+        ("csa_20", "syscomb"),
+        ("csa_60", "syscomb"),
+        rest[-1],
+    ]
+    swapped = dataclasses.replace(made.plan.fusions[0], systems=("csa_30", "blstmatt"))
+    assert names(fusions=(swapped,)) == [*first, ("majority", "syscomb")]  # no pair twice
 
 
 @pytest.mark.parametrize(
@@ -133,12 +154,12 @@ def test_verdicts(p: float, interval: tuple[float, float] | None, verdict: str) 
 
 
 def test_the_order_of_folders_and_the_number_of_reports_change_nothing(made: Made) -> None:
-    one = make_report("x", made.exp, made.folds, "./run.sh")
-    two = make_report("x", made.exp, made.folds, "./run.sh")
+    one = make_report("x", made.plan, "./run.sh")
+    two = make_report("x", made.plan, "./run.sh")
     assert [sheet.csv() for sheet in one.sheets] == [sheet.csv() for sheet in two.sheets]
     assert [figure.svg for figure in one.figures] == [figure.svg for figure in two.figures]
     assert [figure.title for figure in one.figures] == [
-        "Context length",
+        "Context length of csa",
         "Each speaker",
         "Calibration",
         "Learning curves",
@@ -147,15 +168,30 @@ def test_the_order_of_folders_and_the_number_of_reports_change_nothing(made: Mad
 
 def test_calibration_speaks_of_what_it_draws(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "MOST", len(SKILLS) - 2)
-    study = read_study("x", made.exp, made.folds)
-    found = sheets.calibrations(study)
-    drawn = [each for each in found if each.system not in ("csa_20", "csa_60")]
+    study = read_study("x", made.plan)
+    results = sheets.calibrations(study)
+    drawn = [each for each in results if each.system not in ("csa_20", "csa_60")]
     means = {each.system: each.ece.mean() for each in drawn}
     best, worst = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
-    figure = figures.calibration(study, found)
+    figure = figures.calibration(study, results)
     assert figure.reading.startswith(f"Of the systems drawn, {best} is closest to its word (")
     assert f", {worst} farthest from it (" in figure.reading
-    assert {row["system"] for row in table(figure.sheet)} == {each.system for each in found}
+    assert {row["system"] for row in table(figure.sheet)} == {each.system for each in results}
+
+
+def test_the_plan_is_stated(made: Made) -> None:
+    report = make_report("x", made.plan, "")
+    assert "in 3 folds of the protocol loso (f0, f1, f2), " in report.summary
+    sheet = next(sheet for sheet in report.sheets if sheet.name == "plan")
+    assert sheet.note == "Folds of the protocol 'loso'."
+    assert sheet.text() == [
+        ["blstmatt", "blstmatt", "fbank", "speaker", "-", "-", "1 2 3"],
+        ["csa_20", "csa", "fbank", "speaker", "20", "-", "1 2 3"],
+        ["csa_30", "csa", "fbank", "speaker", "30", "-", "1 2 3"],
+        ["csa_60", "csa", "fbank", "speaker", "60", "-", "1 2 3"],
+        ["syscomb", "blstmatt + csa_30", "-", "-", "-", "1 0.4", "1 2 3"],
+        ["majority", "majority", "-", "none", "-", "-", "0"],
+    ]
 
 
 def test_cells() -> None:
@@ -182,7 +218,7 @@ def test_cells() -> None:
 
 def test_a_hand_edit_is_refused(made: Made, tmp_path: Path) -> None:
     path = tmp_path / "RESULTS.md"
-    results.write(path, make_report("x", made.exp, made.folds, ""))
+    results.write(path, make_report("x", made.plan, ""))
     results.check_seal(path)
     text = path.read_text()
     spoilt = re.sub(
@@ -208,25 +244,26 @@ def test_the_recipes_results_are_as_generated(repo: Path) -> None:
 @pytest.mark.slow
 def test_results_stay_when_only_the_date_would_change(made: Made, tmp_path: Path) -> None:
     path = tmp_path / "RESULTS.md"
-    report = make_report("x", made.exp, made.folds, "")
+    report = make_report("x", made.plan, "")
     report.facts["report"] = "made 2000-01-01 00:00 UTC"
     results.write(path, report)
     before = path.read_text()
     assert "2000-01-01" in before
-    results.write(path, make_report("x", made.exp, made.folds, ""))
+    results.write(path, make_report("x", made.plan, ""))
     assert path.read_text() == before
-    results.write(path, make_report("x", made.exp, made.folds, "./run.sh --nj 3"))
+    results.write(path, make_report("x", made.plan, "./run.sh --nj 3"))
     assert "./run.sh --nj 3" in path.read_text()
     assert "2000-01-01" not in path.read_text()
 
 
 def test_provenance(made: Made) -> None:
-    facts = provenance.collect("./run.sh --corpus-dir=/a/b/emodb --seeds '1 2'", made.exp).facts
+    facts = provenance.collect("./run.sh --corpus-dir=/a/b/emodb --seeds '1 2'", made.exp, list(SKILLS)).facts
     assert facts["command"] == "./run.sh --corpus-dir=.../emodb --seeds '1 2'"
     assert re.match(r"[0-9a-f]{40}|not known", facts["commit"])
     assert "numpy " in facts["versions"]
     # 4 systems x 3 folds x 3 seeds, 36 s each
     assert facts["trainings"] == "36, 2023-11-14, 0.4 hours of wall-clock time, summed over them"
+    assert provenance.trainings(made.exp, ["blstmatt"]).startswith("9, 2023-11-14, ")
     assert provenance.event_times(b"") == []
     assert provenance.event_times(bytes(30)) == []
 
@@ -236,22 +273,61 @@ def test_provenance(made: Made) -> None:
 
 def message(own: Made) -> str:
     with pytest.raises(DataError) as error:
-        read_study("x", own.exp, own.folds)
+        read_study("x", read_plan(own.exp))
     return str(error.value)
+
+
+def replan(own: Made, **changes: object) -> None:
+    """Write the plan with some fields changed."""
+    write_plan(dataclasses.replace(read_plan(own.exp), **changes))  # type: ignore[arg-type]
+
+
+def test_without_a_plan(run_verb: RunVerb, own: Made) -> None:
+    (own.exp / "plan.json").unlink()
+    said = run_verb("report", own.exp)
+    assert (said.returncode, said.stdout) == (1, "")
+    assert said.stderr == f"ser: error: {own.exp}/plan.json: no such file; run.sh writes it, or ser plan\n"
+
+
+def test_what_the_plan_names_and_nobody_made(own: Made) -> None:
+    fusion = PlannedFusion("both", ("blstmatt", "csa_30"), None, (1, 2))
+    replan(own, fusions=(fusion,))
+    pooled = own.exp / "pooled"
+    assert message(own).splitlines() == [
+        f"{pooled}/both/seed{seed}/decode_test: no such folder; run stage 7" for seed in (1, 2)
+    ]
+    replan(own, fusions=(), also=("guest",))
+    assert message(own) == (
+        f"{pooled}/guest: has no seed<k>/decode_test; put the posteriors of all folds there, or leave the "
+        "name out of 'also'"
+    )
+
+
+def test_what_the_plan_does_not_name_is_not_read(own: Made) -> None:
+    shutil.copytree(own.exp / "pooled" / "csa_30", own.exp / "pooled" / "guest")
+    assert [runs.name for runs in read_study("x", own.plan).runs] == ["blstmatt", "csa_30"]
+    replan(own, also=("guest",))
+    study = read_study("x", read_plan(own.exp))
+    assert [(runs.name, runs.seeds) for runs in study.runs][1:] == [
+        (name, ("1", "2")) for name in ("csa_30", "guest")
+    ]
+    pairs = [(first.name, second.name) for first, second in differences.pairs(study)]
+    assert pairs == [("blstmatt", "csa_30"), ("blstmatt", "guest")]
 
 
 def test_before_anything_was_scored(run_verb: RunVerb, own: Made) -> None:
     shutil.rmtree(own.exp / "pooled")
-    said = run_verb("report", own.exp, own.folds)
+    said = run_verb("report", own.exp)
     assert (said.returncode, said.stdout) == (1, "")
     assert said.stderr == (
         f"ser: error: {own.exp}/pooled: no such folder; nothing was scored yet, run stages 3 to 7 first\n"
     )
     (own.exp / "pooled").mkdir()
-    assert (
-        message(own)
-        == f"{own.exp}/pooled: has no <system>/seed<k>; nothing was scored yet, run stages 3 to 7 first"
-    )
+    assert message(own).splitlines() == [
+        f"{own.exp}/pooled/{name}/seed{seed}/decode_test: no such folder; run stage 6"
+        for name in ("blstmatt", "csa_30")
+        for seed in (1, 2)
+    ]
     shutil.rmtree(own.folds)
     assert message(own) == f"{own.folds}/pooled/emotions.txt: no such file; run stage 0"
     assert not (own.exp / "RESULTS.md").exists()
@@ -268,9 +344,11 @@ def test_a_folder_deleted_truncated_or_of_another_version(own: Made) -> None:
     assert re.match(rf"{post}:\d+: the last line has no newline, the file may be cut short", said[1])
     post.write_text("".join(f"{line}\n" for line in text.splitlines()[:-3]))
     assert "3 of the 32 keys" in message(own).splitlines()[1]
-    shutil.rmtree(pooled / "blstmatt" / "seed1")  # a run less is a run less
     post.write_text(text)
-    study = read_study("x", own.exp, own.folds)
+    shutil.rmtree(pooled / "blstmatt" / "seed1")
+    assert message(own) == f"{pooled}/blstmatt/seed1/decode_test: no such folder; run stage 6"
+    replan(own, systems=(planned_system("blstmatt", (2,)), planned_system("csa_30", (1, 2))))
+    study = read_study("x", read_plan(own.exp))
     assert {runs.name: runs.seeds for runs in study.runs} == {"blstmatt": ("2",), "csa_30": ("1", "2")}
     emotions = pooled / "blstmatt" / "seed2" / "decode_test" / "emotions.txt"
     emotions.write_text("hap 0\nang 1\nneu 2\nsad 3\n")
@@ -284,14 +362,14 @@ def test_decoded_by_another_version_has_no_padded_variant(own: Made) -> None:
     for folder in (own.exp / "pooled").rglob("padded"):
         shutil.rmtree(folder)
     (own.folds / "checks.tsv").unlink()
-    study = read_study("x", own.exp, own.folds)
+    study = read_study("x", own.plan)
     assert all(runs.padded is None for runs in study.runs)
     assert sheets.checks(study) is None
     (own.exp / "f0" / "blstmatt" / "seed1" / "history.tsv").write_text("epoch\tloss\n1\n")
     with pytest.raises(
         DataError, match=r"history.tsv: is no table of epochs; train again into another folder"
     ):
-        make_report("x", own.exp, own.folds, "")
+        make_report("x", own.plan, "")
 
 
 def test_a_fold_without_a_class(own: Made) -> None:
@@ -302,7 +380,7 @@ def test_a_fold_without_a_class(own: Made) -> None:
             path,
             {utt: "ang" if utt.startswith("f0") and emo == "sad" else emo for utt, emo in labels.items()},
         )
-    report = make_report("x", own.exp, own.folds, "")
+    report = make_report("x", own.plan, "")
     rows = {row["fold"]: row for sheet in report.sheets if sheet.name == "folds" for row in table(sheet)}
     assert 0 <= float(rows["f0"]["blstmatt"]) <= 1
     classes = next(table(sheet) for sheet in report.sheets if sheet.name == "classes")
@@ -316,6 +394,6 @@ def test_one_speaker_has_no_interval(own: Made) -> None:
         own.folds / "pooled" / "utt2spk",
     ):
         tables.write_table(path, dict.fromkeys(tables.read_table(path), "one"))
-    study = read_study("x", own.exp, own.folds)
+    study = read_study("x", own.plan)
     assert study.interval(study.runs[0], "uar") is None
     assert all(each.verdict != differences.SUPPORTED for each in differences.compare(study))

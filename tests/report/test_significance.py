@@ -70,9 +70,9 @@ def test_the_interval_of_a_difference() -> None:
 
 def test_calibration_golden() -> None:
     posteriors = [[0.95, 0.05], [0.95, 0.05], [0.95, 0.05], [0.65, 0.35], [0.35, 0.65]]
-    found = reliability(posteriors, [0, 0, 1, 0, 0])
-    assert found.counts.tolist() == [0, 0, 0, 0, 0, 0, 2, 0, 0, 3]
-    np.testing.assert_allclose(found.confidence[[6, 9]], [0.65, 0.95])
-    np.testing.assert_allclose(found.accuracy[[6, 9]], [0.5, 2 / 3])
-    assert found.ece == pytest.approx((2 * 0.15 + 3 * (0.95 - 2 / 3)) / 5)
+    binned = reliability(posteriors, [0, 0, 1, 0, 0])
+    assert binned.counts.tolist() == [0, 0, 0, 0, 0, 0, 2, 0, 0, 3]
+    np.testing.assert_allclose(binned.confidence[[6, 9]], [0.65, 0.95])
+    np.testing.assert_allclose(binned.accuracy[[6, 9]], [0.5, 2 / 3])
+    assert binned.ece == pytest.approx((2 * 0.15 + 3 * (0.95 - 2 / 3)) / 5)
     assert reliability([[1.0, 0.0]], [0]).counts.tolist()[-1] == 1

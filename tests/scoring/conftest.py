@@ -1,4 +1,4 @@
-"""Small data folders and systems to score."""
+"""Small data folders, and posteriors to score."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def make_data(tmp_path: Path) -> Maker:
 
 
 @pytest.fixture
-def make_system(tmp_path: Path) -> Maker:
-    """Make a system from utterance -> probabilities; other files by name, as lines."""
+def make_output(tmp_path: Path) -> Maker:
+    """Make a folder of posteriors from utterance -> probabilities; other files by name, as lines."""
 
     def make(
         name: str,

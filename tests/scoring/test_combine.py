@@ -11,9 +11,9 @@ import pytest
 
 from ser.data import tables
 from ser.errors import DataError, UsageError
-from ser.scoring.combine import TuneOn, fuse_folders, fusion_text
+from ser.scoring.combine import TuningData, fuse_folders, fusion_text
 from ser.scoring.fusion import GRID, fuse_posteriors
-from ser.scoring.system import read_system
+from ser.scoring.posteriors import read_posteriors
 
 from .conftest import EMOTIONS, Maker
 
@@ -24,11 +24,11 @@ def exactly(message: str) -> str:
     return f"^{re.escape(message)}$"
 
 
-def test_fixed_weight(tmp_path: Path, make_system: Maker) -> None:
-    one = make_system("A", {"u1": A, "u2": A}, notes={"norm": "speaker"})
-    two = make_system("B", {"u1": B}, not_scored={"u2": "too short"})
+def test_fixed_weight(tmp_path: Path, make_output: Maker) -> None:
+    one = make_output("A", {"u1": A, "u2": A}, notes={"norm": "speaker"})
+    two = make_output("B", {"u1": B}, not_scored={"u2": "too short"})
     record = fuse_folders(tmp_path / "f", [one, two], mode="power", weights=[0.4])
-    fused = read_system(tmp_path / "f")
+    fused = read_posteriors(tmp_path / "f")
     expected = fuse_posteriors([np.array([A]), np.array([B])], [1, 0.4], "power")[0]
     assert (fused.posteriors["u1"] == expected).all()
     assert tuple(fused.posteriors["u2"]) == A
@@ -57,17 +57,17 @@ def test_fixed_weight(tmp_path: Path, make_system: Maker) -> None:
     ]
 
 
-def test_fused_again_only_when_something_changed(tmp_path: Path, make_system: Maker) -> None:
-    folders = [make_system("A", {"u": A}), make_system("B", {"u": B})]
+def test_fused_again_only_when_something_changed(tmp_path: Path, make_output: Maker) -> None:
+    folders = [make_output("A", {"u": A}), make_output("B", {"u": B})]
     post = tmp_path / "f" / "post"
     fuse_folders(tmp_path / "f", folders, mode="power", weights=[0.4])
     first = post.stat().st_mtime_ns
     fuse_folders(tmp_path / "f", folders, mode="power", weights=[0.4])
     assert post.stat().st_mtime_ns == first
     assert fuse_folders(tmp_path / "f", folders, mode="product")["weights"] == "1 1"
-    make_system("B", {"u": A})
+    make_output("B", {"u": A})
     fuse_folders(tmp_path / "f", folders, mode="power", weights=[0.0])
-    assert tuple(read_system(tmp_path / "f").posteriors["u"]) == A
+    assert tuple(read_posteriors(tmp_path / "f").posteriors["u"]) == A
 
 
 def noisy(labels: dict[str, str], strength: float, seed: int) -> dict[str, Sequence[float]]:
@@ -80,18 +80,18 @@ def noisy(labels: dict[str, str], strength: float, seed: int) -> dict[str, Seque
 
 
 @pytest.fixture
-def tuning(make_data: Maker, make_system: Maker) -> tuple[list[Path], TuneOn]:
+def example(make_data: Maker, make_output: Maker) -> tuple[list[Path], TuningData]:
     """Two systems, decoded on test data and on tuning data."""
     dev = {f"d{i % 5}-{i:03d}": EMOTIONS[i * 7 % 4] for i in range(200)}
     test = {f"t{i % 5}-{i:03d}": EMOTIONS[i * 7 % 4] for i in range(40)}
-    folders = [make_system(f"test{seed}", noisy(test, 1.5, seed)) for seed in (0, 1)]
-    dev_folders = tuple(make_system(f"dev{seed}", noisy(dev, 1.5, seed + 2)) for seed in (0, 1))
-    return folders, TuneOn(make_data("dev", dev), dev_folders, make_data("data", test), "nll")
+    folders = [make_output(f"test{seed}", noisy(test, 1.5, seed)) for seed in (0, 1)]
+    dev_folders = tuple(make_output(f"dev{seed}", noisy(dev, 1.5, seed + 2)) for seed in (0, 1))
+    return folders, TuningData(make_data("dev", dev), dev_folders, make_data("data", test), "nll")
 
 
-def test_tuned_weight(tmp_path: Path, tuning: tuple[list[Path], TuneOn]) -> None:
-    folders, on = tuning
-    record = fuse_folders(tmp_path / "f", folders, mode="power", on=on)
+def test_tuned_weight(tmp_path: Path, example: tuple[list[Path], TuningData]) -> None:
+    folders, tuning = example
+    record = fuse_folders(tmp_path / "f", folders, mode="power", tuning=tuning)
     weight = float(record["weights"].split()[1])
     assert 0.5 <= weight <= 2.5
     curve = [record[f"dev_curve_2_{step:02d}"].split() for step in range(len(GRID))]
@@ -100,48 +100,53 @@ def test_tuned_weight(tmp_path: Path, tuning: tuple[list[Path], TuneOn]) -> None
     assert float(best[1]) == weight
     assert {key: record[key] for key in ("criterion", "dev_data", "dev_n_utts", "dev_system_2")} == {
         "criterion": "nll",
-        "dev_data": str(on.dev_data),
+        "dev_data": str(tuning.dev_data),
         "dev_n_utts": "200",
-        "dev_system_2": str(on.dev_decode[1]),
+        "dev_system_2": str(tuning.dev_decode[1]),
     }
     given = fuse_folders(tmp_path / "g", folders, mode="power", weights=[weight])
     assert (tmp_path / "f" / "post").read_bytes() == (tmp_path / "g" / "post").read_bytes()
     assert given["weights"] == record["weights"]
-    assert f"weights 1 {weight:g} tuned on {on.dev_data} (nll)" in fusion_text(tmp_path, record)
+    assert f"weights 1 {weight:g} tuned on {tuning.dev_data} (nll)" in fusion_text(tmp_path, record)
 
 
 def test_tuning_does_not_read_the_labels_of_the_test_data(
-    tmp_path: Path, tuning: tuple[list[Path], TuneOn]
+    tmp_path: Path, example: tuple[list[Path], TuningData]
 ) -> None:
-    folders, on = tuning
-    fuse_folders(tmp_path / "f", folders, mode="power", on=on)
+    folders, tuning = example
+    fuse_folders(tmp_path / "f", folders, mode="power", tuning=tuning)
     before = (tmp_path / "f" / "post").read_bytes()
-    utts = tables.read_table(on.data / "utt2emo")
-    tables.write_table(on.data / "utt2emo", dict.fromkeys(utts, "ang"))
-    fuse_folders(tmp_path / "f", folders, mode="power", on=on)
+    utts = tables.read_table(tuning.data / "utt2emo")
+    tables.write_table(tuning.data / "utt2emo", dict.fromkeys(utts, "ang"))
+    fuse_folders(tmp_path / "f", folders, mode="power", tuning=tuning)
     assert (tmp_path / "f" / "post").read_bytes() == before
 
 
 def test_tuning_on_a_test_speaker(
-    tmp_path: Path, tuning: tuple[list[Path], TuneOn], make_data: Maker, make_system: Maker
+    tmp_path: Path, example: tuple[list[Path], TuningData], make_data: Maker, make_output: Maker
 ) -> None:
-    folders, on = tuning
+    folders, tuning = example
     shared = {"t0-900": "ang", "t1-901": "hap"}
-    decodes = tuple(make_system(f"s{seed}", noisy(shared, 1.0, seed)) for seed in (0, 1))
+    decodes = tuple(make_output(f"s{seed}", noisy(shared, 1.0, seed)) for seed in (0, 1))
     dev = make_data("shared", shared)
     message = (
-        f"{dev}: shares 2 speakers with {on.data} (t0, t1); tune the weights on other speakers than those "
-        "that are scored"
-    )
-    with pytest.raises(DataError, match=exactly(message)):
-        fuse_folders(tmp_path / "f", folders, mode="power", on=TuneOn(dev, decodes, on.data, "nll"))
-    message = (
-        f"{on.data}: shares 40 utterances with {on.data} (t0-000, t0-005, t0-010); tune the weights on other "
-        "speakers than those that are scored"
+        f"{dev}: shares 2 speakers with {tuning.data} (t0, t1); tune the weights on other speakers than "
+        "those that are scored"
     )
     with pytest.raises(DataError, match=exactly(message)):
         fuse_folders(
-            tmp_path / "f", folders, mode="power", on=TuneOn(on.data, tuple(folders), on.data, "nll")
+            tmp_path / "f", folders, mode="power", tuning=TuningData(dev, decodes, tuning.data, "nll")
+        )
+    message = (
+        f"{tuning.data}: shares 40 utterances with {tuning.data} (t0-000, t0-005, t0-010); tune the weights "
+        "on other speakers than those that are scored"
+    )
+    with pytest.raises(DataError, match=exactly(message)):
+        fuse_folders(
+            tmp_path / "f",
+            folders,
+            mode="power",
+            tuning=TuningData(tuning.data, tuple(folders), tuning.data, "nll"),
         )
 
 
@@ -156,33 +161,33 @@ def test_tuning_on_a_test_speaker(
     ],
 )
 def test_wrong_weights(
-    mode: str, weights: list[float], message: str, tmp_path: Path, make_system: Maker
+    mode: str, weights: list[float], message: str, tmp_path: Path, make_output: Maker
 ) -> None:
-    folders = [make_system("A", {"u": A}), make_system("B", {"u": B})]
+    folders = [make_output("A", {"u": A}), make_output("B", {"u": B})]
     with pytest.raises(UsageError, match=exactly(message)):
         fuse_folders(tmp_path / "f", folders, mode=mode, weights=weights)
 
 
-def test_wrong_folders(tmp_path: Path, tuning: tuple[list[Path], TuneOn], make_system: Maker) -> None:
-    folders, on = tuning
+def test_wrong_folders(tmp_path: Path, example: tuple[list[Path], TuningData], make_output: Maker) -> None:
+    folders, tuning = example
     with pytest.raises(UsageError, match=exactly("give two decode folders or more to fuse")):
         fuse_folders(tmp_path / "f", folders[:1], mode="power", weights=[])
     message = "2 systems need as many --dev-decode, got 1; give the same systems in the same order"
-    one = TuneOn(on.dev_data, on.dev_decode[:1], on.data, "nll")
+    one = TuningData(tuning.dev_data, tuning.dev_decode[:1], tuning.data, "nll")
     with pytest.raises(UsageError, match=exactly(message)):
-        fuse_folders(tmp_path / "f", folders, mode="power", on=one)
+        fuse_folders(tmp_path / "f", folders, mode="power", tuning=one)
     message = "weights are given or tuned, not both; leave out --weights or --dev-data"
     with pytest.raises(UsageError, match=exactly(message)):
-        fuse_folders(tmp_path / "f", folders, mode="power", weights=[0.4], on=on)
-    chunks = make_system("C", {"u-0": A}, chunk2utt={"u-0": "u"})
+        fuse_folders(tmp_path / "f", folders, mode="power", weights=[0.4], tuning=tuning)
+    chunks = make_output("C", {"u-0": A}, chunk2utt={"u-0": "u"})
     message = f"{chunks}: has posteriors of chunks; fuse the folder with those of utterances"
     with pytest.raises(DataError, match=exactly(message)):
         fuse_folders(tmp_path / "f", [chunks, chunks], mode="power", weights=[0.4])
 
 
-def test_another_order_of_classes(tmp_path: Path, make_system: Maker) -> None:
-    one = make_system("A", {"u": A})
-    two = make_system("B", {"u": B}, emotions=("hap", "ang", "neu", "sad"))
+def test_another_order_of_classes(tmp_path: Path, make_output: Maker) -> None:
+    one = make_output("A", {"u": A})
+    two = make_output("B", {"u": B}, emotions=("hap", "ang", "neu", "sad"))
     message = (
         f"{two}/emotions.txt: its classes are hap ang neu sad, those of {one}/emotions.txt are "
         "ang hap neu sad; make both from the same conf/corpus.yaml"

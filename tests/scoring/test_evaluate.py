@@ -19,7 +19,7 @@ from ser.scoring.evaluate import (
     score_folder,
     summary,
 )
-from ser.scoring.system import read_system
+from ser.scoring.posteriors import read_posteriors
 
 from .conftest import EMOTIONS, Maker
 
@@ -43,8 +43,8 @@ def scored(
     return score_folder(data, decode, key2utt=key2utt, allow_missing=allow_missing, num_draws=200, seed=0)
 
 
-def test_result(make_data: Maker, make_system: Maker) -> None:
-    decode = make_system("x", POST, notes={"normalisation": "speaker"})
+def test_result(make_data: Maker, make_output: Maker) -> None:
+    decode = make_output("x", POST, notes={"normalisation": "speaker"})
     result = scored(make_data("data", LABELS), decode)
     # per speaker: 1 of 2 and 2 of 3 are right; a draw of two speakers has 2 of 4, 3 of 5 or 4 of 6
     expected = {
@@ -81,8 +81,8 @@ def test_result(make_data: Maker, make_system: Maker) -> None:
     assert tables.read_table(decode / "score" / "result.txt") == result
 
 
-def test_confusion_and_errors(make_data: Maker, make_system: Maker) -> None:
-    decode = make_system("x", POST)
+def test_confusion_and_errors(make_data: Maker, make_output: Maker) -> None:
+    decode = make_output("x", POST)
     scored(make_data("data", LABELS), decode)
     assert (decode / "score" / "confusion.txt").read_text() == (
         "rows: references, columns: hypotheses\n"
@@ -114,8 +114,8 @@ def test_confusion_of_a_class_without_references() -> None:
     ]
 
 
-def test_summary(make_data: Maker, make_system: Maker) -> None:
-    decode = make_system("x", POST, notes={"normalisation": "speaker"})
+def test_summary(make_data: Maker, make_output: Maker) -> None:
+    decode = make_output("x", POST, notes={"normalisation": "speaker"})
     text = summary(Path("exp/x"), scored(make_data("data", LABELS), decode))
     assert text == (
         "exp/x\n"
@@ -127,9 +127,9 @@ def test_summary(make_data: Maker, make_system: Maker) -> None:
     )
 
 
-def test_one_speaker_and_a_class_without_references(make_data: Maker, make_system: Maker) -> None:
+def test_one_speaker_and_a_class_without_references(make_data: Maker, make_output: Maker) -> None:
     data = make_data("data", {"s1-a": "ang", "s1-b": "hap"})
-    result = scored(data, make_system("x", {utt: POST[utt] for utt in ("s1-a", "s1-b")}))
+    result = scored(data, make_output("x", {utt: POST[utt] for utt in ("s1-a", "s1-b")}))
     assert [result[key] for key in ("acc_boot_low", "acc_boot_high", "recall_sad")] == ["-", "-", "-"]
     assert summary(Path("x"), result) == (
         "x\n"
@@ -141,15 +141,15 @@ def test_one_speaker_and_a_class_without_references(make_data: Maker, make_syste
     )
 
 
-def test_utterances_that_were_not_scored(make_data: Maker, make_system: Maker) -> None:
+def test_utterances_that_were_not_scored(make_data: Maker, make_output: Maker) -> None:
     rows = {utt: row for utt, row in POST.items() if utt != "s1-b"}
-    decode = make_system("x", rows, not_scored={"s1-b": "too short"})
+    decode = make_output("x", rows, not_scored={"s1-b": "too short"})
     result = scored(make_data("data", LABELS), decode)
     assert (result["n_scored"], result["n_total"], result["acc"]) == ("4", "5", "0.750000")
 
 
-def test_missing_utterances(make_data: Maker, make_system: Maker) -> None:
-    data, decode = make_data("data", LABELS), make_system("x", {"s1-a": POST["s1-a"]})
+def test_missing_utterances(make_data: Maker, make_output: Maker) -> None:
+    data, decode = make_data("data", LABELS), make_output("x", {"s1-a": POST["s1-a"]})
     message = (
         f"{decode}/post: 4 of the 5 keys of {data}/utt2emo are missing (s1-b, s2-a, s2-b, ...) and not in "
         "not_scored; decode again, or score with --allow-missing true"
@@ -161,10 +161,10 @@ def test_missing_utterances(make_data: Maker, make_system: Maker) -> None:
 
 
 @pytest.mark.parametrize("where", ["post", "not_scored"])
-def test_utterances_of_other_data(where: str, make_data: Maker, make_system: Maker) -> None:
+def test_utterances_of_other_data(where: str, make_data: Maker, make_output: Maker) -> None:
     data = make_data("data", {utt: label for utt, label in LABELS.items() if utt != "s2-c"})
     rows = {utt: row for utt, row in POST.items() if where == "post" or utt != "s2-c"}
-    decode = make_system("x", rows, **({} if where == "post" else {"not_scored": {"s2-c": "short"}}))
+    decode = make_output("x", rows, **({} if where == "post" else {"not_scored": {"s2-c": "short"}}))
     message = (
         f"{decode}: 1 keys are not in {data}/utt2emo (s2-c); score with the data folder that was decoded"
     )
@@ -172,9 +172,9 @@ def test_utterances_of_other_data(where: str, make_data: Maker, make_system: Mak
         scored(data, decode, allow_missing=True)
 
 
-def test_another_order_of_classes(make_data: Maker, make_system: Maker) -> None:
+def test_another_order_of_classes(make_data: Maker, make_output: Maker) -> None:
     data = make_data("data", LABELS)
-    decode = make_system("x", POST, emotions=("hap", "ang", "neu", "sad"))
+    decode = make_output("x", POST, emotions=("hap", "ang", "neu", "sad"))
     message = (
         f"{decode}/emotions.txt: its classes are hap ang neu sad, those of {data}/emotions.txt are "
         "ang hap neu sad; make both from the same conf/corpus.yaml"
@@ -190,8 +190,8 @@ def test_data_folder_without_a_speaker(make_data: Maker) -> None:
         read_references(data)
 
 
-def test_score_is_made_again_only_when_something_changed(make_data: Maker, make_system: Maker) -> None:
-    data, decode = make_data("data", LABELS), make_system("x", POST)
+def test_score_is_made_again_only_when_something_changed(make_data: Maker, make_output: Maker) -> None:
+    data, decode = make_data("data", LABELS), make_output("x", POST)
     result = decode / "score" / "result.txt"
 
     def written() -> int:
@@ -215,9 +215,9 @@ CHUNKS = {"s1-a-0": "s1-a", "s1-a-1": "s1-a", "s2-b-0": "s2-b"}
 CHUNK_POST = {"s1-a-0": POST["s1-a"], "s1-a-1": POST["s1-b"], "s2-b-0": POST["s2-b"]}
 
 
-def test_chunks_are_scored_with_the_label_of_their_utterance(make_data: Maker, make_system: Maker) -> None:
+def test_chunks_are_scored_with_the_label_of_their_utterance(make_data: Maker, make_output: Maker) -> None:
     data = make_data("data", LABELS)
-    decode = make_system("x/chunks", CHUNK_POST, chunk2utt=CHUNKS)
+    decode = make_output("x/chunks", CHUNK_POST, chunk2utt=CHUNKS)
     result = scored(data, decode)
     assert {
         key: result[key] for key in ("level", "n_scored", "n_total", "n_speakers", "acc", "acc_ci_low")
@@ -232,9 +232,9 @@ def test_chunks_are_scored_with_the_label_of_their_utterance(make_data: Maker, m
     assert "3 of 3 chunks scored" in summary(decode, result)
 
 
-def test_key2utt_stands_in_for_chunk2utt(tmp_path: Path, make_data: Maker, make_system: Maker) -> None:
+def test_key2utt_stands_in_for_chunk2utt(tmp_path: Path, make_data: Maker, make_output: Maker) -> None:
     tables.write_table(tmp_path / "map", CHUNKS)
-    data, decode = make_data("data", LABELS), make_system("x", CHUNK_POST)
+    data, decode = make_data("data", LABELS), make_output("x", CHUNK_POST)
     assert scored(data, decode, key2utt=tmp_path / "map")["n_scored"] == "3"
     tables.write_table(tmp_path / "map", CHUNKS | {"s3-a-0": "s3-a"})
     with pytest.raises(DataError, match=re.escape(f"1 keys are not in {data}/utt2emo by way of")):
@@ -243,19 +243,19 @@ def test_key2utt_stands_in_for_chunk2utt(tmp_path: Path, make_data: Maker, make_
         scored(data, decode, key2utt=tmp_path / "nomap")
 
 
-def test_match_joins_by_key(make_data: Maker, make_system: Maker) -> None:
+def test_match_joins_by_key(make_data: Maker, make_output: Maker) -> None:
     references = read_references(make_data("data", LABELS))
-    material = match(read_system(make_system("x", POST)), references)
-    assert material.keys == sorted(LABELS)
-    assert [EMOTIONS[label] for label in material.references] == [LABELS[utt] for utt in material.keys]
-    assert [tuple(row) for row in material.posteriors] == [POST[utt] for utt in material.keys]
-    assert material.speakers == ["s1", "s1", "s2", "s2", "s2"]
+    joined = match(read_posteriors(make_output("x", POST)), references)
+    assert joined.keys == sorted(LABELS)
+    assert [EMOTIONS[label] for label in joined.references] == [LABELS[utt] for utt in joined.keys]
+    assert [tuple(row) for row in joined.posteriors] == [POST[utt] for utt in joined.keys]
+    assert joined.speakers == ["s1", "s1", "s2", "s2", "s2"]
 
 
-def test_compare(make_data: Maker, make_system: Maker) -> None:
-    data, first = make_data("data", LABELS), make_system("A", POST)
+def test_compare(make_data: Maker, make_output: Maker) -> None:
+    data, first = make_data("data", LABELS), make_output("A", POST)
     better = {utt: np.eye(4)[EMOTIONS.index(label)] for utt, label in LABELS.items()}
-    second = make_system("B", better | {"s1-a": (0.0, 1.0, 0.0, 0.0)})
+    second = make_output("B", better | {"s1-a": (0.0, 1.0, 0.0, 0.0)})
     result = compare_folders(data, first, second, num_draws=999, seed=0)
     # A is right on s1-a s2-a s2-c, B on all but s1-a: s1 1 against 1 of 2, s2 2 against 3 of 3
     expected = {
@@ -292,12 +292,12 @@ def test_compare(make_data: Maker, make_system: Maker) -> None:
     ]
 
 
-def test_compare_leaves_out_what_one_did_not_score(make_data: Maker, make_system: Maker) -> None:
-    data, first = make_data("data", LABELS), make_system("A", POST)
-    second = make_system("B", {u: r for u, r in POST.items() if u != "s1-b"}, not_scored={"s1-b": "short"})
+def test_compare_leaves_out_what_one_did_not_score(make_data: Maker, make_output: Maker) -> None:
+    data, first = make_data("data", LABELS), make_output("A", POST)
+    second = make_output("B", {u: r for u, r in POST.items() if u != "s1-b"}, not_scored={"s1-b": "short"})
     result = compare_folders(data, first, second, num_draws=10, seed=0)
     assert (result["n_compared"], result["n_total"], result["acc_first"]) == ("4", "5", "0.750000")
-    third = make_system(
+    third = make_output(
         "C", {"s1-b": POST["s1-b"]}, not_scored=dict.fromkeys(set(LABELS) - {"s1-b"}, "short")
     )
     message = f"{third}: scores no utterance that {second} scores; compare systems of the same data"
@@ -305,9 +305,9 @@ def test_compare_leaves_out_what_one_did_not_score(make_data: Maker, make_system
         compare_folders(data, second, third, num_draws=10, seed=0)
 
 
-def test_compare_with_one_speaker(make_data: Maker, make_system: Maker) -> None:
+def test_compare_with_one_speaker(make_data: Maker, make_output: Maker) -> None:
     data = make_data("data", {"s1-a": "ang"})
-    one, two = make_system("A", {"s1-a": POST["s1-a"]}), make_system("B", {"s1-a": POST["s1-b"]})
+    one, two = make_output("A", {"s1-a": POST["s1-a"]}), make_output("B", {"s1-a": POST["s1-b"]})
     result = compare_folders(data, one, two, num_draws=10, seed=0)
     assert (result["acc_diff"], result["acc_diff_low"], result["acc_p"]) == ("-1.000000", "-", "-")
     assert comparison_text(Path("A"), Path("B"), result).splitlines()[4] == (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ser.errors import DataError
-from ser.scoring.evaluate import Material
+from ser.scoring.evaluate import Scored
 from ser.scoring.fusion import (
     GRID,
     Trial,
@@ -24,7 +24,7 @@ from ser.scoring.fusion import (
     tune,
 )
 from ser.scoring.metrics import Floats
-from ser.scoring.system import System
+from ser.scoring.posteriors import Posteriors
 
 from .conftest import EMOTIONS
 
@@ -88,13 +88,13 @@ def test_zeros_are_floored() -> None:
     assert fused[0] == pytest.approx([0.5, 0.5])
 
 
-def system(name: str, table: Mapping[str, Sequence[float]], **not_scored: str) -> System:
-    return System(name, EMOTIONS, {utt: np.array(row) for utt, row in table.items()}, not_scored)
+def output(name: str, table: Mapping[str, Sequence[float]], **not_scored: str) -> Posteriors:
+    return Posteriors(name, EMOTIONS, {utt: np.array(row) for utt, row in table.items()}, not_scored)
 
 
 def test_an_utterance_that_one_system_dropped() -> None:
-    a = system("A", {"u1": A[0], "u2": A[0]}, u3="short", u4="broken")
-    b = system("B", {"u1": B[0], "u3": B[0]}, u2="short", u4="short")
+    a = output("A", {"u1": A[0], "u2": A[0]}, u3="short", u4="broken")
+    b = output("B", {"u1": B[0], "u3": B[0]}, u2="short", u4="short")
     fused = fuse([a, b], [1, 0.4], "power")
     assert (fused.posteriors["u1"] == fuse_posteriors([A, B], [1, 0.4], "power")[0]).all()
     assert (fused.posteriors["u2"] == A[0]).all()
@@ -103,20 +103,20 @@ def test_an_utterance_that_one_system_dropped() -> None:
 
 
 def test_weights_of_what_is_left_are_relative_to_its_first() -> None:
-    a, b, c = system("A", {}, u="short"), system("B", {"u": B[0]}), system("C", {"u": A[0]})
+    a, b, c = output("A", {}, u="short"), output("B", {"u": B[0]}), output("C", {"u": A[0]})
     fused = fuse([a, b, c], [1, 0.4, 0.2], "power")
     assert fused.posteriors["u"] == pytest.approx(fuse_posteriors([B, A], [1, 0.5], "power")[0])
 
 
 def test_weight_0_takes_nothing_from_a_system_even_where_it_is_alone() -> None:
-    a, b = system("A", {"u1": A[0]}, u2="short"), system("B", {"u1": B[0], "u2": B[0]})
+    a, b = output("A", {"u1": A[0]}, u2="short"), output("B", {"u1": B[0], "u2": B[0]})
     fused = fuse([a, b], [1, 0], "power")
     assert (fused.posteriors["u1"] == A[0]).all()
     assert (fused.not_scored, fused.n_partial) == ({"u2": "short"}, 0)
 
 
 def test_other_utterances_are_refused() -> None:
-    a, b = system("A", {"u1": A[0], "u2": A[0]}), system("B", {"u1": B[0], "v": B[0]})
+    a, b = output("A", {"u1": A[0], "u2": A[0]}), output("B", {"u1": B[0], "v": B[0]})
     message = (
         "A: its keys are not those of B: 1 only in A (u2), 1 only in B (v); "
         "run the stage that makes the older of the two again"
@@ -189,18 +189,16 @@ def test_best_weight_takes_the_middle_of_the_longest_run(uars: list[float], expe
     assert best_weight(trials, "nll") == 0.0
 
 
-def material(posteriors: Floats, utts: list[int]) -> Material:
+def scored(posteriors: Floats, utts: list[int]) -> Scored:
     keys = [f"u{i:04d}" for i in utts]
-    return Material(keys, TRUTH[utts], posteriors[utts], ["s"] * len(utts), len(utts))
+    return Scored(keys, TRUTH[utts], posteriors[utts], ["s"] * len(utts), len(utts))
 
 
 @pytest.mark.parametrize("mode", ["power", "linear"])
 def test_tune_three_systems(mode: str) -> None:
     a, b, c = noisy(TRUTH, 1.5, 0), noisy(TRUTH, 1.0, 1), noisy(TRUTH, 1.2, 2)
     everything = list(range(len(TRUTH)))
-    tuning = tune(
-        [material(a, everything), material(b, everything[:-50]), material(c, everything)], mode, "nll"
-    )
+    tuning = tune([scored(a, everything), scored(b, everything[:-50]), scored(c, everything)], mode, "nll")
     assert tuning.weights[0] == 1.0
     assert tuning.n_utts == len(TRUTH) - 50
     assert [len(curve) for curve in tuning.curves] == [len(GRID)] * 2
@@ -214,4 +212,4 @@ def test_tune_without_common_utterances() -> None:
     posteriors = noisy(TRUTH, 1.0, 0)
     message = "--dev-decode: no utterance is scored by all systems; tune on systems of the same data"
     with pytest.raises(DataError, match=f"^{message}$"):
-        tune([material(posteriors, [0, 1]), material(posteriors, [2, 3])], "power", "nll")
+        tune([scored(posteriors, [0, 1]), scored(posteriors, [2, 3])], "power", "nll")

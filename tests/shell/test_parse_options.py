@@ -143,10 +143,10 @@ def test_help_is_the_script_itself(demo: Run) -> None:
           --nj <n>                parallel jobs (default: 8)
           --cmd <text>            how jobs are run, here or on a cluster (see cmd.sh)
                                   (default: run.pl --mem 2G)
-          --name <text>           a label (default: none)
+          --name <text>           a label
           --line <text>           as a name inside the parser (default: a)
           --keep true|false       keep temporary files (default: false)
-          --set <text> ...        override a setting, key=value (default: none)
+          --set <text> ...        override a setting, key=value
           --contexts <text> ...   contexts in frames (default: 20 40)
           --start <n>             first task (default: -1)
         """)

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ser.systems.blstmatt import Blstm, Blstmatt
+from ser.systems.base import Inputs
+from ser.systems.blstmatt import Blstmatt
+from ser.systems.layers.blstm import Blstm
 
 LENGTHS = torch.tensor([37, 5, 22, 1])
 
@@ -14,7 +16,7 @@ LENGTHS = torch.tensor([37, 5, 22, 1])
 def make(frame_stack: int = 1, hidden: int = 16) -> Blstmatt:
     torch.manual_seed(3)
     return Blstmatt(
-        num_filters=23,
+        num_values=23,
         num_classes=4,
         hidden=hidden,
         layers=2,
@@ -31,7 +33,7 @@ def count(module: nn.Module) -> int:
 def test_parameters_at_the_papers_size() -> None:
     """The counts follow from the paper's sizes: 8,499,200 + 262,529 + 4,100."""
     model = Blstmatt(
-        num_filters=23, num_classes=4, hidden=512, layers=2, attention_dim=128, frame_stack=1, dropout=0.0
+        num_values=23, num_classes=4, hidden=512, layers=2, attention_dim=128, frame_stack=1, dropout=0.0
     )
     parts = (count(model.encoder), count(model.attention), count(model.classifier))
     assert parts == (8_499_200, 262_529, 4_100)
@@ -55,8 +57,14 @@ def test_encoder_equals_torch_lstm_on_packed_sequences() -> None:
         torch.testing.assert_close(got[row, :length], expected[row, :length], atol=1e-6, rtol=1e-5)
 
 
+def run(model: Blstmatt, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    outputs = model(Inputs.of(x, lengths))
+    assert outputs.attention is not None
+    return outputs.logits, outputs.attention
+
+
 def loss_of(model: Blstmatt, x: Tensor, lengths: Tensor, labels: Tensor) -> Tensor:
-    return nn.functional.cross_entropy(model(x, lengths)[0], labels, reduction="sum")
+    return nn.functional.cross_entropy(model(Inputs.of(x, lengths)).logits, labels, reduction="sum")
 
 
 @pytest.mark.parametrize("frame_stack", [1, 3])
@@ -67,13 +75,13 @@ def test_padded_batch_equals_batch_1(frame_stack: int) -> None:
     x = torch.randn(4, 37, 23)
     for row, length in enumerate(LENGTHS):
         x[row, length:] = 1e6
-    logits, attention = model(x, LENGTHS)
+    logits, attention = run(model, x, LENGTHS)
     loss_of(model, x, LENGTHS, labels).backward()
     together = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
     model.zero_grad()
     for row, length in enumerate(LENGTHS):
         single = x[row : row + 1, :length]
-        one, weights = model(single, LENGTHS[row : row + 1])
+        one, weights = run(model, single, LENGTHS[row : row + 1])
         torch.testing.assert_close(logits[row : row + 1], one, atol=1e-5, rtol=0)
         torch.testing.assert_close(attention[row, :length], weights[0], atol=1e-5, rtol=0)
         assert attention[row, length:].eq(0).all()
@@ -85,7 +93,7 @@ def test_padded_batch_equals_batch_1(frame_stack: int) -> None:
 @pytest.mark.parametrize("frame_stack", [1, 2, 3])
 def test_attention_sums_to_1_over_frames(frame_stack: int) -> None:
     """Also with stacked frames, whose step shares its weight evenly."""
-    attention = make(frame_stack)(torch.randn(4, 37, 23), LENGTHS)[1]
+    attention = run(make(frame_stack), torch.randn(4, 37, 23), LENGTHS)[1]
     assert attention.shape == (4, 37)
     torch.testing.assert_close(attention.sum(dim=1), torch.ones(4))
     steps = attention[0, : 36 // frame_stack * frame_stack].view(-1, frame_stack)
@@ -95,8 +103,8 @@ def test_attention_sums_to_1_over_frames(frame_stack: int) -> None:
 def test_order_of_the_batch_does_not_matter() -> None:
     model = make()
     x, order = torch.randn(4, 37, 23), torch.tensor([2, 0, 3, 1])
-    logits = model(x, LENGTHS)[0]
-    torch.testing.assert_close(model(x[order], LENGTHS[order])[0], logits[order], atol=1e-6, rtol=0)
+    logits = run(model, x, LENGTHS)[0]
+    torch.testing.assert_close(run(model, x[order], LENGTHS[order])[0], logits[order], atol=1e-6, rtol=0)
 
 
 def test_attention_is_the_formula_of_the_paper() -> None:

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from ser.systems.base import Inputs
 from ser.systems.csa import Csa
 from ser.systems.layers.attention import SelfAttention
 
 PAPER: dict[str, Any] = {
-    "num_filters": 23,
+    "num_values": 23,
     "num_classes": 4,
     "context": 30,
     "conv_dim": 2,
@@ -26,6 +27,11 @@ PAPER: dict[str, Any] = {
     "head_pool": "mean",
     "dropout": 0.0,
 }
+
+
+def run(model: Csa, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    outputs = model(Inputs.of(x, torch.full((len(x),), x.shape[1])))
+    return outputs.logits, outputs.extra["self_attention"]
 
 
 def count(module: nn.Module) -> int:
@@ -51,7 +57,7 @@ def test_parameters() -> None:
 def test_positions_of_the_map(context: int, conv_dim: int, head_pool: str) -> None:
     """The convolutions keep the size, also with even kernels; only pooling divides it."""
     model = Csa(**PAPER | {"context": context, "conv_dim": conv_dim, "head_pool": head_pool})
-    logits, energy = model(torch.randn(3, context, 23))
+    logits, energy = run(model, torch.randn(3, context, 23))
     positions = (context // 4) * (5 if conv_dim == 2 else 1)
     assert logits.shape == (3, 4)
     assert energy.shape == (3, positions, positions)
@@ -115,6 +121,6 @@ def test_chunks_of_a_batch_do_not_meet_in_evaluation() -> None:
     torch.manual_seed(1)
     model = Csa(**PAPER).eval()
     x = torch.randn(6, 30, 23)
-    logits = model(x)[0]
-    singles = torch.cat([model(chunk.unsqueeze(0))[0] for chunk in x])
+    logits = run(model, x)[0]
+    singles = torch.cat([run(model, chunk.unsqueeze(0))[0] for chunk in x])
     torch.testing.assert_close(logits, singles, atol=1e-5, rtol=0)

@@ -1,4 +1,4 @@
-"""The SVM: standardising, the search inside the training part, its scores; against parts of scikit-learn."""
+"""The SVM: standardising, the search inside the training subset, its scores; checked by scikit-learn."""
 
 from __future__ import annotations
 
@@ -63,29 +63,47 @@ def test_scores_and_posteriors_agree(num_classes: int) -> None:
     machine = SVC(C=0.1, kernel="linear", class_weight="balanced", break_ties=num_classes > 2)
     expected = machine.fit(features[:60], labels[:60]).predict(features[60:])
     np.testing.assert_array_equal(scores.argmax(axis=1), expected)
-    posteriors = svm.posteriors(scores, 2.0)
+    posteriors = svm.softmax(scores, 2.0)
     np.testing.assert_allclose(posteriors.sum(axis=1), 1.0)
     np.testing.assert_array_equal(posteriors.argmax(axis=1), expected)
     np.testing.assert_allclose(np.log(posteriors[:, 1] / posteriors[:, 0]), 2 * (scores[:, 1] - scores[:, 0]))
 
 
-def test_a_class_that_an_inner_part_lacks() -> None:
+def test_a_class_that_an_inner_subset_lacks() -> None:
     features, labels = material(2)
     scores = svm.fit_and_score(features, 2 * labels, features[:3], [1.0], 3)[1.0]
     np.testing.assert_array_equal(np.isinf(scores), [[False, True, False]] * 3)
-    np.testing.assert_array_equal(svm.posteriors(scores, 1.0)[:, 1], 0)
+    np.testing.assert_array_equal(svm.softmax(scores, 1.0)[:, 1], 0)
     alone = svm.fit_and_score(features, np.ones(84, dtype=np.int64), features[:3], [1.0], 3)[1.0]
-    np.testing.assert_array_equal(svm.posteriors(alone, 1.0), [[0, 1, 0]] * 3)
-    only = np.where(np.array(SPEAKERS) == "s0", 2, labels)  # a class of one speaker: some part lacks it
+    np.testing.assert_array_equal(svm.softmax(alone, 1.0), [[0, 1, 0]] * 3)
+    only = np.where(np.array(SPEAKERS) == "s0", 2, labels)  # a class of one speaker: some group lacks it
     choice = svm.choose(svm.standardise(features, features), only, SPEAKERS, 3, within=True)
     assert 0 < choice.search[choice.cost] < 1
+
+
+@pytest.mark.parametrize("num_classes", [1, 2, 3, 4])
+def test_hyperplanes_give_the_scores_of_the_machine(num_classes: int) -> None:
+    """What is kept of a machine decides as scikit-learn's own, to rounding."""
+    features, labels = material(num_classes)
+    features = svm.standardise(features, features)
+    model = svm.separate(features[:60], labels[:60], 0.1)
+    got = svm.scores_of(model, features[60:], num_classes)
+    expected = svm.fit_and_score(features[:60], labels[:60], features[60:], [0.1], num_classes)[0.1]
+    np.testing.assert_allclose(got, expected, atol=1e-9)
+    assert model["weights"].shape == (num_classes * (num_classes - 1) // 2, 6)
+
+
+def test_hyperplanes_where_a_class_is_missing() -> None:
+    features, labels = material(2)
+    scores = svm.scores_of(svm.separate(features, 2 * labels, 1.0), features[:3], 3)
+    np.testing.assert_array_equal(np.isinf(scores), [[False, True, False]] * 3)
 
 
 def test_the_scale_is_the_one_of_least_cross_entropy() -> None:
     """Labels drawn from posteriors of a known scale lead back to it."""
     random = np.random.default_rng(0)
     scores = random.normal(0, 1, (4000, 3))
-    posteriors = svm.posteriors(scores, 3.0)
+    posteriors = svm.softmax(scores, 3.0)
     labels = (random.random((4000, 1)) > posteriors.cumsum(axis=1)).sum(axis=1)
     best = min(svm.SCALES, key=lambda scale: svm._cross_entropy(scores, labels, scale))
     assert best == pytest.approx(3.0, rel=0.15)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser.cli import log, progress
+from ser.corpora.base import Corpus
 from ser.corpora.iemocap.checks import Check, check_iemocap
 from ser.corpora.iemocap.dialog import DialogTurns, Turn, read_dialog
 from ser.corpora.iemocap.release import (
@@ -35,7 +36,9 @@ from ser.errors import UsageError, all_of
 if TYPE_CHECKING:
     from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
-__all__ = ["Check", "check_iemocap", "prepare_iemocap"]
+__all__ = ["CORPUS", "UNUSED", "Check", "check_iemocap", "prepare_iemocap"]
+
+UNUSED = frozenset({"avi", "MOCAP_hand", "MOCAP_head", "MOCAP_rotated"})  # folders that nothing is read from
 
 
 def prepare_iemocap(
@@ -183,3 +186,6 @@ def _say_what_is_odd(found: Sequence[DialogTurns]) -> None:
     for what, names in oddities.items():
         if names:
             log.warning("%s: %d (%s%s)", what, len(names), ", ".join(names[:3]), ", ..." * (len(names) > 3))
+
+
+CORPUS = Corpus(prepare_iemocap, release="folder of IEMOCAP", check=check_iemocap, unused=UNUSED)

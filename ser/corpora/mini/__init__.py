@@ -15,3 +15,14 @@ code prepares it that prepares IEMOCAP.  :func:`ser.corpora.mini.release.make_re
     dialog   EmoEvaluation, transcriptions, dialog/wav
     release  the whole folder, in parallel, whole or not at all
 """
+
+from __future__ import annotations
+
+from ser.corpora.base import Corpus
+
+CORPUS = Corpus(
+    "ser.corpora.iemocap:prepare_iemocap",
+    release="folder of the mini corpus",
+    make="ser.corpora.mini.release:make_release",
+    check="ser.corpora.iemocap:check_iemocap",
+)

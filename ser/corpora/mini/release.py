@@ -27,6 +27,7 @@ from ser.errors import DataError, UsageError
 log = logging.getLogger("ser")
 
 ENGINES = ("auto", "espeak", "formant")
+SCALE, SEED, ENGINE = 1.0, 0, "auto"  # where nothing else is asked for
 _APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "  # how a ._ file begins
 _README = """mini: synthetic emotional speech in the layout of IEMOCAP_full_release.
 
@@ -44,7 +45,9 @@ class Job:
     engine: Engine
 
 
-def make_release(out: Path, *, scale: float, seed: int, engine: str, num_jobs: int) -> bool:
+def make_release(
+    out: Path, *, scale: float = SCALE, seed: int = SEED, engine: str = ENGINE, num_jobs: int
+) -> bool:
     """Make the corpus.
 
     Args:

@@ -1,0 +1,260 @@
+"""The settings files of an experiment: which they are, and what ``--set`` changes in them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ser import config, systems
+from ser.data.corpus import CorpusConfig
+from ser.data.tables import check_key
+from ser.errors import ConfigError, DataError, UsageError
+from ser.experiment.asked import Experiment, meant
+from ser.feats.sets import DEFAULT_SET
+from ser.feats.sets import EXTRAS as SET_EXTRAS
+
+FOLDERS = ("pooled", "interpret", "tasks", "conf")  # of the experiment's folder; no system is called so
+
+
+@dataclass
+class File:
+    """A settings file of the experiment: its values, and which overrides it has taken."""
+
+    source: Path
+    tree: dict[str, Any]
+    names: tuple[str, ...]  # by which --set may name it
+    overrides: list[str] = field(default_factory=list)
+
+    def has(self, key: str) -> bool:
+        """Whether a dotted key is in it; an empty mapping may be given any."""
+        tree: Any = self.tree
+        *parents, leaf = key.split(".")
+        for parent in parents:
+            if not isinstance(tree, Mapping) or parent not in tree:
+                return False
+            tree = tree[parent]
+        return isinstance(tree, Mapping) and (leaf in tree or (bool(parents) and not tree))
+
+
+@dataclass
+class Chosen:
+    """A system that was asked for, before its settings are final."""
+
+    name: str
+    stem: str
+    context: int | None
+    file: File = field(repr=False)
+
+
+def choose_systems(experiment: Experiment, folder: Path) -> list[Chosen]:
+    """The systems that the words name, those without a context once for each of ``contexts``.
+
+    Args:
+        experiment: what was asked for.
+        folder: what relative paths of settings files are seen from.
+
+    Raises:
+        UsageError: a word names no settings file, or two systems have one name.
+        ConfigError: a settings file cannot be read.
+    """
+    chosen: list[Chosen] = []
+    for word in experiment.systems:
+        name, sign, conf = word.partition("=")
+        path, context = _settings_file(conf if sign else word, folder, word)
+        tree = config.resolve(path)
+        stem = name if sign else path.stem
+        chunked = isinstance(tree.get("unit"), Mapping) and "context" in tree["unit"]
+        if context is not None and not chunked:
+            raise UsageError(f"systems: {word}: {path} has no unit.context, so no context can be named")
+        if context is not None:
+            label = name if sign else f"{stem}_{context}"
+            chosen.append(_with_context(label, re.sub(rf"_{context}$", "", label), context, path))
+        elif chunked:
+            chosen += [_with_context(f"{stem}_{each}", stem, each, path) for each in experiment.contexts]
+        else:
+            chosen.append(Chosen(stem, stem, None, File(path, tree, (stem,))))
+    if not chosen:
+        raise UsageError("systems: name at least one system, such as majority")
+    check_names([system.name for system in chosen], "systems")
+    return chosen
+
+
+def _with_context(name: str, stem: str, context: int, path: Path) -> Chosen:
+    tree = config.resolve(path, [f"unit.context={context}"])
+    return Chosen(name, stem, context, File(path, tree, (name, stem)))
+
+
+def _settings_file(conf: str, folder: Path, word: str) -> tuple[Path, int | None]:
+    """The settings file that a word means, and the context it names."""
+    match = re.fullmatch(r"(.+)_(\d+)", conf)
+    for stem, context in [(conf, None)] + ([(match[1], int(match[2]))] if match else []):
+        is_path = "/" in stem or stem.endswith(".yaml")
+        path = folder / stem if is_path else config.find_conf(f"{stem}.yaml")
+        if path.is_file():
+            return path, context
+    known = sorted(_known_systems())
+    near = difflib.get_close_matches(conf, known, n=1)
+    meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    raise UsageError(f"systems: {word}: there is no conf/{conf}.yaml; {meant}")
+
+
+def _known_systems() -> set[str]:
+    """Settings files of systems in the recipe's and the shared ``conf/``."""
+    places = [path for folder in (Path("conf"), config.SHARED) for path in folder.glob("*.yaml")]
+    return {
+        path.stem for path in places if re.search(r"^(system|base):", path.read_text("utf-8"), re.MULTILINE)
+    }
+
+
+def check_names(names: Sequence[str], what: str) -> None:
+    """Refuse names that cannot be folders beside each other.
+
+    Raises:
+        UsageError: one has odd characters, stands twice, or is taken.
+    """
+    for name in names:
+        try:
+            check_key(name, what)
+        except DataError as error:
+            raise UsageError(str(error)) from error
+        if names.count(name) > 1:
+            raise UsageError(f"{what}: {name} is named twice; give one of them another name, NAME={name}")
+        if name in FOLDERS:
+            raise UsageError(f"{what}: {name} is a folder of every experiment; choose another name")
+
+
+def override(files: Sequence[File], texts: Sequence[str]) -> list[str]:
+    """Apply overrides ``[NAME:]KEY=VALUE`` to the files that they are for; the rest is returned.
+
+    Raises:
+        ConfigError: a value that is no YAML.
+        UsageError: the context of a system, which its name says.
+    """
+    left = []
+    for text in texts:
+        name, key = _target(text)
+        taken = [file for file in files if (name in file.names if name else file.has(key))]
+        if any(key == "unit.context" for _ in taken):
+            raise UsageError(f"--set {text}: contexts are said with --contexts, or behind a system's name")
+        for file in taken:
+            change = text.removeprefix(f"{name}:") if name else text
+            config.apply(file.tree, change)
+            file.overrides.append(change)
+        if not taken:
+            left.append(text)
+    return left
+
+
+def _target(text: str) -> tuple[str, str]:
+    """The file that an override names, or nothing, and its key."""
+    key, _, _ = text.partition("=")
+    name, sign, rest = key.partition(":")
+    return (name, rest) if sign else ("", key)
+
+
+def refuse_unused(texts: Sequence[str], files: Sequence[File]) -> None:
+    """Refuse overrides that no file of the experiment has taken.
+
+    Raises:
+        UsageError: there are some; the nearest key or file is named.
+    """
+    for text in texts:
+        name, key = _target(text)
+        if name:
+            known = list(dict.fromkeys(each for file in files for each in file.names))
+            raise UsageError(
+                f"--set {text}: there is no system, feature set or corpus {name}; {meant(name, known)}"
+            )
+        keys = {each for file in files for each in _keys(file.tree)}
+        near = difflib.get_close_matches(key, keys, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "; --set NAME:KEY=VALUE names the file"
+        raise UsageError(f"--set {text}: no settings file of this experiment has the key {key}{hint}")
+
+
+def _keys(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
+    keys = []
+    for name, value in tree.items():
+        keys.append(f"{prefix}{name}")
+        if isinstance(value, Mapping):
+            keys += _keys(value, f"{prefix}{name}.")
+    return keys
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings files of an experiment, with their overrides."""
+
+    corpus: File
+    sets: dict[str, File]  # the main one first
+    systems: list[Chosen]
+    config: CorpusConfig
+    protocol: str
+
+
+def work_out_settings(experiment: Experiment, corpus_conf: Path, folder: Path) -> Settings:
+    """Read and override every settings file.
+
+    Args:
+        experiment: what was asked for.
+        corpus_conf: the corpus's settings.
+        folder: what relative paths of systems are seen from.
+
+    Raises:
+        ConfigError, UsageError: something is unknown or does not fit.
+    """
+    chosen = choose_systems(experiment, folder)
+    corpus = File(corpus_conf, config.resolve(corpus_conf), ("corpus",))
+    own = [system.file for system in chosen]
+    texts = list(experiment.set)
+    left = override([*own, corpus], texts)
+    sets = {}
+    for name in _set_names(chosen):
+        path = _set_file(name, chosen)
+        sets[name] = File(path, config.resolve(path), (name,))
+    # one that a system or the corpus took may be for a feature set too
+    unused = override(list(sets.values()), texts)
+    refuse_unused([text for text in left if text in unused], [*own, corpus, *sets.values()])
+    settings = config.build(CorpusConfig, corpus.tree, str(corpus_conf))
+    name, _ = settings.named_protocol(experiment.protocol)
+    corpus.tree["protocol"] = name
+    return Settings(corpus, sets, chosen, settings, name)
+
+
+def _set_names(chosen: Sequence[Chosen]) -> list[str]:
+    """The default set, which is the data folder's main one whatever is read, then those that systems read."""
+    names = [name for system in chosen for name in sets_of(system.file)]
+    return list(dict.fromkeys([DEFAULT_SET, *names]))
+
+
+def _set_file(name: str, chosen: Sequence[Chosen]) -> Path:
+    """The settings file of a set: beside that of a system that reads it, the recipe's, or the shared one."""
+    readers = [system.file for system in chosen if name in sets_of(system.file)]
+    beside = [file.source.parent / f"{name}.yaml" for file in readers]
+    return next((path for path in beside if path.is_file()), config.find_conf(f"{name}.yaml"))
+
+
+def sets_of(file: File) -> tuple[str, ...]:
+    """The feature sets that a system's settings name.
+
+    Raises:
+        ConfigError: they are no list of names.
+    """
+    features = file.tree.get("features", {"sets": []})
+    sets = features.get("sets") if isinstance(features, Mapping) else None
+    if not isinstance(sets, list) or not all(isinstance(name, str) for name in sets):
+        raise ConfigError(
+            f"{file.source}: features.sets must be a list of feature sets, got {sets!r}; correct it"
+        )
+    return tuple(sets)
+
+
+def extras(settings: Settings) -> list[str]:
+    """What ``utils/install.sh --extra`` must have installed for the systems and feature sets."""
+    codes = [str(system.file.tree.get("system")) for system in settings.systems]
+    names = [systems.EXTRAS[code] for code in codes if code in systems.EXTRAS]
+    extractors = [str(file.tree.get("extractor")) for file in settings.sets.values()]
+    return list(dict.fromkeys(names + [SET_EXTRAS[name] for name in extractors if name in SET_EXTRAS]))

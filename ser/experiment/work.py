@@ -1,0 +1,178 @@
+"""From what is asked for to a checked plan, and what is written of it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ser import config, systems
+from ser.data import registry, tables
+from ser.data.division import NONE, divide, kept_utterances, read_speaker_info
+from ser.data.folds import FoldLine
+from ser.errors import DataError, UsageError
+from ser.experiment.asked import FUSED, Experiment, meant
+from ser.experiment.fusions import plan_fusions
+from ser.experiment.settings import Chosen, Settings, check_names, extras, sets_of
+from ser.feats.sets import load_set
+from ser.plan import TASKS, Plan, PlannedSystem, write_lines, write_lists, write_plan
+
+
+def work_out(experiment: Experiment, settings: Settings, exp: Path, data_dir: Path) -> Plan:
+    """The plan of an experiment.
+
+    Args:
+        experiment: what was asked for.
+        settings: of :func:`work_out_settings`.
+        exp: where models and results go.
+        data_dir: where data goes.
+
+    Raises:
+        ConfigError, UsageError: a fusion or an interpretation of what there is not.
+    """
+    planned = tuple(_planned(system, experiment, exp) for system in settings.systems)
+    protocol = settings.config.protocols[settings.protocol]
+    fusions = plan_fusions(experiment, planned, settings.protocol, protocol)
+    check_names(
+        [*(s.name for s in planned), *(f.name for f in fusions), *experiment.also], "systems, fuse, also"
+    )
+    for name in {"corpus", *settings.sets} & {system.name for system in planned}:
+        raise UsageError(f"systems: {name} has settings of its own in this experiment; write NAME={name}")
+    interpret = experiment.interpret
+    if interpret is None:
+        interpret = tuple(system.name for system in planned if system.name == FUSED[0])
+    for name in interpret:
+        if name not in {system.name for system in planned}:
+            raise UsageError(
+                f"interpret: {name} is no system; {meant(name, [each.name for each in planned])}"
+            )
+    folds = "folds" if settings.protocol == settings.config.protocol else f"folds_{settings.protocol}"
+    return Plan(
+        corpus=settings.config.name,
+        protocol=settings.protocol,
+        exp=exp,
+        folds=data_dir / folds,
+        data=data_dir / "all",
+        systems=planned,
+        fusions=fusions,
+        interpret=interpret,
+        alignment=experiment.alignment,
+        sets=tuple(settings.sets),
+        also=experiment.also,
+    )
+
+
+def _planned(system: Chosen, experiment: Experiment, exp: Path) -> PlannedSystem:
+    tree, source = system.file.tree, str(system.file.source)
+    code = str(tree.get("system"))
+    seeded = systems.is_seeded(code, source)
+    norm = tree["features"].get("norm", "none") if isinstance(tree.get("features"), Mapping) else "none"
+    return PlannedSystem(
+        name=system.name,
+        stem=system.stem,
+        context=system.context,
+        seeds=experiment.seeds if seeded else (0,),
+        seeded=seeded,
+        sets=sets_of(system.file),
+        norm=str(norm),
+        code=code,
+        settings=str(exp / "conf" / f"{system.name}.yaml"),
+        outside=registry.is_outside(code),
+    )
+
+
+def expected_folds(plan: Plan, settings: Settings) -> tuple[FoldLine, ...]:
+    """The folds that stage 2 will make, as far as that can be told before it has run.
+
+    Without data, of a protocol that tests on each speaker (or session) in turn only ``<each speaker>`` is.
+
+    Raises:
+        ConfigError, DataError: the data cannot be divided so.
+    """
+    protocol = settings.config.protocols[plan.protocol]
+    if (plan.data / "utt2spk").exists():
+        utt2spk = tables.read_table(plan.data / "utt2spk")
+        kept = kept_utterances(plan.data, utt2spk, protocol.keep)
+        speakers = read_speaker_info(plan.data, utt2spk, protocol, kept)
+        divided = divide(plan.protocol, protocol, speakers, plan.data)
+        return tuple(FoldLine(fold.name, fold.tune_fold, fold.tune_set) for fold in divided)
+    names = [f"<each {protocol.group}>"] if protocol.test == "each" else [plan.protocol]
+    names = sorted(protocol.test) if isinstance(protocol.test, dict) else names
+    lines = []
+    for name in names:
+        if protocol.dev is None:
+            lines.append(FoldLine(name, NONE, NONE))
+        elif protocol.dev.refit:
+            lines += [FoldLine(name, f"{name}-dev", "test"), FoldLine(f"{name}-dev", NONE, NONE)]
+        else:
+            lines.append(FoldLine(name, name, "dev"))
+    return tuple(lines)
+
+
+# -------------------------------------------------------------------------------------------------- checks
+
+
+def check_settings(settings: Settings) -> None:
+    """Check every settings file as those will that use it; imports the systems, so torch for networks.
+
+    Raises:
+        ConfigError: settings that do not fit.
+    """
+    for file in settings.sets.values():
+        load_set(file.source, settings.config.audio, "none", file.overrides)
+    for system in settings.systems:
+        systems.build_settings(system.file.tree, str(system.file.source))
+
+
+def refuse_second_protocol(settings: Settings, exp: Path) -> None:
+    """Refuse to mix results of two protocols in one folder.
+
+    Raises:
+        DataError: the folder has results of another protocol, or of this one with other settings.
+    """
+    path = exp / "conf" / "corpus.yaml"
+    if not path.is_file() or not any(exp.glob("*/*/seed*/made.json")):
+        return
+    old, new = (_protocol_of(tree) for tree in (config.read_yaml(path), settings.corpus.tree))
+    if old != new:
+        same = old["protocol"] == new["protocol"] and old["name"] == new["name"]
+        raise DataError(
+            f"{exp}: holds results of the protocol {old['protocol']} of {old['name']}"
+            f"{' as it was set before' if same else ''}; choose another --exp-dir for {new['protocol']} of "
+            f"{new['name']}, or remove it: rm -r {shlex.quote(str(exp))}"
+        )
+
+
+def _protocol_of(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """What results depend on of a corpus's settings, besides the features."""
+    name = str(tree.get("protocol"))
+    protocols = tree.get("protocols") or {}
+    return {
+        "name": tree.get("name"),
+        "classes": tree.get("classes"),
+        "protocol": name,
+        "is": protocols.get(name),
+    }
+
+
+# ------------------------------------------------------------------------------------------------- writing
+
+
+def write_all(plan: Plan, settings: Settings) -> None:
+    """Write the plan, all settings files resolved, and the lists that the steps of run.sh take.
+
+    ``<exp>/tasks`` gets ``features`` (a settings file a line, the main set's first), ``extras``, and, once
+    stage 2 has made the folds, the task lists.
+    """
+    folder = plan.exp / "conf"
+    files = {"corpus": settings.corpus, **settings.sets}
+    files |= {system.name: system.file for system in settings.systems}
+    for name, file in files.items():
+        head = f"# {file.source} with its base and all overrides; written by `ser plan`."
+        write_lines(folder / f"{name}.yaml", [head, *config.dump(file.tree).splitlines()])
+    write_plan(plan)
+    write_lines(plan.exp / TASKS / "features", [str(folder / f"{name}.yaml") for name in plan.sets])
+    write_lines(plan.exp / TASKS / "extras", extras(settings))
+    if (plan.folds / "folds.tsv").exists():
+        write_lists(plan)

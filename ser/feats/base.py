@@ -1,0 +1,77 @@
+"""What an extractor of features is: the contract of the modules that make feature sets.
+
+A feature set is a settings file, ``conf/<set>.yaml``, whose key ``extractor`` names a class with the pieces
+of :class:`Extractor`: one of :data:`ser.feats.sets.EXTRACTORS`, or ``my_package.my_module:NAME``.  The class
+need not inherit from anything here.
+
+Shapes: N samples, T frames, F values of a frame or of a vector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Which time of the recording each frame stands for: frame t is centred on ``middle_s + t * shift_s``."""
+
+    shift_s: float  # from one frame to the next
+    middle_s: float  # the middle of frame 0's window
+
+
+class Extractor(Protocol):
+    """Makes features from samples, in the recipe as for a single recording.
+
+    Its constructor takes settings, an object of ``Settings``, and the rate of the samples.  It is called
+    often, so large models are better loaded by the first ``compute``.  It raises ValueError for settings that
+    cannot work.
+
+    ``dim``, ``timing`` and ``versions`` may be attributes or properties; features that were made with other
+    versions are refused.
+
+    Attributes:
+        Settings: a frozen dataclass, what the YAML file must hold; has the field ``extractor``.  If it has a
+            field ``sampling_rate_hz`` too, that must be the corpus's.
+    """
+
+    Settings: ClassVar[type[Any]]
+
+    def __init__(self, settings: Any, sampling_rate_hz: int) -> None: ...
+
+    @property
+    def dim(self) -> int:
+        """Values of a frame or of a vector, F."""
+        ...
+
+    @property
+    def timing(self) -> Timing | None:
+        """Of the frames; None if a recording becomes one vector."""
+        ...
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Libraries that the values depend on, such as ``{"opensmile": "2.6.0"}``."""
+        ...
+
+    def compute(self, samples: Floats, key: str) -> Floats:
+        """The features of one recording.
+
+        Args:
+            samples: one channel in [-1, 1], (N,), at the sampling rate of the constructor.
+            key: the utterance's id; the only thing that noise may be seeded with.
+
+        Returns:
+            (T, F) with T > 0, or (F,) if there is no ``timing``.
+
+        Raises:
+            DataError: the recording cannot be used; the text goes without the file's name, which the caller
+                puts before it.
+        """
+        ...

@@ -1,0 +1,248 @@
+"""Model folders: weights as safetensors, all else as JSON and YAML, so that reading one runs nothing.
+
+========================  ===============================================================================
+``model.json``            the system, its settings, the class order, settings of its feature sets, seed,
+                          versions, and the digest of the weights
+``model.safetensors``     ``network.*`` or ``model.*``: what was learnt; ``stats.<set>``: statistics of the
+                          training subset, (2, F + 1) float64
+``config.yaml``           the settings, for people and for the report
+========================  ===============================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+
+import ser
+from ser import config, systems
+from ser.data.files import whole_file
+from ser.data.labels import EMOTIONS, write_emotions
+from ser.data.tables import check_key
+from ser.errors import CheckpointError, ConfigError, DataError
+from ser.feats.subset import Subset
+from ser.learn.tasks import CONFIG, MODEL, OLD_MODEL, OLD_VERSION, WEIGHTS, Task
+from ser.systems.base import Arrays, Sizes
+
+FORMAT = 2
+REMEDY = "train it again (stage 3 or 4)"
+_PACKAGES = ("torch", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model folder: all that decoding needs.
+
+    Attributes:
+        folder: where it was read.
+        system: a :class:`~ser.systems.base.Network` or :class:`~ser.systems.base.Estimator`.
+        settings: those it was trained with.
+        emotions: class order.
+        sets: feature set -> the settings of its features.
+        sizes: what the network was made for.
+        arrays: what was learnt, by name.
+        stats: feature set -> statistics of its training subset, (2, F + 1) float64.
+        facts: all of ``model.json``.
+    """
+
+    folder: Path
+    system: Any
+    settings: Any
+    emotions: tuple[str, ...]
+    sets: dict[str, dict[str, Any]]
+    sizes: Sizes
+    arrays: Arrays
+    stats: dict[str, npt.NDArray[np.float64]]
+    facts: dict[str, Any]
+
+    @property
+    def norm(self) -> Any:
+        """How its features are normalised."""
+        return self.settings.features.norm if hasattr(self.settings, "features") else "none"
+
+    @property
+    def network(self) -> Any:
+        """The network, made anew, in evaluation mode, on the CPU.
+
+        Raises:
+            CheckpointError: the weights are of another network.
+        """
+        import torch
+
+        network = self.system.build(self.settings, self.sizes)
+        state = {name: torch.from_numpy(values) for name, values in self.arrays.items()}
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise CheckpointError(
+                f"{self.folder / WEIGHTS}: are the weights of another network ({reason}); {REMEDY}"
+            ) from error
+        return network.eval()
+
+
+def versions() -> dict[str, str]:
+    """What makes a model."""
+    known = {"ser": ser.__version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            known[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return known
+
+
+def save_model(
+    folder: Path,
+    *,
+    settings: Any,
+    emotions: Sequence[str],
+    sets: Mapping[str, Mapping[str, Any]],
+    sizes: Sizes,
+    arrays: Mapping[str, npt.NDArray[Any]],
+    stats: Mapping[str, npt.NDArray[np.float64]],
+    facts: Mapping[str, Any],
+) -> None:
+    """Write what was learnt; ``model.json`` comes last and has the digest of the weights.
+
+    Raises:
+        DataError: it holds NaN or infinity.
+    """
+    named = {f"model.{name}": np.array(values, order="C") for name, values in arrays.items()}
+    named |= {f"stats.{name}": np.array(values, order="C") for name, values in stats.items()}
+    for name, values in named.items():
+        if not np.isfinite(values).all():
+            raise DataError(f"{folder}: {name} holds NaN or infinity; lower optim.lr, or set optim.clip_norm")
+    content = safetensors.numpy.save(named)
+    with whole_file(folder / WEIGHTS, "wb") as stream:
+        stream.write(content)
+    tree = config.to_dict(settings)
+    record = {
+        "format": FORMAT,
+        "settings": tree,
+        "emotions": list(emotions),
+        "sets": {name: dict(values) for name, values in sets.items()},
+        "sizes": asdict(sizes),
+        **facts,
+        "versions": versions(),
+        "weights": hashlib.sha256(content).hexdigest(),
+    }
+    with whole_file(folder / MODEL) as stream:
+        json.dump(record, stream, indent=1)
+        stream.write("\n")
+
+
+def load_model(folder: Path, allow: Sequence[str] = ()) -> TrainedModel:
+    """Read a model folder.
+
+    Args:
+        folder: of :func:`save_model`.
+        allow: code outside ``ser`` that a model may name as its system, which is then imported.
+
+    Raises:
+        CheckpointError: there is no usable model in it, or it names code that is not allowed.
+    """
+    path = folder / MODEL
+    record = read_facts(folder)
+    try:
+        systems.check_allowed(record["settings"]["system"], allow, path)
+        system, settings = systems.build_settings(record["settings"], f"{path} (settings)")
+        emotions = tuple(check_key(name, str(path)) for name in record["emotions"])
+        sets = {str(name): dict(values) for name, values in record["sets"].items()}
+        sizes = Sizes(**record["sizes"])
+        digest = record["weights"]
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError, DataError) as error:
+        raise CheckpointError(
+            f"{path}: is not a model of this version ({_reason(error)}); {REMEDY}"
+        ) from error
+    arrays, stats = _read_weights(folder / WEIGHTS, digest)
+    return TrainedModel(folder, system, settings, emotions, sets, sizes, arrays, stats, record)
+
+
+def _reason(error: Exception) -> str:
+    text = (str(error).splitlines() or [""])[0]
+    return f"it has no {text}" if isinstance(error, KeyError) else text
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What ``model.json`` says.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged or of another version.
+    """
+    path = folder / MODEL
+    if not path.exists() and (folder / OLD_MODEL).exists():
+        raise CheckpointError(f"{folder / OLD_MODEL}: {OLD_VERSION}; remove the folder and {REMEDY}")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file; train the model first (stage 3 or 4)") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: is cut short, damaged, or no model at all; {REMEDY}") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: was not written by this version of the recipe; {REMEDY}")
+    return record
+
+
+def _read_weights(path: Path, digest: object) -> tuple[Arrays, dict[str, npt.NDArray[np.float64]]]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from error
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise CheckpointError(
+            f"{path}: is cut short, damaged, or not the weights of {MODEL} beside it; {REMEDY}"
+        )
+    try:
+        named = safetensors.numpy.load(content)
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}: is no safetensors file ({_reason(error)}); {REMEDY}") from error
+    groups: dict[str, Arrays] = {"model": {}, "stats": {}}
+    for name, values in named.items():
+        group, _, rest = name.partition(".")
+        groups.setdefault(group, {})[rest] = values
+    return groups["model"], groups["stats"]
+
+
+def sizes_of(subset: Subset, emotions: Sequence[str]) -> Sizes:
+    """What a network must fit to learn from a training subset."""
+    return Sizes(
+        {name: features.dim for name, features in subset.inputs.items()},
+        len(emotions),
+        {name: len(classes) for name, classes in subset.target_names.items()},
+    )
+
+
+def describe(task: Task, emotions: Sequence[str]) -> None:
+    """Write down what is trained before it is trained: ``config.yaml`` and ``emotions.txt``."""
+    _write_settings(task.folder, task.tree)
+    write_emotions(task.folder / EMOTIONS, emotions)
+
+
+def _write_settings(folder: Path, tree: Mapping[str, Any]) -> None:
+    with whole_file(folder / CONFIG) as stream:
+        stream.write(config.dump(tree))
+
+
+def update_decoding(folder: Path, settings: Any, tree: Mapping[str, Any]) -> None:
+    """Give a trained model other settings of decoding, on which its training did not depend.
+
+    Raises:
+        CheckpointError: there is no usable model in the folder.
+    """
+    record = read_facts(folder) | {"settings": config.to_dict(settings)}
+    with whole_file(folder / MODEL) as stream:
+        json.dump(record, stream, indent=1)
+        stream.write("\n")
+    _write_settings(folder, tree)

@@ -1,0 +1,299 @@
+"""The plan of an experiment: every training, decoding, pool, fusion, score and figure that it has.
+
+``<exp>/plan.json`` holds it (:mod:`ser.experiment` works it out); the folds come from stage 2.  All that asks
+"which?" asks here: task lists, scoring, fusion, tables, interpretation and the report.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ser.data.division import NONE
+from ser.data.files import whole_file
+from ser.data.folds import FoldLine, read_folds
+from ser.errors import DataError
+
+PLAN, TASKS, TEST = "plan.json", "tasks", "test"
+
+
+@dataclass(frozen=True)
+class PlannedSystem:
+    """A system of an experiment; ``<exp>/<fold>/<name>/seed<k>`` are its models."""
+
+    name: str
+    stem: str  # systems that differ in their context alone share it
+    context: int | None  # frames of a chunk, if its name says them
+    seeds: tuple[int, ...]
+    seeded: bool  # whether the seed changes anything
+    sets: tuple[str, ...]  # the feature sets that it reads
+    norm: str  # how their values are normalised
+    code: str  # its key ``system``
+    settings: str  # its settings file, resolved
+    outside: bool  # whether it is code outside ``ser``
+
+
+@dataclass(frozen=True)
+class PlannedFusion:
+    """A fusion of an experiment; ``<exp>/<fold>/<name>/seed<k>/decode_test`` is what it gives."""
+
+    name: str
+    systems: tuple[str, ...]
+    weights: tuple[float, ...] | None  # of the systems after the first; None: tuned on dev speakers
+    seeds: tuple[int, ...]
+
+
+class Output(NamedTuple):
+    """A decoding: a model, the subset it decides on, and the folder of its posteriors."""
+
+    model: Path
+    data: Path
+    folder: Path
+
+
+class Pool(NamedTuple):
+    """The test subsets of all folds as one folder of posteriors."""
+
+    seed: int
+    folder: Path
+    members: list[Path]
+
+
+class FusionRun(NamedTuple):
+    """One fusion of one fold and seed."""
+
+    seed: int
+    fold: str
+    out: Path
+    members: list[Path]
+    test: Path  # data folder
+    dev: Path | None  # data folder that the weights are tuned on
+    dev_members: list[Path]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an experiment has; see the classes above."""
+
+    corpus: str
+    protocol: str
+    exp: Path
+    folds: Path
+    data: Path  # the data folder that the folds are views of
+    systems: tuple[PlannedSystem, ...]
+    fusions: tuple[PlannedFusion, ...]
+    interpret: tuple[str, ...]  # systems whose attention is looked at
+    alignment: str  # corpus, k2 or a path
+    sets: tuple[str, ...]  # feature sets, the main one first
+    also: tuple[str, ...]  # names of folders in <exp>/pooled that others made
+    expected: tuple[FoldLine, ...] | None = None  # the folds, where stage 2 is still to make them
+
+    # ----------------------------------------------------------------------------------------- who is in it
+
+    def system(self, name: str) -> PlannedSystem:
+        """The system of that name."""
+        return next(system for system in self.systems if system.name == name)
+
+    def table(self) -> list[str]:
+        """All that has a row in tables: seeded systems, fusions, other systems, those of others."""
+        seeded = [system.name for system in self.systems if system.seeded]
+        rest = [system.name for system in self.systems if not system.seeded]
+        return [*seeded, *(fusion.name for fusion in self.fusions), *rest, *self.also]
+
+    def is_tuned(self, name: str) -> bool:
+        """Whether a system is part of a fusion whose weights are tuned."""
+        return any(fusion.weights is None and name in fusion.systems for fusion in self.fusions)
+
+    # ------------------------------------------------------------------------------------------------ folds
+
+    @cached_property
+    def fold_lines(self) -> list[FoldLine]:
+        """The folds of stage 2.
+
+        Raises:
+            DataError: it has not run yet.
+        """
+        return read_folds(self.folds) if self.expected is None else list(self.expected)
+
+    @property
+    def final(self) -> list[FoldLine]:
+        """The folds of the results, without the extra ones that fusions are tuned on."""
+        extra = {line.tune_fold for line in self.fold_lines if line.tune_fold != line.name}
+        return [line for line in self.fold_lines if line.name not in extra]
+
+    def model(self, fold: str, system: str, seed: int) -> Path:
+        """A model folder (of a fusion: the folder of its outputs)."""
+        return self.exp / fold / system / f"seed{seed}"
+
+    # ------------------------------------------------------------------------------------------------ tasks
+
+    def trainings(self, systems: tuple[PlannedSystem, ...] | None = None) -> Iterator[list[str]]:
+        """Lines of a task list of steps/train.sh, as fields."""
+        for system in self.systems if systems is None else systems:
+            for line in self.fold_lines:
+                if line not in self.final and not self.is_tuned(system.name):
+                    continue
+                dev = self.folds / line.name / "dev"
+                for seed in system.seeds:
+                    folder = self.model(line.name, system.name, seed)
+                    train = self.folds / line.name / "train"
+                    yield [
+                        str(train),
+                        str(dev) if dev.is_dir() else NONE,
+                        str(folder),
+                        str(seed),
+                        system.settings,
+                    ]
+
+    def outputs(self, name: str) -> list[Output]:
+        """Everything that is decoded with a system, all seeds; of a fusion its test subsets."""
+        subsets = [(line.name, TEST) for line in self.final]
+        if self.is_tuned(name):
+            subsets += [(line.tune_fold, line.tune_set) for line in self.final if line.tune_fold != NONE]
+        outputs = []
+        for fold, subset in subsets:
+            for seed in self.seeds(name):
+                model = self.model(fold, name, seed)
+                outputs.append(Output(model, self.folds / fold / subset, model / f"decode_{subset}"))
+        return outputs
+
+    def decodings(self) -> Iterator[list[str]]:
+        """Lines of a task list of steps/decode.sh, as fields."""
+        for system in self.systems:
+            for output in self.outputs(system.name):
+                yield [*map(str, output), *([system.code] if system.outside else [])]
+
+    def seeds(self, name: str) -> tuple[int, ...]:
+        """The seeds of a system or fusion."""
+        seeds = {system.name: system.seeds for system in self.systems}
+        return (seeds | {fusion.name: fusion.seeds for fusion in self.fusions})[name]
+
+    def pools(self, name: str) -> list[Pool]:
+        """The pooled test subsets of a system or fusion, a folder for each seed."""
+        pools = []
+        for seed in self.seeds(name):
+            members = [self.model(line.name, name, seed) / f"decode_{TEST}" for line in self.final]
+            pools.append(Pool(seed, self.pooled(name, seed), members))
+        return pools
+
+    def pooled(self, name: str, seed: int) -> Path:
+        """The folder of a system's or fusion's posteriors over all folds."""
+        return self.exp / "pooled" / name / f"seed{seed}" / f"decode_{TEST}"
+
+    def fusion_runs(self, fusion: PlannedFusion) -> list[FusionRun]:
+        """What is fused with what; a system whose seed changes nothing takes part in every seed's fusion."""
+        runs = []
+        for line in self.final:
+            for seed in fusion.seeds:
+                own = [
+                    (name, seed if seed in self.seeds(name) else self.seeds(name)[0])
+                    for name in fusion.systems
+                ]
+                members = [self.model(line.name, name, each) / f"decode_{TEST}" for name, each in own]
+                dev, dev_members = None, []
+                if fusion.weights is None:
+                    tune, subset = line.tune_fold, line.tune_set
+                    dev = self.folds / tune / subset
+                    dev_members = [self.model(tune, name, each) / f"decode_{subset}" for name, each in own]
+                out = self.model(line.name, fusion.name, seed) / f"decode_{TEST}"
+                test = self.folds / line.name / TEST
+                runs.append(FusionRun(seed, line.name, out, members, test, dev, dev_members))
+        return runs
+
+    # -------------------------------------------------------------------------------------- interpretation
+
+    @property
+    def alignment_name(self) -> str:
+        """What results on the alignment are filed under."""
+        return Path(self.alignment).stem if self.alignment not in ("corpus", "k2") else self.alignment
+
+    def maps(self) -> Iterator[list[str]]:
+        """Lines of ``tasks/interpret.tsv``, as fields.
+
+        System, feature set, source of the alignment, its folder in frames of that set, folder of the
+        statistics, folder of the maps of one seed, and the decode folders of all folds.
+        """
+        place = self.data.parent
+        source = {"corpus": self.data, "k2": place / "k2"}.get(self.alignment, Path(self.alignment))
+        for name in self.interpret:
+            main = self.system(name).sets[0]
+            suffix = "" if main == self.sets[0] else f".{main}"
+            framed = place / "alignments" / f"{self.alignment_name}{suffix}"
+            out = self.exp / "interpret" / name / self.alignment_name
+            for pool in self.pools(name):
+                folders = (source, framed, out, out / f"seed{pool.seed}", *pool.members)
+                yield [name, main, *map(str, folders)]
+
+    def probes(self) -> Iterator[list[str]]:
+        """Lines of ``tasks/probe.tsv``, as fields: model, data, maps, folder to make[, code to allow]."""
+        for name in self.interpret:
+            system = self.system(name)
+            out = self.exp / "interpret" / name / self.alignment_name
+            for line in self.final:
+                for seed in system.seeds:
+                    mapped, model = out / f"seed{seed}", self.model(line.name, name, seed)
+                    made = out / "probe" / f"seed{seed}" / line.name
+                    places = (model, self.folds / line.name / TEST, mapped, made)
+                    yield [*map(str, places), *([system.code] if system.outside else [])]
+
+
+# -------------------------------------------------------------------------------------------------- on disk
+
+
+def write_plan(plan: Plan) -> None:
+    """Write ``<exp>/plan.json``."""
+    tree = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(plan).items()}
+    del tree["expected"]
+    with whole_file(plan.exp / PLAN) as stream:
+        json.dump(tree, stream, indent=1)
+        stream.write("\n")
+
+
+def read_plan(exp: Path) -> Plan:
+    """Read ``<exp>/plan.json``.
+
+    Raises:
+        DataError: there is none, or it is of another version.
+    """
+    path = exp / PLAN
+    try:
+        tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        systems = tuple(PlannedSystem(**_tuples(system)) for system in tree.pop("systems"))
+        fusions = tuple(PlannedFusion(**_tuples(fusion)) for fusion in tree.pop("fusions"))
+        tree |= {"exp": exp, "folds": Path(tree["folds"]), "data": Path(tree["data"])}
+        return Plan(systems=systems, fusions=fusions, **_tuples(tree))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; run.sh writes it, or ser plan") from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(f"{path}: is no plan of this version; run run.sh (or ser plan) again") from error
+
+
+def _tuples(tree: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in tree.items()}
+
+
+def write_lists(plan: Plan) -> None:
+    """Write the task lists below ``<exp>/tasks``; a list that is the same keeps its date."""
+    first, rest = plan.systems[:1], plan.systems[1:]
+    lists = {
+        "train": plan.trainings(),
+        "train_3": plan.trainings(first),
+        "train_4": plan.trainings(rest),
+        "decode": plan.decodings(),
+        "interpret": plan.maps(),
+        "probe": plan.probes(),
+    }
+    for name, lines in lists.items():
+        write_lines(plan.exp / TASKS / f"{name}.tsv", ["\t".join(fields) for fields in lines])
+
+
+def write_lines(path: Path, lines: list[str]) -> None:
+    """Write a text file of lines, unless it is just that already."""
+    text = "".join(f"{line}\n" for line in lines)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        with whole_file(path) as stream:
+            stream.write(text)

@@ -1,0 +1,333 @@
+"""Experiments: words to systems, overrides to files, fusions, folds to task lists; mistakes in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+import yaml
+
+from ser.data.division import Fold
+from ser.data.folds import FoldLine, write_folds
+from ser.errors import SerError
+from ser.experiment.asked import read_experiment
+from ser.experiment.settings import work_out_settings
+from ser.experiment.work import expected_folds, refuse_second_protocol, work_out, write_all
+from ser.plan import Plan, read_plan
+
+RunVerb = Callable[..., "CompletedProcess[str]"]
+
+
+@pytest.fixture(autouse=True)
+def recipe(repo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Everything is seen from a recipe's folder, as run.sh does."""
+    monkeypatch.chdir(repo / "egs" / "emodb")
+    return repo / "egs" / "emodb"
+
+
+def plan_of(
+    tmp_path: Path, *options: str, file: Path | None = None, corpus: str = "conf/corpus.yaml"
+) -> Plan:
+    experiment = read_experiment(file, options)
+    settings = work_out_settings(experiment, Path(corpus), Path())
+    refuse_second_protocol(settings, tmp_path / "exp")
+    plan = work_out(experiment, settings, tmp_path / "exp", tmp_path / "data")
+    write_all(plan, settings)
+    return plan
+
+
+def refusal(tmp_path: Path, *options: str, **more: object) -> str:
+    with pytest.raises(SerError) as error:
+        plan_of(tmp_path, *options, **more)  # type: ignore[arg-type]
+    assert not (tmp_path / "exp" / "plan.json").exists()
+    return str(error.value)
+
+
+def resolved(tmp_path: Path, name: str) -> dict[str, object]:
+    tree: dict[str, object] = yaml.safe_load((tmp_path / "exp" / "conf" / f"{name}.yaml").read_text())
+    return tree
+
+
+# -------------------------------------------------------------------------------------------------- systems
+
+
+def test_the_default_is_the_papers(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    assert [(s.name, s.stem, s.context, s.seeds, s.seeded) for s in plan.systems] == [
+        ("blstmatt", "blstmatt", None, (777,), True),
+        ("csa_30", "csa", 30, (777,), True),
+        ("majority", "majority", None, (0,), False),
+    ]
+    assert [(f.name, f.systems, f.weights, f.seeds) for f in plan.fusions] == [
+        ("syscomb", ("blstmatt", "csa_30"), (0.4,), (777,)),
+        ("syscomb_dev", ("blstmatt", "csa_30"), None, (777,)),
+    ]
+    assert (plan.interpret, plan.sets, plan.protocol) == (("blstmatt",), ("fbank",), "loso")
+    assert plan.table() == ["blstmatt", "csa_30", "syscomb", "syscomb_dev", "majority"]
+    assert read_plan(tmp_path / "exp") == plan
+    assert (tmp_path / "exp" / "tasks" / "extras").read_text() == ""
+    assert resolved(tmp_path, "csa_30")["unit"] == {
+        "context": 30, "overlap": 10, "shift": None, "tail": "drop", "short_utt": "drop", "pooling": "mean",
+    }  # fmt: skip
+
+
+def test_words_name_files_contexts_and_folders(tmp_path: Path) -> None:
+    own = tmp_path / "mine.yaml"
+    own.write_text("base: csa_small.yaml\ntraining: {epochs: 3}\n")
+    words = f"a=blstmatt_global csa csa_60 x=csa_global_40 csa_global svm_compare {own}"
+    plan = plan_of(tmp_path, f"systems={words}", "contexts=20 30", "seeds=1 2", "protocol=loso_early")
+    assert [(s.name, s.stem, s.context) for s in plan.systems] == [
+        ("a", "a", None),
+        ("csa_20", "csa", 20),
+        ("csa_30", "csa", 30),
+        ("csa_60", "csa", 60),
+        ("x", "x", 40),
+        ("csa_global_20", "csa_global", 20),
+        ("csa_global_30", "csa_global", 30),
+        ("svm_compare", "svm_compare", None),
+        ("mine_20", "mine", 20),
+        ("mine_30", "mine", 30),
+    ]
+    assert plan.sets == ("fbank", "compare")
+    assert plan.fusions == ()  # the paper's first system is not there
+    assert plan.interpret == ()
+    assert plan.folds == tmp_path / "data" / "folds_loso_early"
+    assert (tmp_path / "exp" / "tasks" / "extras").read_text() == "baselines\n"
+    assert resolved(tmp_path, "mine_20")["training"]["epochs"] == 3  # type: ignore[index]
+    assert resolved(tmp_path, "corpus")["protocol"] == "loso_early"
+
+
+def test_a_file_says_what_options_say_otherwise(tmp_path: Path) -> None:
+    file = tmp_path / "experiment.yaml"
+    file.write_text(
+        "systems: [blstmatt, csa_20, csa_60, svm_egemaps]\nseeds: [1, 2]\nfuse:\n"
+        "- all=blstmatt csa_20 csa_60 svm_egemaps\n- two=csa_20 csa_60:0.5\ninterpret: []\n"
+    )
+    plan = plan_of(tmp_path, "seeds=5", "protocol=", file=file)
+    assert [s.seeds for s in plan.systems] == [(5,), (5,), (5,), (0,)]
+    assert [(f.name, f.systems, f.weights, f.seeds) for f in plan.fusions] == [
+        ("all", ("blstmatt", "csa_20", "csa_60", "svm_egemaps"), None, (5,)),
+        ("two", ("csa_20", "csa_60"), (0.5,), (5,)),
+    ]
+    assert plan.interpret == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["systems=blstmat"], "systems: blstmat: there is no conf/blstmat.yaml; did you mean blstmatt?"),
+        (["systems=blstmatt_30"], "systems: blstmatt_30: conf/blstmatt.yaml has no unit.context, so no "
+         "context can be named"),
+        (["systems=csa_20 csa", "contexts=20"], "systems: csa_20 is named twice; give one of them "
+         "another name, "
+         "NAME=csa_20"),
+        (["systems=pooled=blstmatt"], "systems: pooled is a folder of every experiment; choose another name"),
+        (["systems=fbank=majority"], "systems: fbank has settings of its own"),
+        (["systems=a/b=majority"], "systems: the id 'a/b' has characters other than"),
+        (["contexts=30 x"], "the options: contexts must be whole numbers, got '30 x'; correct it"),
+        (["contexts=0"], "contexts: 0 is not from 1 to 1000000; choose another"),
+        (["seeds=7 007"], "seeds: 7 is named twice; name it once"),
+        (["seeds=99999999999999999999"], "seeds: 99999999999999999999 is not from 0 to 9223372036854775807; "
+         "choose another"),
+        (["sseds=1"], "the options: an experiment has no key sseds; did you mean seeds?"),
+        (["seeds"], "seeds: expected KEY=VALUE, such as seeds='1 2'"),
+        (["fusion_weight=-1"], "fusion_weight: a weight is a number of at least 0, got -1"),
+        (["interpret=csa"], "interpret: csa is no system; did you mean csa_30?"),
+        (["protocol=lso"], "--protocol lso is unknown; did you mean loso?"),
+        (["fuse=a=blstmatt csa"], "fuse: a: csa is no system of this experiment; did you mean csa_30?"),
+        (["fuse=a=blstmatt"], "fuse: a: name two systems or more, each once, got 'blstmatt'"),
+        (["fuse=a=blstmatt blstmatt"], "fuse: a: name two systems or more, each once, got 'blstmatt "
+         "blstmatt'"),
+        (["fuse=a=blstmatt csa_30:x"], "fuse: a: csa_30:x: 'x' is no weight; write a number of at least 0"),
+        (["fuse=a=blstmatt:2 csa_30:1"], "fuse: a: the first system has the weight 1; give those of the "
+         "others "
+         "beside it"),
+        (["fuse=a=blstmatt csa_30:1 majority"], "fuse: a: give a weight to each system after the first, "
+         "or to "
+         "none to tune them"),
+        (["fuse=blstmatt=blstmatt csa_30:1"], "systems, fuse, also: blstmatt is named twice"),
+    ],
+)  # fmt: skip
+def test_mistakes(tmp_path: Path, options: list[str], message: str) -> None:
+    assert refusal(tmp_path, *options).startswith(message)
+
+
+def test_a_fusion_cannot_be_tuned_without_dev_speakers(tmp_path: Path, repo: Path) -> None:
+    corpus = str(repo / "egs" / "iemocap" / "conf" / "corpus.yaml")
+    assert [f.name for f in plan_of(tmp_path / "a", corpus=corpus).fusions] == ["syscomb"]
+    assert refusal(tmp_path, "fuse=a=blstmatt csa_30", corpus=corpus) == (
+        "fuse: a: its weights are to be tuned, but the protocol paper has no dev speakers; give weights, "
+        "SYSTEM:WEIGHT, or choose another --protocol"
+    )
+
+
+# ------------------------------------------------------------------------------------------------ overrides
+
+
+def test_an_override_reaches_every_file_that_has_the_key(tmp_path: Path) -> None:
+    plan_of(
+        tmp_path, "set=training.epochs=2", "set=csa:model.channels=[4,8,16]", "set=blstmatt:model.hidden=8",
+        "set=num_mel_bins=30", "set=keep.sentence=[a01]", "set=corpus:audio.resample=convert",
+    )  # fmt: skip
+    blstmatt, csa = resolved(tmp_path, "blstmatt"), resolved(tmp_path, "csa_30")
+    assert blstmatt["training"]["epochs"] == csa["training"]["epochs"] == 2  # type: ignore[index]
+    assert csa["model"]["channels"] == [4, 8, 16]  # type: ignore[index]
+    assert blstmatt["model"]["hidden"] == 8  # type: ignore[index]
+    assert resolved(tmp_path, "fbank")["num_mel_bins"] == 30
+    corpus = resolved(tmp_path, "corpus")
+    assert corpus["keep"] == {"sentence": ["a01"]}
+    assert corpus["audio"]["resample"] == "convert"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.epoch=2", "--set training.epoch=2: no settings file of this experiment has the key "
+         "training.epoch; did you mean training.epochs?"),
+        ("csa_20:training.epochs=2", "--set csa_20:training.epochs=2: there is no system, feature set "
+         "or corpus "
+         "csa_20; did you mean csa_30?"),
+        ("unit.context=40", "--set unit.context=40: contexts are said with --contexts, or behind a "
+         "system's name"),
+        ("optim.lr", "--set optim.lr: expected <key>=<value>, such as optim.lr=5.0e-5"),
+    ],
+)  # fmt: skip
+def test_an_override_that_nobody_takes(tmp_path: Path, override: str, message: str) -> None:
+    assert refusal(tmp_path, f"set={override}") == message
+
+
+# ----------------------------------------------------------------------------------------- folds and lists
+
+
+FOLDS = [
+    Fold("1", {}, "1-dev", "test"),
+    Fold("1-dev", {}),
+    Fold("2", {}, "2-dev", "test"),
+    Fold("2-dev", {}),
+]
+
+
+def lines(tmp_path: Path, name: str) -> list[list[str]]:
+    text = (tmp_path / "exp" / "tasks" / f"{name}.tsv").read_text().replace(f"{tmp_path}/", "")
+    return [line.split("\t") for line in text.splitlines()]
+
+
+def test_task_lists(tmp_path: Path) -> None:
+    """Only what a tuned fusion needs is trained and decoded in the tuning folds."""
+    (tmp_path / "data" / "folds").mkdir(parents=True)
+    write_folds(tmp_path / "data" / "folds" / "folds.tsv", FOLDS)
+    plan_of(tmp_path, "contexts=20 30", "seeds=1 2")
+    train = [(fields[0], fields[2], fields[3], fields[4]) for fields in lines(tmp_path, "train")]
+    assert len(train) == 2 * (4 + 2 + 4) + 2
+    assert train[0] == ("data/folds/1/train", "exp/1/blstmatt/seed1", "1", "exp/conf/blstmatt.yaml")
+    assert train[-1] == ("data/folds/2/train", "exp/2/majority/seed0", "0", "exp/conf/majority.yaml")
+    folds = {
+        name: {row[1].split("/")[1] for row in train if f"/{name}/" in row[1]}
+        for name in ("csa_20", "csa_30")
+    }
+    assert folds == {"csa_20": {"1", "2"}, "csa_30": {"1", "1-dev", "2", "2-dev"}}
+    assert lines(tmp_path, "train") == lines(tmp_path, "train_3") + lines(tmp_path, "train_4")
+    assert {fields[2].split("/")[2] for fields in lines(tmp_path, "train_3")} == {"blstmatt"}
+    decode = lines(tmp_path, "decode")
+    assert len(decode) == len(train)
+    assert ["exp/1-dev/csa_30/seed2", "data/folds/1-dev/test", "exp/1-dev/csa_30/seed2/decode_test"] in decode
+    assert lines(tmp_path, "interpret")[1] == [
+        "blstmatt", "fbank", "data/all", "data/alignments/corpus", "exp/interpret/blstmatt/corpus",
+        "exp/interpret/blstmatt/corpus/seed2", "exp/1/blstmatt/seed2/decode_test",
+        "exp/2/blstmatt/seed2/decode_test",
+    ]  # fmt: skip
+    assert lines(tmp_path, "probe")[0] == [
+        "exp/1/blstmatt/seed1", "data/folds/1/test", "exp/interpret/blstmatt/corpus/seed1",
+        "exp/interpret/blstmatt/corpus/probe/seed1/1",
+    ]  # fmt: skip
+
+
+def test_what_is_pooled_and_fused(tmp_path: Path) -> None:
+    (tmp_path / "data" / "folds").mkdir(parents=True)
+    write_folds(tmp_path / "data" / "folds" / "folds.tsv", FOLDS)
+    plan = plan_of(tmp_path, "systems=blstmatt svm_egemaps", "seeds=1 2", "fuse=f=blstmatt svm_egemaps")
+    exp = tmp_path / "exp"
+    assert plan.pools("svm_egemaps") == [
+        (
+            0,
+            exp / "pooled/svm_egemaps/seed0/decode_test",
+            [exp / f"{f}/svm_egemaps/seed0/decode_test" for f in "12"],
+        )
+    ]
+    run = plan.fusion_runs(plan.fusions[0])[1]
+    assert (run.seed, run.fold, run.out) == (2, "1", exp / "1/f/seed2/decode_test")
+    assert run.members == [exp / "1/blstmatt/seed2/decode_test", exp / "1/svm_egemaps/seed0/decode_test"]
+    assert (run.test, run.dev) == (tmp_path / "data/folds/1/test", tmp_path / "data/folds/1-dev/test")
+    assert run.dev_members == [
+        exp / "1-dev/blstmatt/seed2/decode_test",
+        exp / "1-dev/svm_egemaps/seed0/decode_test",
+    ]
+    assert [output.data.parent.name for output in plan.outputs("svm_egemaps")] == ["1", "2", "1-dev", "2-dev"]
+
+
+def test_folds_before_there_is_data(tmp_path: Path, repo: Path) -> None:
+    def expected(corpus: str, protocol: str) -> list[FoldLine]:
+        experiment = read_experiment(None, [f"protocol={protocol}"])
+        settings = work_out_settings(experiment, repo / "egs" / corpus / "conf" / "corpus.yaml", Path())
+        plan = work_out(experiment, settings, tmp_path / "exp", tmp_path / "data")
+        return list(expected_folds(plan, settings))
+
+    assert expected("iemocap", "paper") == [FoldLine("paper", "-", "-")]
+    assert expected("emodb", "loso_early") == [FoldLine("<each speaker>", "<each speaker>", "dev")]
+    assert [line.name for line in expected("ravdess", "actors")] == [
+        name for number in range(1, 7) for name in (str(number), f"{number}-dev")
+    ]
+
+
+# ------------------------------------------------------------------------------------------------ protocols
+
+
+def test_two_protocols_in_one_folder(tmp_path: Path) -> None:
+    plan_of(tmp_path)
+    plan_of(tmp_path, "protocol=loso_early")  # nothing was made yet
+    made = tmp_path / "exp" / "03" / "blstmatt" / "seed777" / "made.json"
+    made.parent.mkdir(parents=True)
+    made.write_text("{}")
+    plan_of(tmp_path, "protocol=loso_early", "seeds=3")
+    for options, message in (
+        (["protocol=loso"], "holds results of the protocol loso_early of emodb; choose another "
+         "--exp-dir for loso of "
+         "emodb"),
+        (["protocol=loso_early", "set=protocols.loso_early.dev.speakers=3"], "holds results of the "
+         "protocol loso_early "
+         "of emodb as it was set before; choose another --exp-dir for loso_early of emodb"),
+    ):  # fmt: skip
+        with pytest.raises(SerError) as error:
+            plan_of(tmp_path, *options)
+        assert str(error.value) == f"{tmp_path}/exp: {message}, or remove it: rm -r {tmp_path}/exp"
+
+
+def test_the_verb(tmp_path: Path, run_verb: RunVerb, recipe: Path) -> None:
+    where = [
+        "--corpus-conf",
+        "conf/corpus.yaml",
+        "--data-dir",
+        tmp_path / "data",
+        "--exp-dir",
+        tmp_path / "exp",
+    ]
+    done = run_verb("plan", *where, "seeds=3", cwd=recipe)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{tmp_path}/data/folds\n")
+    assert json.loads((tmp_path / "exp" / "plan.json").read_text())["systems"][0]["seeds"] == [3]
+    done = run_verb("plan", *where, "--stage", "3", cwd=recipe)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"ser: error: {tmp_path}/data/folds/folds.tsv: no such file; run stage 2\n"
+    done = run_verb("plan", *where, "set=csa:model.kernels=[5]", cwd=recipe)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "ser: error: conf/csa.yaml: model.channels, kernels and pool must be equally long lists, an "
+        "entry a block; "
+        "correct it\n"
+    )
+    for name, text in (("plan.json", "no such file; run.sh writes it, or ser plan"),):
+        done = run_verb("score", "--plan", tmp_path / "nowhere")
+        assert done.returncode == 1
+        assert done.stderr == f"ser: error: {tmp_path}/nowhere/{name}: {text}\n"

@@ -1,0 +1,162 @@
+"""Settings of systems: every committed file loads, the paper's are the paper's, mistakes are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ser import systems
+from ser.errors import ConfigError
+from ser.systems.base import Network
+from ser.systems.settings import AugmentationSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted(
+    path
+    for folder in (ROOT / "conf", *ROOT.glob("egs/*/conf"))
+    for path in folder.glob("*.yaml")
+    if path.name.startswith(("blstmatt", "csa", "svm", "majority"))
+)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_committed_files_load(path: Path) -> None:
+    _, settings = systems.load_settings(path)
+    assert settings.system == path.name.split("_")[0].removesuffix(".yaml")
+
+
+@pytest.mark.parametrize("name", systems.SYSTEMS)
+def test_the_registry_knows_whose_seed_matters(name: str) -> None:
+    system = systems.find(name, "test")
+    assert system.seeded == systems.is_seeded(name, "test")
+    assert isinstance(system, Network) == system.seeded
+
+
+def test_the_papers_blstmatt() -> None:
+    _, paper = systems.load_settings(ROOT / "conf/blstmatt.yaml")
+    model, optim, training = paper.model, paper.optim, paper.training
+    assert (model.hidden, model.layers, model.attention_dim, model.frame_stack) == (512, 2, 128, 1)
+    assert (optim.lr, optim.schedule, optim.plateau.patience, optim.plateau.factor) == (
+        1e-4,
+        "plateau",
+        4,
+        0.8,
+    )
+    assert (optim.weight_decay, optim.clip_norm, model.dropout) == (0.0, None, 0.0)
+    assert paper.augmentation == AugmentationSettings(0, 0, 0, 0, 0.0)
+    assert (training.batch_size, training.class_weights, training.select) == (1, "none", "last")
+    assert (paper.features.norm, optim.plateau.metric) == ("none", "train_loss")
+
+
+def test_the_papers_csa() -> None:
+    _, paper = systems.load_settings(ROOT / "conf/csa.yaml")
+    assert (paper.unit.context, paper.unit.hop, paper.model.channels[-1]) == (30, 20, 128)
+    assert (paper.unit.tail, paper.unit.short_utt) == ("drop", "drop")
+    assert set(paper.model.kernels) <= set(range(2, 7))
+    assert (paper.optim.lr, paper.model.gamma_mode, paper.model.gamma_init) == (1e-4, "scalar", 0.0)
+    assert paper.augmentation == AugmentationSettings(0, 0, 0, 0, 0.0)
+
+
+BLSTMATT, CSA = ROOT / "conf/blstmatt.yaml", ROOT / "conf/csa.yaml"
+
+
+@pytest.mark.parametrize(
+    ("path", "override", "message"),
+    [
+        (BLSTMATT, "optim.learning_rate=1.0", "unknown key optim.learning_rate; known are lr, "),
+        (BLSTMATT, "model.hiden=4", "unknown key model.hiden; did you mean model.hidden?"),
+        (BLSTMATT, "optim.lr=1e-4", "optim.lr must be a number, got '1e-4' (YAML wants 1.0e-4, not 1e-4); "),
+        (
+            BLSTMATT,
+            "features.norm=no",
+            "features.norm must be one of none, utterance, speaker, global, got False",
+        ),
+        (BLSTMATT, "optim.plateau.factor=1.5", "optim.plateau.factor must be between 0 and 1; correct it"),
+        (BLSTMATT, "model.dropout=1.0", "model.dropout must be from 0 up to, not including, 1; correct it"),
+        (
+            BLSTMATT,
+            "augmentation.filter_gain=-0.5",
+            "augmentation.time_masks and the others must not be negative; correct it",
+        ),
+        (BLSTMATT, "training.epochs=0", "training.epochs and batch_size must be at least 1; correct it"),
+        (
+            CSA,
+            "model.kernels=[5,4]",
+            "model.channels, kernels and pool must be equally long lists, an entry a ",
+        ),
+        (
+            CSA,
+            "unit.overlap=30",
+            "unit.overlap must be from 0 to below context (30), got 30; correct it",
+        ),
+        (
+            CSA,
+            "system=cs",
+            "system cs is unknown; did you mean csa?",
+        ),
+        (
+            CSA,
+            "system=null",
+            "system must name one of blstmatt, csa, majority, svm, or my_package.my_module:NAME, "
+            "got None; add it",
+        ),
+        (CSA, "features.sets=[]", "features.sets must name feature sets, each once, got none; correct it"),
+        (CSA, "unit=utterance", "unit must be a mapping, got 'utterance'; correct it"),
+    ],
+)
+def test_mistakes(path: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        systems.load_settings(path, [override])
+    assert str(error.value).startswith(f"{path}: {message}"), str(error.value)
+
+
+GOOD = """\
+from dataclasses import dataclass
+from ser.systems.base import Estimator, Network
+
+@dataclass(frozen=True)
+class Settings:
+    system: str
+
+class Plain:
+    pass
+
+ESTIMATOR = Estimator(Settings, lambda *a: {}, lambda *a: None)
+NETWORK = Network(Settings, lambda *a: None)
+SETTINGS = Estimator(Plain, lambda *a: {}, lambda *a: None)
+OTHER = 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("mine:OTHER", "is no Network and no Estimator but int; ser/systems/base.py says what it needs"),
+        ("mine:SETTINGS", "its settings are no dataclass; ser/systems/base.py says what it needs"),
+        (
+            "mine:NETWORK",
+            "its settings have no features, unit, augmentation, optim, training; ser/systems/base.py "
+            "says what "
+            "it needs",
+        ),
+        ("mine:NONE", "mine has no NONE; correct the name behind the colon"),
+        (
+            "nobody:SYSTEM",
+            "nobody cannot be imported (ModuleNotFoundError: No module named 'nobody'); correct the "
+            "name, or put "
+            "its folder on PYTHONPATH",
+        ),
+    ],
+)
+def test_a_system_file_that_lacks_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str
+) -> None:
+    (tmp_path / "mine.py").write_text(GOOD)
+    (tmp_path / "x.yaml").write_text(f"system: {code}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError) as error:
+        systems.load_settings(tmp_path / "x.yaml")
+    assert str(error.value) == f"{tmp_path}/x.yaml: system {code}: {message}"
+    (tmp_path / "x.yaml").write_text("system: mine:ESTIMATOR\n")
+    assert systems.load_settings(tmp_path / "x.yaml")[1].system == "mine:ESTIMATOR"

@@ -226,6 +226,7 @@ def test_stages_alone_repeat_the_numbers(repo: Path, release: Path, finished: Pa
 def test_svms_join_a_finished_run(repo: Path, release: Path, finished: Path, tmp_path: Path) -> None:
     pytest.importorskip("opensmile", reason="utils/install.sh --extra baselines is not done")
     shutil.copytree(finished, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "data" / "folds")  # views of the folder that was copied
     systems = ["--systems", "blstmatt csa majority svm_egemaps svm_egemaps_speaker"]
     done = run(command(repo, tmp_path / "run", release, "--stage", "1", "--stop-stage", "7", *systems))
     assert done.returncode == 0, done.stderr
@@ -233,7 +234,7 @@ def test_svms_join_a_finished_run(repo: Path, release: Path, finished: Path, tmp
         result = tables.read_table(tmp_path / f"run/exp/pooled/{system}/seed0/decode_test/score/result.txt")
         assert result["n_scored"] == result["n_total"]
         assert (result["note_features"], result["note_normalisation"]) == ("egemaps", norm)
-        assert re.search(rf"^{system} +1 ", done.stdout, re.MULTILINE)
+        assert f"\n{system}" in done.stdout
     before = contents(finished / "exp", "post", "history.tsv")
     after = contents(tmp_path / "run" / "exp", "post", "history.tsv")
     assert {name: after[name] for name in before} == before

@@ -87,7 +87,7 @@ lock "$exp_dir"
 
 # In a function, so that bash has read all of it before it begins: the script may be edited while it runs.
 main() {
-  local data=$data_dir/all conf=$exp_dir/conf/corpus.yaml tasks=$exp_dir/tasks folds trainings='' frames=() file name
+  local data=$data_dir/all conf=$exp_dir/conf/corpus.yaml tasks=$exp_dir/tasks folds trainings= sets
   folds=$(python3 -m ser plan "${plan[@]}")
   mapfile -t sets <"$tasks/features" # the settings of feature sets, the main one first
   mapfile -t extras < <(sed 's/^/--extra\n/' "$tasks/extras")
@@ -105,13 +105,9 @@ main() {
   fi
 
   if in_stage 2 "CMVN statistics and folds"; then
-    for file in "${sets[@]}"; do
-      name=$(basename "$file" .yaml)
-      [[ ! -e $data/$name/utt2num_frames ]] || frames+=(--set "$name")
-    done
-    step steps/compute_cmvn.sh --cmd "$train_cmd" "${frames[@]}" "$data"
+    step steps/compute_cmvn.sh --cmd "$train_cmd" "$data"
     step steps/make_folds.sh --cmd "$train_cmd" "$conf" "$data" "$folds"
-    python3 -m ser plan "${plan[@]}" >/dev/null # now that the folds are known
+    python3 -m ser plan "${plan[@]}" --stage 5 --stop-stage 9 >/dev/null # the task lists; settings were checked above
   fi
 
   if in_stage 3 "train the first system"; then

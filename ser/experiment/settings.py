@@ -231,10 +231,15 @@ def _set_names(chosen: Sequence[Chosen]) -> list[str]:
 
 
 def _set_file(name: str, chosen: Sequence[Chosen]) -> Path:
-    """The settings file of a set: beside that of a system that reads it, the recipe's, or the shared one."""
-    readers = [system.file for system in chosen if name in sets_of(system.file)]
-    beside = [file.source.parent / f"{name}.yaml" for file in readers]
-    return next((path for path in beside if path.is_file()), config.find_conf(f"{name}.yaml"))
+    """The settings file of a feature set.
+
+    It is looked for beside those systems of one's own that read it, then in the recipe's ``conf/``, then in
+    the shared one.
+    """
+    readers = [system.file.source for system in chosen if name in sets_of(system.file)]
+    beside = [path.parent for path in readers if path.parent.resolve() != config.SHARED]
+    own = (folder / f"{name}.yaml" for folder in beside)
+    return next((path for path in own if path.is_file()), config.find_conf(f"{name}.yaml"))
 
 
 def sets_of(file: File) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ prints  the folder of the folds; with --dry-run what is done and what is not
 
 Keys, in the options KEY=VALUE as in the file of --experiment, and their defaults:
 
-  systems        words [NAME=]CONF[_CONTEXT]: conf/CONF.yaml, with a context of so many frames (blstmatt csa
-                 majority)
+  systems        words [NAME=]CONF[_CONTEXT]: conf/CONF.yaml, with a context of so many frames (the
+                 paper's two, and the majority class)
   contexts       for systems trained on chunks whose word names none (30)
   seeds          a training each (777)
   protocol       one of the corpus's settings (its own choice)
@@ -17,7 +17,7 @@ Keys, in the options KEY=VALUE as in the file of --experiment, and their default
                  "none"; may be repeated (syscomb and syscomb_dev: the paper's two systems, with the given
                  weight and with a tuned one)
   fusion_weight  of the second system in syscomb (0.4)
-  interpret      systems whose attention is looked at (blstmatt, if it is trained)
+  interpret      systems whose attention is looked at (the first of the paper's, if it is trained)
   alignment      corpus, k2, a CTM file, or a folder of them or of TextGrids (corpus)
   also           systems of others, <exp>/pooled/<name>/seed<k>/decode_test, for table and report
   set            "[NAME:]KEY=VALUE", NAME a system, a feature set or corpus; without it for every file that

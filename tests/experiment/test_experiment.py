@@ -100,6 +100,23 @@ def test_words_name_files_contexts_and_folders(tmp_path: Path) -> None:
     assert resolved(tmp_path, "corpus")["protocol"] == "loso_early"
 
 
+@pytest.mark.parametrize("words", ["csa_small_20 blstmatt", "blstmatt csa_small_20", "majority"])
+def test_the_recipes_features_come_before_the_shared_ones(
+    tmp_path: Path, repo: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    """Also for a system whose settings are shared; mini has 40 filters, the shared file 23."""
+    monkeypatch.chdir(repo / "egs" / "mini")
+    plan_of(tmp_path, f"systems={words}")
+    assert resolved(tmp_path, "fbank")["num_mel_bins"] == 40
+
+
+def test_features_beside_a_system_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("base: blstmatt_small.yaml\n")
+    (tmp_path / "fbank.yaml").write_text("base: fbank.yaml\nnum_mel_bins: 32\n")
+    plan_of(tmp_path, f"systems={tmp_path}/mine.yaml blstmatt")
+    assert resolved(tmp_path, "fbank")["num_mel_bins"] == 32
+
+
 def test_a_file_says_what_options_say_otherwise(tmp_path: Path) -> None:
     file = tmp_path / "experiment.yaml"
     file.write_text(

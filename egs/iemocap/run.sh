@@ -87,7 +87,7 @@ lock "$exp_dir"
 
 # In a function, so that bash has read all of it before it begins: the script may be edited while it runs.
 main() {
-  local data=$data_dir/all conf=$exp_dir/conf/corpus.yaml tasks=$exp_dir/tasks folds trainings= sets
+  local data=$data_dir/all conf=$exp_dir/conf/corpus.yaml tasks=$exp_dir/tasks folds trainings='' sets
   folds=$(python3 -m ser plan "${plan[@]}")
   mapfile -t sets <"$tasks/features" # the settings of feature sets, the main one first
   mapfile -t extras < <(sed 's/^/--extra\n/' "$tasks/extras")

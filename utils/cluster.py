@@ -364,8 +364,8 @@ class Cluster(jobs.Runner):
                 asking.start()
             elif asking and not asking.is_alive():
                 asking, next_look = None, now + (1.0 if now - begun < 60 else 3.0)
-                self.take(answer.pop(), now)
-            self.judge(now)
+                self.update_states(answer.pop(), now)
+            self.give_up_lost(now)
             if now >= next_shown:
                 self.progress()
                 next_shown = now + self.refresh_s
@@ -400,7 +400,7 @@ class Cluster(jobs.Runner):
             self.reasons[task] = why
         self.open.discard(task)
 
-    def take(self, answer: dict[int, State] | str, now: float) -> None:
+    def update_states(self, answer: dict[int, State] | str, now: float) -> None:
         """Take notice of the scheduler's answer."""
         if isinstance(answer, str):
             self.say_once(f"the scheduler does not answer: {answer}; waiting for it")
@@ -431,7 +431,7 @@ class Cluster(jobs.Runner):
             return State("unknown", DELETED, min(DELETED_S, self.patience_s), 143)
         return State("unknown", f"{UNKNOWN}, {NO_END}", self.patience_s)
 
-    def judge(self, now: float) -> None:
+    def give_up_lost(self, now: float) -> None:
         """Give up the tasks whose own end will not come any more."""
         lost = []
         for task in sorted(self.open & self.states.keys()):
@@ -442,20 +442,20 @@ class Cluster(jobs.Runner):
             elif waited_s >= state.patience_s and not (state.tell and now - self.back < BACK_S):
                 lost.append((task, state))
             elif math.isfinite(state.patience_s):
-                self.poke()
+                self.refresh_folder()
         for task, state in lost:
             self.end(task, state.code or 1, state.why)
             if state.code is not None:
                 self.write_end(task, state.code, state.why)
         left = [task for task, state in lost if state.what in ("waiting", "running", "ending")]
         if left:
-            self.order(self.cancellation(left if self.open else None))
+            self.run_client(self.cancellation(left if self.open else None))
 
     def suspect_s(self, state: State) -> float:
         """How long the scheduler has to say why a task was ended by a signal."""
         return self.patience_s if state.what == "ending" else 4.0
 
-    def poke(self) -> None:
+    def refresh_folder(self) -> None:
         """Make a shared file system look again at the folder of the ends."""
         kick = self.ends / ".kick"
         kick.touch()
@@ -503,7 +503,7 @@ class Cluster(jobs.Runner):
     def cancel_all(self) -> None:
         """Cancel the job, wait until it is gone or a second signal comes, end the logs of its tasks."""
         signals = len(self.caught)
-        self.order(self.cancellation(None))
+        self.run_client(self.cancellation(None))
         deadline = time.monotonic() + 5.0
         while self.open and time.monotonic() < deadline and len(self.caught) == signals:
             self.collect()
@@ -548,8 +548,8 @@ class Cluster(jobs.Runner):
             done.stderr.decode(errors="replace").strip(),
         )
 
-    def order(self, words: list[str]) -> None:
-        """Tell the scheduler something; that it does not listen is said."""
+    def run_client(self, words: list[str]) -> None:
+        """Run a command of the scheduler; report a failure."""
         try:
             code, _, message = self.ask(*words)
         except NoAnswerError as error:

@@ -82,17 +82,17 @@ def prepare_iemocap(
     dialogs = find_dialogs(find_release(Path(corpus_dir)), problems)
     recordings: list[Recording] = []
     supervisions: list[SupervisionSegment] = []
-    found: list[DialogTurns] = []
+    results: list[DialogTurns] = []
     for result in progress(_read_dialogs(dialogs, num_jobs, frame_offset), "dialogs", len(dialogs)):
         problems += result.problems
         if not problems:
             recordings += map(_recording, result.turns)
             supervisions += map(_supervision, result.turns)
         result.turns.clear()
-        found.append(result)
+        results.append(result)
     if problems:
         raise all_of(problems, shown=len(problems))
-    _say_what_is_odd(found)
+    _say_what_is_odd(results)
     manifests: dict[str, RecordingSet | SupervisionSet] = {
         "recordings": RecordingSet(sorted(recordings, key=lambda item: item.id)),
         "supervisions": SupervisionSet(sorted(supervisions, key=lambda item: item.id)),
@@ -169,19 +169,19 @@ def _supervision(turn: Turn) -> SupervisionSegment:
     )
 
 
-def _say_what_is_odd(found: Sequence[DialogTurns]) -> None:
+def _say_what_is_odd(results: Sequence[DialogTurns]) -> None:
     """One line for each oddity that is no fault."""
-    unlabelled, without_id = sum(one.unlabelled for one in found), sum(one.without_id for one in found)
+    unlabelled, without_id = sum(one.unlabelled for one in results), sum(one.without_id for one in results)
     if unlabelled or without_id:
         log.info(
             "passed over %d transcription lines without a turn and %d without an id", unlabelled, without_id
         )
     oddities = {
-        "turns without alignment": [turn for one in found for turn in one.unaligned],
+        "turns without alignment": [turn for one in results for turn in one.unaligned],
         "turns whose recording is longer or shorter than their times say": [
-            turn for one in found for turn in one.other_length
+            turn for one in results for turn in one.other_length
         ],
-        "ratings that were kept but not understood": [line for one in found for line in one.unclear],
+        "ratings that were kept but not understood": [line for one in results for line in one.unclear],
     }
     for what, names in oddities.items():
         if names:

@@ -32,7 +32,7 @@ class Turn:
 
 @dataclass
 class DialogTurns:
-    """What was found in one dialog."""
+    """The turns of one dialog, and what is wrong with them."""
 
     turns: list[Turn] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -50,35 +50,35 @@ def read_dialog(dialog: Dialog, frame_offset: int = 0) -> DialogTurns:
         dialog: where it is.
         frame_offset: added to the frames of the alignments.
     """
-    found = DialogTurns()
+    result = DialogTurns()
     try:
-        evaluations = read_evaluation(dialog.evaluation, dialog.name, found.problems)
+        evaluations = read_evaluation(dialog.evaluation, dialog.name, result.problems)
     except DataError as error:
-        found.problems.append(str(error))
+        result.problems.append(str(error))
         evaluations = None
     try:
-        transcripts = read_transcription(dialog.transcription, dialog.name, found.problems)
+        transcripts = read_transcription(dialog.transcription, dialog.name, result.problems)
     except DataError as error:
-        found.problems.append(str(error))
+        result.problems.append(str(error))
         transcripts = None
     try:
         wavs = _turn_names(list_folder(dialog.wavs), ".wav")
     except DataError as error:
-        found.problems.append(str(error))
+        result.problems.append(str(error))
         wavs = None
     if evaluations is None:
-        return found
-    found.unclear = evaluations.unclear
+        return result
+    result.unclear = evaluations.unclear
     if transcripts is not None:
-        found.unlabelled, found.without_id = transcripts.unlabelled, transcripts.without_id
-        _match_transcripts(dialog, evaluations, transcripts, found.problems)
+        result.unlabelled, result.without_id = transcripts.unlabelled, transcripts.without_id
+        _match_transcripts(dialog, evaluations, transcripts, result.problems)
     if wavs is not None:
-        _match_wavs(dialog, evaluations, wavs, found.problems)
+        _match_wavs(dialog, evaluations, wavs, result.problems)
     if wavs is not None and transcripts is not None:
         for turn in sorted(evaluations.turns.keys() & transcripts.turns.keys() & wavs):
-            _add_turn(found, turn, dialog, evaluations, transcripts)
-        _align(found, dialog, frame_offset)
-    return found
+            _add_turn(result, turn, dialog, evaluations, transcripts)
+        _align(result, dialog, frame_offset)
+    return result
 
 
 def _turn_names(names: Iterable[str], suffix: str) -> set[str]:
@@ -123,32 +123,34 @@ def _match_wavs(dialog: Dialog, labels: Evaluations, wavs: set[str], problems: l
         problems.append(f"{dialog.wavs / turn}.wav: {what} {dialog.evaluation}; {COPY_AGAIN}")
 
 
-def _add_turn(found: DialogTurns, turn: str, dialog: Dialog, labels: Evaluations, words: Transcripts) -> None:
+def _add_turn(
+    result: DialogTurns, turn: str, dialog: Dialog, labels: Evaluations, words: Transcripts
+) -> None:
     wav = dialog.wavs / f"{turn}.wav"
     try:
         num_samples = count_samples(wav)
     except DataError as error:
-        found.problems.append(str(error))
+        result.problems.append(str(error))
         return
     told = labels.turns[turn]
     if abs(num_samples / SAMPLING_RATE_HZ - (told.end_s - told.start_s)) > _SAME_LENGTH_S:
-        found.other_length.append(turn)
-    found.turns.append(Turn(turn, dialog, wav, num_samples, told, words.turns[turn], {}))
+        result.other_length.append(turn)
+    result.turns.append(Turn(turn, dialog, wav, num_samples, told, words.turns[turn], {}))
 
 
-def _align(found: DialogTurns, dialog: Dialog, frame_offset: int) -> None:
+def _align(result: DialogTurns, dialog: Dialog, frame_offset: int) -> None:
     """Add the alignments that there are; that a turn has none is no problem."""
     try:
         files = set(list_folder(dialog.alignments)) if dialog.alignments.exists() else set()
     except DataError as error:
-        found.problems.append(str(error))
+        result.problems.append(str(error))
         return
-    for turn in found.turns:
+    for turn in result.turns:
         names = {tier: turn.id + suffix for tier, suffix in TIERS.items() if turn.id + suffix in files}
         if not names:
-            found.unaligned.append(turn.id)
+            result.unaligned.append(turn.id)
         for tier, name in names.items():
-            rows = read_rows(dialog.alignments / name, tier, found.problems)
+            rows = read_rows(dialog.alignments / name, tier, result.problems)
             items = to_seconds(rows, turn.num_samples / SAMPLING_RATE_HZ, frame_offset)
             if items:
                 turn.alignment[tier] = items

@@ -70,18 +70,20 @@ def read_evaluation(path: Path, dialog: str, problems: list[str]) -> Evaluations
         raise DataError(f"{path}: is empty; {COPY_AGAIN}")
     if lines[-1]:
         problems.append(f"{path}:{len(lines)}: ends within the line, the file was cut short; {COPY_AGAIN}")
-    found = Evaluations({}, set(), [])
-    _take_lines(found, lines, path, dialog, problems)
-    for turn, evaluation in found.turns.items():
+    evaluations = Evaluations({}, set(), [])
+    _take_lines(evaluations, lines, path, dialog, problems)
+    for turn, evaluation in evaluations.turns.items():
         if not evaluation.raters:
             where = f"{path}:{evaluation.line}"
             problems.append(f"{where}: {turn} has no ratings, the file may be cut short; {COPY_AGAIN}")
-    if not found.turns and not found.faulty:
+    if not evaluations.turns and not evaluations.faulty:
         raise DataError(f"{path}: holds no turn; {COPY_AGAIN}")
-    return found
+    return evaluations
 
 
-def _take_lines(found: Evaluations, lines: list[str], path: Path, dialog: str, problems: list[str]) -> None:
+def _take_lines(
+    evaluations: Evaluations, lines: list[str], path: Path, dialog: str, problems: list[str]
+) -> None:
     """Add the turns and their ratings; the ratings of a turn that cannot be used are passed over."""
     current: Evaluation | None = None
     started = False
@@ -90,31 +92,31 @@ def _take_lines(found: Evaluations, lines: list[str], path: Path, dialog: str, p
             continue
         rating = parse_rating(line)
         if rating is None and (line.startswith("[") or _TURN_LIKE.search(line)):
-            current = _take_summary(found, line, dialog, f"{path}:{number}", problems)
+            current = _take_summary(evaluations, line, dialog, f"{path}:{number}", problems)
             started = True
         elif not started:
             problems.append(f"{path}:{number}: expected a turn before {line!r}; {COPY_AGAIN}")
         elif current is not None:
             if rating is None:
-                found.unclear.append(f"{path}:{number}")
+                evaluations.unclear.append(f"{path}:{number}")
             current.raters.append(rating or {"raw": line})
 
 
 def _take_summary(
-    found: Evaluations, line: str, dialog: str, where: str, problems: list[str]
+    evaluations: Evaluations, line: str, dialog: str, where: str, problems: list[str]
 ) -> Evaluation | None:
     """Add the turn of a summary line; if it cannot be used, say why and remember its id."""
     try:
         turn, evaluation = _parse_summary(line, dialog, int(where.rpartition(":")[2]))
     except ValueError as error:
         problems.append(f"{where}: {error}; {COPY_AGAIN}")
-        found.faulty.update(_TURN_LIKE.findall(line))
+        evaluations.faulty.update(_TURN_LIKE.findall(line))
         return None
-    if turn in found.turns:
-        first = found.turns[turn].line
+    if turn in evaluations.turns:
+        first = evaluations.turns[turn].line
         problems.append(f"{where}: {turn} stands here again, first in line {first}; keep one of them")
         return None
-    found.turns[turn] = evaluation
+    evaluations.turns[turn] = evaluation
     return evaluation
 
 

@@ -171,15 +171,15 @@ def find_release(corpus_dir: Path) -> Path:
     for parent in corpus_dir.resolve().parents:
         if _has_sessions(parent):
             raise DataError(f"{corpus_dir}: is a part of a release; name the whole one, {parent}")
-    found = _releases_below(corpus_dir)
-    if len(found) > 1:
+    releases = _releases_below(corpus_dir)
+    if len(releases) > 1:
         raise DataError(
-            f"{corpus_dir}: holds {len(found)} releases; name one of {', '.join(map(str, found))}"
+            f"{corpus_dir}: holds {len(releases)} releases; name one of {', '.join(map(str, releases))}"
         )
-    if not found:
+    if not releases:
         raise DataError(f"{corpus_dir}: holds no Session1 to Session5; name the folder of IEMOCAP that does")
-    log.info("%s: holds no sessions itself, taking %s", corpus_dir, found[0])
-    return found[0]
+    log.info("%s: holds no sessions itself, taking %s", corpus_dir, releases[0])
+    return releases[0]
 
 
 def _has_sessions(folder: Path) -> bool:
@@ -199,9 +199,9 @@ def _folders(folder: Path) -> list[str]:
 
 def _releases_below(folder: Path) -> list[Path]:
     below = [folder / name for name in _folders(folder)]
-    found = [path for path in below if _has_sessions(path)]
-    if found:
-        return found
+    releases = [path for path in below if _has_sessions(path)]
+    if releases:
+        return releases
     nested = [path / name for path in below if "iemocap" in path.name.lower() for name in _folders(path)]
     return [path for path in nested if _has_sessions(path)]
 

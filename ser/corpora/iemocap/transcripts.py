@@ -66,18 +66,18 @@ def read_transcription(path: Path, dialog: str, problems: list[str]) -> Transcri
     lines = read_lines(path)
     if "".join(lines).strip() == "":
         raise DataError(f"{path}: is empty; {COPY_AGAIN}")
-    found = Transcripts({}, set(), 0, 0)
+    transcripts = Transcripts({}, set(), 0, 0)
     for number, line in enumerate(lines, 1):
         if _UNLABELLED.fullmatch(line):
-            found.unlabelled += 1
+            transcripts.unlabelled += 1
         elif line.startswith("Ses"):
-            _take_line(found, line, dialog, f"{path}:{number}", problems)
+            _take_line(transcripts, line, dialog, f"{path}:{number}", problems)
         elif line.strip():
-            found.without_id += 1
-    return found
+            transcripts.without_id += 1
+    return transcripts
 
 
-def _take_line(found: Transcripts, line: str, dialog: str, where: str, problems: list[str]) -> None:
+def _take_line(transcripts: Transcripts, line: str, dialog: str, where: str, problems: list[str]) -> None:
     match = _LINE.fullmatch(line)
     turn = re.split(r"[\s\[:]", line, maxsplit=1)[0]
     if match is None:
@@ -86,11 +86,13 @@ def _take_line(found: Transcripts, line: str, dialog: str, where: str, problems:
         fault = f"{turn!r} is no turn of {dialog}; {COPY_AGAIN}"
     elif float(match[3]) <= float(match[2]):
         fault = f"the time range of {turn} runs backwards, {match[2]}-{match[3]}; {COPY_AGAIN}"
-    elif turn in found.turns:
-        fault = f"{turn} stands here again, first in line {found.turns[turn].line}; keep one of them"
+    elif turn in transcripts.turns:
+        fault = f"{turn} stands here again, first in line {transcripts.turns[turn].line}; keep one of them"
     else:
         number = int(where.rpartition(":")[2])
-        found.turns[turn] = Transcript(number, float(match[2]), float(match[3]), match[4].removeprefix(" "))
+        transcripts.turns[turn] = Transcript(
+            number, float(match[2]), float(match[3]), match[4].removeprefix(" ")
+        )
         return
     problems.append(f"{where}: {fault}")
-    found.faulty.add(turn)
+    transcripts.faulty.add(turn)

@@ -28,6 +28,7 @@ def choose_device(use_gpu: str) -> torch.device:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may differ between runs
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False  # torch's default: float32 with 10 bits after the point
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
@@ -61,7 +62,8 @@ def sum_gradients(model: nn.Module, share: Share) -> None:
     dist.all_reduce(flat)
     parts = torch.split(flat, [gradient.numel() for gradient in gradients])
     for parameter, part in zip((p for p in model.parameters() if p.requires_grad), parts, strict=True):
-        parameter.grad = part.view_as(parameter)
+        # in the parameter's memory layout (channels last): fused optimisers go through both in that order
+        parameter.grad = torch.empty_like(parameter).copy_(part.view_as(parameter))
 
 
 def sum_over_processes(values: Tensor, share: Share) -> Tensor:

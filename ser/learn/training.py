@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,24 @@ import numpy as np
 import torch
 from torch import nn
 
+from ser import systems
 from ser.cli import log
 from ser.data import files, labels
-from ser.errors import ConfigError, UsageError
+from ser.errors import ConfigError, DataError, UsageError
 from ser.feats.chunking import ChunkingConfig
 from ser.feats.subset import Doubles, Subset, set_settings
 from ser.learn import models, tasks
-from ser.learn.loaders import Augmenter, ChunkLoader, Loader, Share, UtteranceLoader
+from ser.learn.loaders import (
+    BUCKET_BATCHES,
+    Augmenter,
+    ChunkLoader,
+    Loader,
+    Share,
+    UtteranceLoader,
+    main_frames,
+    make_items,
+)
+from ser.learn.memory import is_shortage, shortage
 from ser.learn.parallel import choose_device, process_group, wait_for_all
 from ser.learn.tasks import Task
 from ser.learn.trainer import Trainer
@@ -29,20 +42,51 @@ def train_network(
     """Train a network on one training subset into ``task.folder``; go on where a stopped training was.
 
     Raises:
-        DataError: the data cannot be used, or another process trains in the folder.
+        DataError: the data cannot be used, another process trains in the folder, or a batch is too large
+            for the GPU.
         CheckpointError: the training state cannot be used.
         ConfigError: settings that do not fit each other.
+        UsageError: more processes than GPUs.
     """
     device = choose_device(use_gpu)
-    with process_group(device) as share:
+    _check_gpus(device)
+    with process_group(device) as share, _memory(task, settings):
         if share.rank == 0:
             with files.locked(task.folder):
+                (task.folder / files.MADE).unlink(missing_ok=True)
                 _train(task, system, settings, device, share, tensorboard)
                 (task.folder / tasks.CHECKPOINT).unlink()
                 tasks.write_made(task)
         else:
             _train(task, system, settings, device, share, tensorboard=False)
         wait_for_all(share)
+
+
+def _check_gpus(device: torch.device) -> None:
+    """Refuse more processes than GPUs, which would crash one of them and leave the others waiting."""
+    processes, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if device.type == "cuda" and processes > gpus:
+        raise UsageError(
+            f"{processes} processes train together, but torch finds {gpus} GPUs here; start one for each GPU "
+            "at most, or say --use-gpu no"
+        )
+
+
+@contextmanager
+def _memory(task: Task, settings: Any) -> Iterator[None]:
+    """Say in words that the memory does not hold a batch."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_shortage(error):
+            raise
+        whose, more = "", "or set training.max_frames"
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            whose, more = "GPU's ", "free the GPU (see nvidia-smi), or say --use-gpu no"
+        raise DataError(
+            f"{task.folder}: the {whose}memory is too small for a batch; lower training.batch_size "
+            f"({settings.training.batch_size}), {more}"
+        ) from error
 
 
 # ------------------------------------------------------------------------------------------------ networks
@@ -54,6 +98,7 @@ def _train(
     emotions = labels.read_emotions(task.train / labels.EMOTIONS)
     subset, dev, stats = _read_subsets(task, settings, emotions)
     sizes = models.sizes_of(subset, emotions)
+    systems.check_network(system, settings, sizes, task.source)
     torch.manual_seed(task.seed)
     network = system.build(settings, sizes).to(device)
     network = _shared_batch_norm(network, device, share)
@@ -81,10 +126,12 @@ def _train(
             sizes=sizes,
             arrays=state,
             stats=stats,
-            facts={"seed": task.seed, "epoch": epoch},
+            facts={"seed": task.seed, "epoch": epoch} | facts,
         )
 
     loader = make_loader(subset, settings, task.seed, share, stats)
+    facts = _long_utterances(task, settings, loader)
+    _refuse_too_long(task, settings, network, loader, device, share)
     trainer = Trainer(
         task.folder, settings, task.seed, network, loader, dev, emotions,
         loss=system.loss, identity=identity, keep=keep, device=device, share=share,
@@ -133,7 +180,57 @@ def make_loader(
     size = settings.training.batch_size
     if isinstance(settings.unit, ChunkingConfig):
         return ChunkLoader(subset, settings.unit, size, augmenters[subset.main.name], seed, share)
-    return UtteranceLoader(subset, size, augmenters, seed, share)
+    training = settings.training
+    items = make_items(main_frames(subset), training.max_frames, training.long_utterances)
+    return UtteranceLoader(subset, size, augmenters, seed, share, items)
+
+
+def _long_utterances(task: Task, settings: Any, loader: Loader) -> dict[str, Any]:
+    """Say what becomes of utterances beyond ``training.max_frames``; what the model says of it, if anything.
+
+    Raises:
+        ConfigError: the system is trained on chunks.
+        DataError: no utterance is left.
+    """
+    limit, rule = settings.training.max_frames, settings.training.long_utterances
+    if limit is None:
+        return {}
+    if not isinstance(loader, UtteranceLoader):
+        raise ConfigError(
+            f"{task.source}: training.max_frames is for systems that are trained on whole utterances; "
+            "chunks are as long as unit.context says; set it to null"
+        )
+    frames, left = main_frames(loader.subset), len(loader.items.utts)
+    long = int((frames > limit).sum())
+    text = f"{long} of {len(frames)} utterances have more than {limit} frames"
+    if not left:
+        raise DataError(f"{task.train}: {text}, nothing is left to train on; raise training.max_frames")
+    done = {"cut": "cut", "split": "split", "drop": "left out"}[rule]
+    log.info("%s: %s and are %s, which leaves %d items to train on", task.folder, text, done, left)
+    return {"long_utterances": {"rule": rule, "utterances": long, "of": len(frames), "items": left}}
+
+
+def _refuse_too_long(
+    task: Task, settings: Any, network: nn.Module, loader: Loader, device: torch.device, share: Share
+) -> None:
+    """Name the longest utterance if its batch cannot fit into the memory.
+
+    Raises:
+        DataError: it cannot.
+    """
+    if not isinstance(loader, UtteranceLoader):
+        return
+    items, size = loader.items, settings.training.batch_size
+    number, longest = len(items.utts), int(items.lengths.argmax())
+    # among few items it is in the last batch, which may be smaller
+    batch = min(size, number) if number > BUCKET_BATCHES * size else (number - 1) % size + 1
+    together, frames = -(-batch // share.world), int(items.lengths[longest])
+    if lack := shortage(network, loader.subset, frames, together, device, training=True):
+        among = f" and in a batch of {together}" if together > 1 else ""
+        raise DataError(
+            f"{task.train}: the utterance {loader.subset.keys[items.utts[longest]]}, {frames} frames long"
+            f"{among}, {lack}; set training.max_frames, and training.long_utterances to cut, split or drop"
+        )
 
 
 def _shared_batch_norm(network: nn.Module, device: torch.device, share: Share) -> nn.Module:

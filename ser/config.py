@@ -7,19 +7,25 @@ says only what differs from that one; ``--set a.b=value`` (YAML syntax) is the o
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
+import functools
+import math
 import types
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from ser.errors import ConfigError
+from ser import reading
+from ser.errors import ConfigError, short, shown
+from ser.ranges import Range
 
 T = TypeVar("T")
 BASE = "base"
+LIMIT = 1 << 19  # bytes of a settings file; YAML is slow to read
 SHARED = Path(__file__).resolve().parents[1] / "conf"  # the checkout's settings, shared by all recipes
 
 
@@ -73,7 +79,7 @@ def _with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     name = tree.pop(BASE)
     if not isinstance(name, str) or not name or "/" in name or name in (".", ".."):
         raise ConfigError(
-            f"{path}: base must be the name of a file beside it or in the shared conf/, got {name!r}; "
+            f"{path}: base must be the name of a file beside it or in the shared conf/, got {shown(name)}; "
             "write it without a folder"
         )
     places = [path.parent / name, SHARED / name]
@@ -103,26 +109,47 @@ def merge(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Parse a YAML file whose top is a mapping."""
+    text = reading.read_text(
+        path, "name a YAML file", ConfigError, missing="name an existing settings file", limit=LIMIT
+    )
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file; name an existing settings file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); name a YAML file") from error
-    try:
-        tree = yaml.load(text, Loader=_UniqueKeys)
+        tree = _parse(text, path)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{path}:{line}: not YAML ({error.problem}); correct the line") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML ({error}); correct the file") from error
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: must hold '<key>: <value>' lines, got {tree!r}; correct the file")
+        raise ConfigError(f"{path}: must hold '<key>: <value>' lines, got {shown(tree)}; correct the file")
     return tree
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML's safe loader, refusing a key that stands twice in one mapping."""
+def _parse(text: str, source: object) -> Any:
+    """What YAML text holds; MarkedYAMLError, or ConfigError for all that has no line."""
+    try:
+        with reading.guarded(source, "correct it", ConfigError, what="not YAML"):
+            return copy.deepcopy(_loaded(text))
+    except ConfigError as error:
+        if isinstance(error.__cause__, yaml.MarkedYAMLError):
+            raise error.__cause__ from None
+        raise
+
+
+@functools.lru_cache(maxsize=64)
+def _loaded(text: str) -> Any:
+    """What YAML text holds, which is slow to read, and the same in the folders of all folds."""
+    return yaml.load(text, Loader=_Plain)
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML's safe loader, refusing a key that stands twice in one mapping, and aliases.
+
+    An alias stands for as much as its anchor: a few lines of them for more than the memory holds.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not read", mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -132,7 +159,7 @@ class _UniqueKeys(yaml.SafeLoader):
                 continue  # refused below
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                    None, None, f"the key {shown(key)} stands twice", key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -150,16 +177,16 @@ def apply(tree: dict[str, Any], override: str) -> None:
     """
     name, sign, text = override.partition("=")
     if not sign or not name:
-        raise ConfigError(f"--set {override}: expected <key>=<value>, such as optim.lr=5.0e-5")
+        raise ConfigError(f"--set {short(override)}: expected <key>=<value>, such as optim.lr=5.0e-5")
     try:
-        value = yaml.safe_load(text)
+        value = _parse(text, f"--set {short(name)}")
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not YAML; quote it") from error
+        raise ConfigError(f"--set {short(override)}: the value is not YAML; quote it") from error
     *parents, leaf = name.split(".")
     for parent in parents:
         child = tree.setdefault(parent, {})
         if not isinstance(child, dict):
-            raise ConfigError(f"--set {override}: {parent} has no keys of its own; correct the key")
+            raise ConfigError(f"--set {short(override)}: {parent} has no keys of its own; correct the key")
         tree = child
     tree[leaf] = value
 
@@ -171,14 +198,14 @@ def build(cls: type[T], tree: Any, source: str, prefix: str = "") -> T:
         ConfigError: a key is missing, unknown or of another type, or ``__post_init__`` refuses a value.
     """
     if not isinstance(tree, Mapping):
-        raise ConfigError(f"{source}: {prefix.rstrip('.')} must be a mapping, got {tree!r}; correct it")
-    hints = get_type_hints(cls)
+        raise ConfigError(f"{source}: {prefix.rstrip('.')} must be a mapping, got {shown(tree)}; correct it")
+    hints = get_type_hints(cls, include_extras=True)
     names = list(hints)
     for key in tree:
         if key not in names:
-            near = difflib.get_close_matches(str(key), names, n=1)
+            near = difflib.get_close_matches(str(key)[:64], names, n=1)
             meant = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(names)}"
-            raise ConfigError(f"{source}: unknown key {prefix}{key}; {meant}")
+            raise ConfigError(f"{source}: unknown key {prefix}{short(str(key))}; {meant}")
     for name in names:
         if name not in tree:
             raise ConfigError(f"{source}: missing key {prefix}{name}; add it ({describe(hints[name])})")
@@ -192,6 +219,8 @@ def build(cls: type[T], tree: Any, source: str, prefix: str = "") -> T:
 def _value(kind: Any, value: Any, source: str, key: str) -> Any:
     """``value`` as a ``kind``; lists become tuples, whole numbers become floats where one is wanted."""
     origin, args = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _in_range(args[1], _value(args[0], value, source, key), source, key)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return build(kind, value, source, f"{key}.")
     if origin in (Union, types.UnionType):
@@ -200,20 +229,36 @@ def _value(kind: Any, value: Any, source: str, key: str) -> Any:
         return tuple(_value(args[0], item, source, f"{key}[{i}]") for i, item in enumerate(value))
     if origin is dict and isinstance(value, dict):
         return {
-            _value(args[0], name, source, f"{key} (its key {name!r})"): _value(
+            _value(args[0], name, source, f"{key} (its key {shown(name)})"): _value(
                 args[1], item, source, f"{key}.{name}"
             )
             for name, item in value.items()
         }
     if origin is Literal and value in args and type(value) is not bool:
         return value
-    if kind is float and type(value) is int:
-        return float(value)
+    if kind is float and type(value) in (int, float):
+        return _finite(value, source, key)
     if isinstance(kind, type) and origin is None and type(value) is kind:
         return value
     raise ConfigError(
-        f"{source}: {key} must be {describe(kind)}, got {value!r}{_hint(kind, value)}; correct it"
+        f"{source}: {key} must be {describe(kind)}, got {shown(value)}{_hint(kind, value)}; correct it"
     )
+
+
+def _finite(value: float, source: str, key: str) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ConfigError(f"{source}: {key} must be a finite number, got {shown(value)}; correct it")
+    return number
+
+
+def _in_range(bounds: Range, value: Any, source: str, key: str) -> Any:
+    if not bounds.holds(value):
+        raise ConfigError(f"{source}: {key} must be {bounds}, got {shown(value)}; correct it")
+    return value
 
 
 def _optional(kinds: Sequence[Any], value: Any, source: str, key: str) -> Any:
@@ -243,6 +288,8 @@ def describe(kind: Any) -> str:
 
     >>> describe(tuple[int, ...]), describe(Literal["a", "b"]), describe(float | None)
     ('a list of a whole number', 'one of a, b', 'a number or null')
+    >>> describe(Annotated[int, Range(1, 9)])
+    'a whole number from 1 to 9'
     """
     simple = {
         float: "a number",
@@ -254,6 +301,8 @@ def describe(kind: Any) -> str:
     if kind in simple:
         return simple[kind]
     origin, args = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return f"{describe(args[0])} {args[1]}"
     if origin is Literal:
         return f"one of {', '.join(map(str, args))}"
     if origin in (Union, types.UnionType):

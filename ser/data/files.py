@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import functools
 import hashlib
 import json
+import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import stat
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
+from ser import reading
 from ser.errors import DataError, StaleError
 
+log = logging.getLogger("ser")
+
 MADE = "made.json"
+_SETTLED_NS = 2_000_000_000  # after a file's last change, when its times are sure to tell of the next
+_SYNCS = 32  # files that are put on the disk at once
+_sync_later = ContextVar("sync_later", default=False)
+CHEAP_BYTES = 1 << 20  # files up to this size are read whenever they are compared
 
 
 @contextmanager
 def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Write ``path`` beside itself, then rename: a reader sees the old file or the whole new one.
+
+    Nothing is written through a link, neither at ``path``, which is replaced, nor beside it, where the name
+    cannot be foreseen.
 
     Args:
         path: the file to make; its folder is made if need be.
@@ -28,17 +45,19 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     Raises:
         DataError: the file cannot be written (no space, no permission); nothing is left behind.
     """
-    staging = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+    own = f"{socket.gethostname()}.{os.getpid()}.{os.urandom(4).hex()}"
+    staging = path.with_name(f".{path.name}.{own}.part")
     text = {"encoding": "utf-8", "newline": "\n"} if "b" not in mode else {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
-        with open(staging, mode, **text) as stream:  # type: ignore[call-overload]
+        with open(staging, mode, opener=_open_new, **text) as stream:  # type: ignore[call-overload]
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            if not _sync_later.get():
+                os.fsync(stream.fileno())
         staging.replace(path)
     except OSError as error:
         if error.filename not in (None, str(staging), str(path)) or error.errno is None:
@@ -46,6 +65,33 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         raise _unwritable(path, error) from error
     finally:
         staging.unlink(missing_ok=True)
+
+
+@contextmanager
+def synced_together(folder: Path) -> Iterator[None]:
+    """Put files that the block writes below ``folder`` on the disk at its end, together, which is faster.
+
+    For a folder that nobody reads before it is whole.
+
+    Raises:
+        OSError: there is no space for one.
+    """
+    token = _sync_later.set(True)
+    try:
+        yield
+    finally:
+        _sync_later.reset(token)
+    with ThreadPoolExecutor(_SYNCS) as pool:
+        list(pool.map(_sync, [path for path in folder.rglob("*") if path.is_file()]))
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _open_new(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_EXCL | os.O_NOFOLLOW, 0o666)
 
 
 def _unwritable(path: Path, error: OSError) -> DataError:
@@ -62,11 +108,9 @@ def locked(folder: Path) -> Iterator[None]:
     What a killed holder left half-written in it is removed.
 
     Raises:
-        DataError: another process holds it.
+        DataError: another process holds it, or it cannot be locked.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
-    with open(path, "a+", encoding="utf-8") as stream:
+    with _open_lock(folder / ".lock") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -79,14 +123,43 @@ def locked(folder: Path) -> Iterator[None]:
         stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         stream.flush()
         for leftover in folder.glob(".*.part"):
-            leftover.unlink(missing_ok=True)
+            with suppress(OSError):  # a folder is none of ours
+                leftover.unlink()
         yield
 
 
+def _open_lock(path: Path) -> IO[str]:
+    """Open a lock for reading and writing, made if need be; what a link leads to is no lock."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        why = "is a link" if error.errno == errno.ELOOP else f"cannot be locked ({error.strerror})"
+        raise DataError(f"{path}: {why}; remove it, or choose another folder") from error
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode) or state.st_nlink > 1:
+        os.close(descriptor)
+        raise DataError(f"{path}: is no lock, but another file or its second name; remove it")
+    return open(descriptor, "r+", encoding="utf-8", errors="replace")
+
+
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
+    """SHA-256 of a file's bytes, hexadecimal; a file that was not changed meanwhile is read once."""
+    with reading.guarded(path, "put it back, or make it again"):
+        at = os.stat(path)
+        if time.time_ns() - max(at.st_mtime_ns, at.st_ctime_ns) < _SETTLED_NS:
+            return _digest(path)
+        return _known_digest(path, at.st_size, at.st_dev, at.st_ino, at.st_mtime_ns, at.st_ctime_ns)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _known_digest(path: Path, *state: int) -> str:  # noqa: ARG001  (tells one content from another)
+    return _digest(path)
+
+
+def _digest(path: Path) -> str:
     digest = hashlib.sha256()
-    with open(path, "rb") as stream:
+    with reading.open_file(path) as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -118,44 +191,119 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def write_made(folder: Path, settings: Mapping[str, Any], inputs: Mapping[str, Path]) -> None:
-    """Record, as the last act of making ``folder``, the settings and the digests of the inputs."""
-    record = _record(settings, inputs)
+def write_made(
+    folder: Path,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    outputs: Iterable[Path],
+    *,
+    thorough: bool = False,
+) -> None:
+    """Record, as the last act of making ``folder``, what it was made with and from, and what was made.
+
+    Args:
+        folder: the record's place.
+        settings: nested mapping of JSON values.
+        inputs: name -> file, recorded by digest.
+        outputs: files, in the folder or elsewhere; recorded by size, those up to :data:`CHEAP_BYTES` also by
+            digest.
+        thorough: record the digests of large outputs too.
+    """
+    made = {
+        os.path.relpath(path, folder): _state(path, digest=thorough or path.stat().st_size <= CHEAP_BYTES)
+        for path in sorted(outputs)
+    }
+    record = {**_record(settings, inputs), "outputs": made}
     with whole_file(folder / MADE) as stream:
         json.dump(record, stream, indent=1, sort_keys=True)
         stream.write("\n")
 
 
 def is_made(
-    folder: Path, settings: Mapping[str, Any], inputs: Mapping[str, Path], *, remedy: str = ""
+    folder: Path,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    *,
+    remedy: str = "",
+    thorough: bool = False,
+    tell: bool = True,
 ) -> bool:
-    """Whether ``folder`` is finished and was made with just these settings from just these inputs.
+    """Whether ``folder`` is finished, was made with just these settings from just these inputs, and is whole.
+
+    A record of an older version, which names no outputs, is taken at its word.
 
     Args:
         folder: an output folder that :func:`write_made` ends.
         settings: nested mapping of JSON values.
         inputs: name -> file, compared by content.
-        remedy: what the user can do about a difference.  Without it a difference means "make it
+        remedy: what the user can do about other settings or inputs.  Without it a difference means "make it
             again" (False); with it a difference is an error.
+        thorough: compare the content of large outputs too, where their digests were recorded.
+        tell: log which output is lost, as one who will make it again.
 
     Raises:
         StaleError: finished, but different, and ``remedy`` is given.
     """
-    path = folder / MADE
-    if not path.exists():
+    old = _read_record(folder)
+    if not old:
         return False
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return False
+    old.pop("outputs", None)
     changed = differences(old, json.loads(json.dumps(_record(settings, inputs))))
-    if not changed:
-        return True
-    if not remedy:
+    if changed and remedy:
+        shown = "; ".join(change.removeprefix("settings.") for change in changed[:5])
+        more = f" (and {len(changed) - 5} more)" if len(changed) > 5 else ""
+        raise StaleError(f"{folder}: was made differently: {shown}{more}; {remedy}")
+    lost = [] if changed else lost_outputs(folder, thorough=thorough)
+    if tell:
+        tell_lost(lost)
+    return not changed and not lost
+
+
+def lost_outputs(folder: Path, *, thorough: bool = False) -> list[Path]:
+    """What a finished folder had when it was made, and has no more: gone, of another size or content."""
+    record = _read_record(folder).get("outputs", {})
+    return [folder / name for name, state in record.items() if not _is_whole(folder / name, state, thorough)]
+
+
+def tell_lost(lost: Sequence[Path]) -> None:
+    """Say in one line that outputs are lost and will be made again, if any are."""
+    if lost:
+        more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+        log.warning("%s: is gone or damaged%s; making it again", os.path.normpath(lost[0]), more)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files of a folder and below, without hidden ones and its record."""
+    found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
+    return sorted(path for path in found if not path.name.startswith(".") and path != folder / MADE)
+
+
+def _state(path: Path, *, digest: bool) -> list[int | str]:
+    size = path.stat().st_size
+    return [size, file_digest(path)[:16]] if digest else [size]
+
+
+def _is_whole(path: Path, state: list[int | str], thorough: bool) -> bool:
+    try:
+        size, *digest = state
+        if path.stat().st_size != size:
+            return False
+        return (
+            not digest
+            or (path.stat().st_size > CHEAP_BYTES and not thorough)
+            or (file_digest(path)[:16] == digest[0])
+        )
+    except OSError:
         return False
-    shown = "; ".join(change.removeprefix("settings.") for change in changed[:5])
-    more = f" (and {len(changed) - 5} more)" if len(changed) > 5 else ""
-    raise StaleError(f"{folder}: was made differently: {shown}{more}; {remedy}")
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    """What :func:`write_made` wrote; empty if it did not, or did not end."""
+    try:
+        record = reading.read_json(folder / MADE, "make it again")
+    except DataError:
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _record(settings: Mapping[str, Any], inputs: Mapping[str, Path]) -> dict[str, Any]:

@@ -344,7 +344,7 @@ def test_features_of_ones_own(mini: Path) -> None:
     data = mini / "egs" / "mini" / "data"
     assert rows(mini / "exp" / "level") == ["blstmatt_level"]
     assert (data / "all" / "level" / "frame_shift").read_text() == "0.02\n"
-    assert (data / "alignments" / "corpus.level" / "phone.frames").exists()
+    assert (mini / "exp" / "level" / "alignments" / "corpus.level" / "phone.frames").exists()
     shapes = {
         kind: tables.ArkReader(data / "all" / kind / "feats.scp").read("Ses05F_impro01_F000").shape
         for kind in ("level", "tempo", "fbank_80")

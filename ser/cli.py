@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,10 +15,15 @@ from typing import NoReturn, TypeVar
 
 from tqdm import tqdm
 
-from ser.errors import SerError, UsageError
+from ser.errors import SerError, UsageError, plain
+from ser.ranges import Range
 
 T = TypeVar("T")
 log = logging.getLogger("ser")
+
+MAX_DIGITS = 20  # of a number on the command line
+SEED = Range(0, 2**63 - 1)
+DRAWS = Range(0, 10000000)
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,25 +47,41 @@ def existing_dir(text: str) -> Path:
     return path
 
 
+def whole(bounds: Range) -> Callable[[str], int]:
+    """What reads an argument that must be a whole number within bounds."""
+
+    def parse(text: str) -> int:
+        number = int(text) if re.fullmatch(rf"-?\d{{1,{MAX_DIGITS}}}", text, re.ASCII) else None
+        if number is None or not bounds.holds(number):
+            raise argparse.ArgumentTypeError(f"must be a whole number {bounds}, got {text[:MAX_DIGITS]}")
+        return number
+
+    return parse
+
+
 def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> NoReturn:
     """Run a verb and exit: 0 done, 1 a mistake in the input (one line), 2 wrong usage, 128+n signal n.
 
     A bug keeps its traceback.
     """
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-    )
+    _mend_streams()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Plain("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     signal.signal(signal.SIGTERM, _terminated)
+    if sys.flags.optimize:
+        print(
+            "ser: error: Python must not run with -O or PYTHONOPTIMIZE; unset it (try --help)",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     sys.unraisablehook = _stop_again
     try:
         code = main(argv)
         sys.stdout.flush()
     except SerError as error:
         hint = " (try --help)" if isinstance(error, UsageError) else ""
-        print(f"ser: error: {error}{hint}", file=sys.stderr)
+        print(f"ser: error: {plain(str(error))}{hint}", file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt:
         print("ser: stopped (interrupt); run the same command again to go on", file=sys.stderr)
@@ -70,6 +93,22 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     sys.exit(code)
+
+
+def _mend_streams() -> None:
+    """Give closed streams a place, before a file takes their number, and let no character end the program."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 -- as long as we run
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+class _Plain(logging.Formatter):
+    """Log lines that cannot command a terminal, whatever names they hold."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return plain(super().format(record))
 
 
 class _Terminated(BaseException):

@@ -7,6 +7,7 @@
 # too: what it lacks is linked into it. ./run.sh --help lists the recipe's options and stages.
 
 set -euo pipefail
+unset CDPATH
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=utils/log.sh
@@ -35,6 +36,9 @@ elif [[ -z $corpus ]]; then
   [[ -n ${help-} ]] \
     || log "no --corpus: running on mini, the embedded synthetic corpus; its numbers are no benchmark"
 fi
+[[ $corpus =~ ^[[:alnum:]_][[:alnum:]_.-]*$ ]] || usage_die "--corpus '$corpus': is a name, one of ${known//$'\n'/, }"
+[[ -d $top/egs/iemocap/steps && -x $top/utils/run.pl ]] || die "$top has lost its links or the right to run its files, as" \
+  "after some ways to unpack it; use git clone or tar, or repair it: chmod +x run.sh egs/*/run.sh {local,steps,utils}/*.{sh,pl}"
 recipe=$top/egs/$corpus
 if [[ ! -e $recipe/conf/corpus.yaml ]]; then
   near=$(python3 -SE -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1].lower(), sys.argv[2].split(), 1))' \

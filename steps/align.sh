@@ -4,7 +4,7 @@
 # Align the transcripts of <data-dir> with its recordings, as an array of jobs; needs k2 (utils/install_k2.sh) and a
 # model of steps/train_phones.sh. Writes <out-dir>/{phone,word}.ctm and, for utterances that could not be aligned,
 # not_aligned with the reasons; logs in <out-dir>/log. What is up to date is left alone.
-# Example: steps/align.sh --nj 4 data/all exp/phones data/k2
+# Example: steps/align.sh --nj 4 data/all exp/phones exp/k2
 
 set -euo pipefail
 

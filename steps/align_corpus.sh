@@ -5,7 +5,7 @@
 # phone models trained on this very data, and <out-dir>/{phone,word}.ctm with them. The lexicon is --lexicon, else
 # conf/lexicon.txt with variants from the phones that the corpus is labelled with, if it is; else CMUdict, for
 # English, where espeak-ng guesses the other words. Needs k2 (utils/install_k2.sh). What is up to date is left alone.
-# Example: steps/align_corpus.sh --nj 4 conf/corpus.yaml data/all exp/phones data/k2
+# Example: steps/align_corpus.sh --nj 4 conf/corpus.yaml data/all exp/phones exp/k2
 
 set -euo pipefail
 

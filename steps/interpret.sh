@@ -2,7 +2,8 @@
 # Usage: steps/interpret.sh [options] <corpus.yaml> <data-dir> <exp-dir>
 #
 # Attention over phones and words, of every system that the plan of <exp-dir> interprets: the alignment, maps of it,
-# their statistics, what masking does, figures. What is up to date is left alone.
+# their statistics, what masking does, figures. What is up to date is left alone. Everything is in <exp-dir>, but the
+# features of k2's aligner, which are made in <data-dir>.
 # Example: steps/interpret.sh --nj 2 conf/corpus.yaml data/all exp
 
 set -euo pipefail
@@ -26,7 +27,7 @@ while IFS=$'\t' read -ra line <&3; do # system, set, source, alignment, out, map
     exit 0
   fi
   if [[ ${line[3]} != "$aligned" ]]; then
-    [[ ${line[2]##*/} != k2 || ! ${line[2]%/*} -ef $data_dir ]] \
+    [[ ${line[2]##*/} != k2 || ! ${line[2]%/*} -ef $3 ]] \
       || steps/align_corpus.sh --train-cmd "$train_cmd" --align-cmd "$cmd" --nj "$nj" "$1" "$2" "$3/phones" "${line[2]}"
     steps/make_alignment.sh --manifests "$data_dir/manifests" --features "${line[1]}" "${line[2]}" "$2" "${line[3]}"
     aligned=${line[3]}

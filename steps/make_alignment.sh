@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Usage: steps/make_alignment.sh [options] <source> <data-dir> <out-dir>
 # An alignment (the corpus's own, k2's, a CTM file, TextGrids) into the frames of <data-dir>. --help lists the options.
-# Example: steps/make_alignment.sh --tier phone=Laute ~/textgrids data/all data/alignments/mine
+# Example: steps/make_alignment.sh --tier phone=Laute ~/textgrids data/all exp/alignments/mine
 
 set -euo pipefail
 . ./path.sh

@@ -4,7 +4,7 @@
 #
 # Train the aligner's phone models on <data-dir> itself, from a flat start; needs k2 (utils/install_k2.sh) and the
 # feature set align_fbank. What is up to date is left alone. The log is in <model-dir>/log.
-# Example: steps/train_phones.sh conf/align.yaml conf/phones.yaml data/all data/k2/lexicon.txt exp/phones
+# Example: steps/train_phones.sh conf/align.yaml conf/phones.yaml data/all exp/k2/lexicon.txt exp/phones
 
 set -euo pipefail
 

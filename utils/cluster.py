@@ -50,6 +50,7 @@ task={task}
 log={log}
 command={command}
 ends={ends}
+[[ ! -L $log ]] || exit 1
 for end in "$ends/$task".*; do [[ ! -e $end ]] || rm -f "$end"; done # of a run before
 {{
   echo "# Running on $HOSTNAME"
@@ -209,6 +210,7 @@ class Cluster(jobs.Runner):
         self.script, self.answers = self.q / f"{base}.sh", self.q / f"{base}.log"
         self.ends = self.q / "sync" / f"{base}.{socket.gethostname()}.{os.getpid()}"
         self.job, self.submitted = "", 0.0
+        self.guard = -1
         self.numbers: list[int] = []  # the tasks as the scheduler counts them; empty: it uses their numbers
         self.open: set[int] = set()  # tasks submitted whose end is not known
         self.states: dict[int, State] = {}
@@ -255,12 +257,18 @@ class Cluster(jobs.Runner):
         if not todo:
             return
         self.ends.mkdir(parents=True, exist_ok=True)
+        if self.guard < 0:
+            self.guard = jobs.start_guard()
         try:
             self.submit(todo)
+            if self.job:  # to be cancelled if this program is killed
+                words = "".join(f"!{word}\n" for word in self.cancellation(None))
+                os.write(self.guard, words.encode())
             self.watch()
         finally:
             if self.job and self.open:
                 self.cancel_all()
+            os.write(self.guard, b"!\n")
             shutil.rmtree(self.ends, ignore_errors=True)
         self.progress(last=True)
 
@@ -286,8 +294,9 @@ class Cluster(jobs.Runner):
             ends=shlex.quote(str(self.ends)),
             threads=self.threads,
         )
-        self.script.write_text(text, encoding="utf-8", errors="surrogateescape")
-        self.answers.write_text(f"# {shlex.join(words)}\n", encoding="utf-8", errors="surrogateescape")
+        for path, content in ((self.script, text), (self.answers, f"# {shlex.join(words)}\n")):
+            with jobs.new_file(path) as stream:
+                stream.write(content)
         for pause_s in (5, 10, 20, None):
             code, answer = self.hand_in(words)
             if code == 0 or pause_s is None or not re.search(self.submit_again, answer):
@@ -313,7 +322,7 @@ class Cluster(jobs.Runner):
     def hand_in(self, words: list[str]) -> tuple[int, str]:
         """Run the submit command, out of reach of the terminal's signals; its exit code and what it said."""
         try:
-            with open(self.answers, "ab") as log:
+            with jobs.open_log(self.answers) as log:
                 done = subprocess.run(
                     words,
                     stdin=subprocess.DEVNULL,
@@ -322,7 +331,7 @@ class Cluster(jobs.Runner):
                     start_new_session=True,
                     check=False,
                 )
-                log.write(done.stdout)
+                log.write(done.stdout.decode(errors="replace"))
         except FileNotFoundError:
             stop(
                 f"{words[0]}, the command of {self.config.path}, was not found; is {self.client} installed "
@@ -465,7 +474,7 @@ class Cluster(jobs.Runner):
         """End the log of a task that could not do it itself."""
         log = self.request.log_of(task)
         if log.exists() and exit_code(log) is None:
-            with open(log, "a", encoding="utf-8") as stream:
+            with jobs.open_log(log) as stream:
                 stream.write(f"# {PROG}: {why}\n# Finished at {date()} with status {code}\n")
 
     def say_once(self, message: str) -> None:

@@ -123,14 +123,21 @@ use_extra() {
   cp "$top/$1" "$venv/ser/$1"
 }
 
+modules=(kaldiio lhotse numpy safetensors scipy soundfile tensorboard torch tqdm yaml)
+
 if [[ -n ${SER_PYTHON-} ]]; then
+  lacking=$("$SER_PYTHON" -c 'import importlib.util, sys
+sys.exit("a Python from 3.10 on") if sys.version_info < (3, 10) else None
+print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name) is None))' "${modules[@]}" 2>&1) \
+    || die "SER_PYTHON=$SER_PYTHON does not work: ${lacking##*$'\n'}"
+  [[ -z $lacking ]] || die "SER_PYTHON=$SER_PYTHON lacks $lacking; install what requirements.txt names, or unset it"
   log "SER_PYTHON=$SER_PYTHON is used as it is; nothing installed"
   exit 0
 fi
 ! complete || exit 0
 
 # One at a time, where the file system can lock.
-exec {lock}>"$top/.venv.lock"
+exec {lock}<>"$top/.venv.lock"
 if command -v flock >/dev/null && ! flock -n "$lock"; then
   log "waiting for another $0"
   flock "$lock" || log "cannot lock $top/.venv.lock; going on"
@@ -152,7 +159,7 @@ if ! installed requirements.txt; then
   required "torch (the largest part)" "$(grep -E '^torch==' "$top/requirements.txt")"
   required requirements.txt -r "$top/requirements.txt"
   log "trying it"
-  "$venv/bin/python3" -c 'import kaldiio, lhotse, safetensors, scipy, soundfile, tensorboard, torch, tqdm, yaml' \
+  "$venv/bin/python3" -c 'import importlib, sys; [*map(importlib.import_module, sys.argv[1:])]' "${modules[@]}" \
     || die "the new environment does not work (above); see $venv/install.log"
   cp "$top/requirements.txt" "$venv/ser/requirements.txt"
 fi

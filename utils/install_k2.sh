@@ -94,7 +94,7 @@ else
 fi
 
 # One at a time, where the file system can lock.
-exec {lock}>"$top/.venv-k2.lock"
+exec {lock}<>"$top/.venv-k2.lock"
 ! command -v flock >/dev/null || flock "$lock" || log "cannot lock $top/.venv-k2.lock; going on"
 rm -rf "$venv"
 mkdir -p "$venv/ser"

@@ -10,12 +10,13 @@ import re
 import select
 import shlex
 import signal
+import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TextIO
 
 PROG = Path(sys.argv[0]).name
 SHELL_WORDS = frozenset(["|", ">", ">>", "<", "2>&1", "&&", "||", ";"])
@@ -40,7 +41,7 @@ def say(message: str) -> None:
 
 
 def tell(text: str) -> None:
-    """Print on stderr; that nobody reads it any more must not end the tasks."""
+    """Print on stderr; a closed stderr must not kill the tasks."""
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
@@ -172,6 +173,29 @@ def date() -> str:
     return time.strftime("%a %b %e %H:%M:%S %Z %Y")
 
 
+def new_file(path: Path) -> TextIO:
+    """A new text file in place of an older one; what a link of that name leads to stays as it is."""
+    clear(path)
+    return open(path, "x", encoding="utf-8", errors="surrogateescape")
+
+
+def clear(path: Path) -> None:
+    """Remove a file or link, but no device."""
+    if path.is_symlink() or path.is_file():
+        path.unlink(missing_ok=True)
+
+
+def open_log(log: Path) -> TextIO:
+    """A task's log, to write at its end; no link is followed."""
+    return open(
+        log,
+        "a",
+        encoding="utf-8",
+        errors="surrogateescape",
+        opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW, 0o666),
+    )
+
+
 def exit_code(log: Path) -> int | None:
     """The code in the last footer of a log, this runner's or a cluster's; None: no log, or not ended."""
     try:
@@ -257,6 +281,16 @@ def first(how: dict[int, str], text: str) -> int:
 
 # ---------------------------------------------------------------------------------------------------
 # Running
+
+
+def start_guard() -> int:
+    """Start utils/guard.py, which holds the locks that this program was given; where to write to it."""
+    reader, writer = os.pipe()
+    os.set_inheritable(reader, True)
+    program = str(Path(__file__).resolve().with_name("guard.py"))
+    subprocess.Popen([sys.executable, "-SE", program, str(reader)], close_fds=False, start_new_session=True)
+    os.close(reader)
+    return writer
 
 
 class Runner(ABC):
@@ -368,6 +402,6 @@ def make_room(request: Request, todo: list[int], keep: bool) -> None:
     """See that the logs can be written; an older one would pass for this run's: away with it, or to .bak."""
     for log in map(request.log_of, todo):
         log.parent.mkdir(parents=True, exist_ok=True)
-        if keep and log.exists():
+        if keep and log.is_file():
             log.replace(log.with_name(f"{log.name}.bak"))
-        log.unlink(missing_ok=True)
+        clear(log)

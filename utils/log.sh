@@ -32,6 +32,11 @@ absolute() {
   esac
 }
 
+# check_path OPTION PATH -- end the script if no table could hold the path.
+check_path() {
+  [[ $2 != *[[:cntrl:]]* ]] || usage_die "$1: has a tab, a newline or another control character; rename the folder"
+}
+
 # find_conf NAME -- print the settings file conf/NAME of this recipe, else the checkout's shared one.
 find_conf() {
   if [[ -e conf/$1 ]]; then printf 'conf/%s\n' "$1"; else printf '%s/conf/%s\n' "${SER_ROOT:?}" "$1"; fi

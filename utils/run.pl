@@ -114,13 +114,16 @@ def plan(request: Request) -> tuple[int, list[str]]:
 class Task:
     """A running command: its log is begun when it starts and ended by `finish`."""
 
-    def __init__(self, request: Request, number: int, slot: int, gpus: str) -> None:
-        """Start it, in a session of its own so that all it starts can be ended with it."""
-        self.number, self.slot = number, slot
+    def __init__(self, request: Request, number: int, slot: int, gpus: str, guard: int) -> None:
+        """Start it, in a session of its own so that all it starts can be ended with it.
+
+        ``guard`` is told before the command begins: however this program ends, its tasks end with it.
+        """
+        self.number, self.slot, self.guard = number, slot, guard
         self.log = request.log_of(number)
         self.threads = request.options.get("num_threads", "1")
         command = request.shell(number)
-        self.stream = open(self.log, "a", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 -- finish closes it
+        self.stream = jobs.open_log(self.log)
         self.stream.write("# " + command.replace("\n", "\n# ") + f"\n# Started at {date()}\n#\n")
         self.stream.flush()
         self.started = time.monotonic()
@@ -131,6 +134,7 @@ class Task:
             stdout=self.stream,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=lambda: os.write(guard, b"+%d\n" % os.getpid()),
             env=env,
         )
 
@@ -144,6 +148,7 @@ class Task:
             f"# Ended (code {code}{by_signal}) at {date()}, elapsed time {elapsed} seconds\n"
         )
         self.stream.close()
+        os.write(self.guard, b"-%d\n" % self.process.pid)
         return code
 
     def kill(self, signum: int) -> bool:
@@ -168,6 +173,7 @@ class Local(jobs.Runner):
         self.free = list(range(slots))
         self.todo: list[int] = []
         self.running: list[Task] = []
+        self.guard = -1
 
     def dry_run(self, todo: list[int]) -> str:
         """The command of each task."""
@@ -176,6 +182,8 @@ class Local(jobs.Runner):
     def run(self, todo: list[int]) -> None:
         """Run all, or until a signal comes.  Whatever happens, no task outlives it."""
         self.todo = todo
+        if self.guard < 0:
+            self.guard = jobs.start_guard()
         try:
             self.run_all()
         finally:
@@ -194,7 +202,7 @@ class Local(jobs.Runner):
             while self.todo and self.free:
                 number = self.todo.pop(0)
                 slot = self.free.pop(0)
-                self.running.append(Task(self.request, number, slot, self.gpus[slot]))
+                self.running.append(Task(self.request, number, slot, self.gpus[slot], self.guard))
             self.progress()
             self.wait(self.refresh_s if sys.stderr.isatty() else self.progress_s)
             self.reap()

@@ -20,6 +20,7 @@
 # Example: ./run.sh --corpus emodb --corpus-dir ~/corpora/emodb --systems "blstmatt csa_30 svm_compare" --seeds "1 2 3"
 
 set -euo pipefail
+unset CDPATH
 
 corpus=                            # recipe to run, a folder of egs: iemocap, emodb, ravdess, cremad, csv or mini
 corpus_dir=                        # the corpus's release, of csv its table (or a variable of its name: IEMOCAP, CSV)
@@ -56,7 +57,8 @@ recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 (($# == 0)) || usage_die "unexpected argument '$1'; everything is said with options"
 ((nj >= 1 && num_proc >= 1)) || usage_die "--nj and --num-proc must be 1 or more"
-((stage <= stop_stage)) || usage_die "--stage $stage is behind --stop-stage $stop_stage"
+((0 <= stage && stage <= stop_stage && stop_stage <= 9)) \
+  || usage_die "--stage $stage --stop-stage $stop_stage: stages are 0 to 9, the first one before the last"
 [[ $use_gpu == auto || $use_gpu == yes || $use_gpu == no ]] || usage_die "--use-gpu is auto, yes or no, not '$use_gpu'"
 own=$(basename "$recipe")
 [[ -z $corpus || $corpus == "$own" ]] || usage_die "--corpus $corpus: this is egs/$own; run it at the top"
@@ -65,30 +67,33 @@ own=$(basename "$recipe")
 [[ $alignment == corpus || $alignment == k2 ]] && align_path= || align_path=alignment
 for option in corpus_dir experiment results data_dir exp_dir corpus_conf $align_path; do
   [[ -z ${!option} ]] || printf -v "$option" '%s' "$(absolute "${!option}")"
+  check_path "--${option//_/-}" "${!option}"
 done
-data_dir=${data_dir:-data}
-exp_dir=${exp_dir:-exp}
+data_dir=${data_dir:-data} exp_dir=${exp_dir:-exp}
+[[ /$data_dir/$exp_dir/$corpus_conf/ != *[!A-Za-z0-9]JOB[!A-Za-z0-9]* ]] \
+  || usage_die "--data-dir, --exp-dir, --corpus-conf: runners take JOB, as a word, for a job's number; rename the folder"
 plan=(--corpus-conf "${corpus_conf:-conf/corpus.yaml}" --data-dir "$data_dir" --exp-dir "$exp_dir" --from "$PWD"
   --stage "$stage" --stop-stage "$stop_stage" "systems=$systems" "contexts=$contexts" "seeds=$seeds"
   "protocol=$protocol" "${fuse[@]/#/fuse=}" "fusion_weight=$fusion_weight" "interpret=$interpret"
   "alignment=$alignment" "also=$also" "${set[@]/#/set=}")
 [[ -z $experiment ]] || plan+=(--experiment "$experiment")
 cd "$recipe"
+[[ $(realpath -m -- "$data_dir") != "$(realpath -m -- "$exp_dir")" ]] || usage_die "--data-dir and --exp-dir are one folder"
 
 extras=()
 [[ $own != mini ]] || extras+=(--extra mini)
-utils/install.sh "${extras[@]}"
 . ./path.sh
+utils/install.sh "${extras[@]}"
 . ./cmd.sh
-. utils/session.sh
 [[ $dry_run == false ]] || exec python3 -m ser plan --dry-run "${plan[@]}"
-lock "$data_dir"
+. utils/session.sh
 lock "$exp_dir"
+lock "$data_dir" "$( ((stage < 3)) || echo --shared)"
 
 # In a function, so that bash has read all of it before it begins: the script may be edited while it runs.
 main() {
   local data=$data_dir/all conf=$exp_dir/conf/corpus.yaml tasks=$exp_dir/tasks folds trainings='' sets
-  folds=$(python3 -m ser plan "${plan[@]}")
+  folds=$(python3 -m ser plan "${plan[@]}") || give_up "$?"
   mapfile -t sets <"$tasks/features" # the settings of feature sets, the main one first
   mapfile -t extras < <(sed 's/^/--extra\n/' "$tasks/extras")
   ((stop_stage < 8)) || extras+=(--extra interpret)
@@ -107,9 +112,10 @@ main() {
   if in_stage 2 "CMVN statistics and folds"; then
     step steps/compute_cmvn.sh --cmd "$train_cmd" "$data"
     step steps/make_folds.sh --cmd "$train_cmd" "$conf" "$data" "$folds"
-    python3 -m ser plan "${plan[@]}" --stage 5 --stop-stage 9 >/dev/null # the task lists; settings were checked above
+    python3 -m ser plan "${plan[@]}" --stage 6 --stop-stage 9 >/dev/null # the task lists; settings were checked above
   fi
 
+  [[ -z $lock_fd ]] || flock --shared "$lock_fd" # from here on data are only read, and others may read them
   if in_stage 3 "train the first system"; then
     trainings=train_3
   fi

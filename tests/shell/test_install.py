@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -148,12 +149,27 @@ def test_a_stranger_s_environment_stays(top: Path) -> None:
 
 
 def test_own_environment_is_used(top: Path) -> None:
-    result = install(top, SER_PYTHON="/opt/x/python3")
+    result = install(top, SER_PYTHON=sys.executable)
     assert (result.returncode, messages(result)) == (
         0,
-        ["SER_PYTHON=/opt/x/python3 is used as it is; nothing installed"],
+        [f"SER_PYTHON={sys.executable} is used as it is; nothing installed"],
     )
     assert not (top / ".venv").exists()
+
+
+def test_what_ones_own_environment_lacks_is_named(top: Path) -> None:
+    (top / "bare").mkdir()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(top / "bare")], check=True)
+    python = f"{top}/bare/bin/python3"
+    result = install(top, SER_PYTHON=python)
+    names = "kaldiio lhotse numpy safetensors scipy soundfile tensorboard torch tqdm yaml"
+    assert (result.returncode, messages(result)) == (
+        1,
+        [f"error: SER_PYTHON={python} lacks {names}; install what requirements.txt names, or unset it"],
+    )
+    result = install(top, SER_PYTHON="/opt/x/python3")
+    assert result.returncode == 1
+    assert messages(result)[0].startswith("error: SER_PYTHON=/opt/x/python3 does not work: ")
 
 
 def tools_only(top: Path) -> str:

@@ -53,6 +53,27 @@ def test_changes_no_shell_option_and_leaves_no_name(tmp_path: Path, repo: Path) 
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize("name", ["a:b", "a\tb", "a\nb"])
+def test_a_checkout_that_no_path_can_name(tmp_path: Path, repo: Path, name: str) -> None:
+    top = tmp_path / name
+    top.mkdir()
+    (top / "path.sh").write_text((repo / "path.sh").read_text())
+    result = bash(". ./path.sh; echo on", top)
+    assert (result.returncode, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
+    assert "a colon or control character in the checkout's path; rename a folder" in result.stderr
+
+
+def test_what_would_change_python_is_unset_and_a_closed_stdout_goes_nowhere(
+    tmp_path: Path, repo: Path
+) -> None:
+    top = checkout(tmp_path, repo)
+    show = "python3 -c 'import sys; print(sys.flags.optimize, sys.stdout.encoding, file=sys.stderr)'"
+    result = bash(f". ./path.sh >&-; {show}", top, PYTHONOPTIMIZE="1", PYTHONIOENCODING="ascii")
+    assert (result.returncode, result.stderr) == (0, "0 utf-8\n")
+    result = bash("exec >&-; . ./path.sh; echo a; exec {new}<path.sh; echo b", top)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_own_environment(tmp_path: Path, repo: Path) -> None:
     top = checkout(tmp_path, repo)
     own = tmp_path / "own" / "bin"

@@ -15,9 +15,11 @@ from ser.data.corpus import load_corpus
 
 REPO = Path(__file__).resolve().parents[2]
 
-# A module may import its own layer and those below. cli (log lines, progress, exit codes) knows errors alone.
-LAYERS: dict[str, set[str]] = {"errors": set(), "config": {"errors"}, "cli": {"errors"}}
-LAYERS["data"] = {"errors", "config", "cli"}
+# A module may import its own layer and those below. cli (log lines, progress, exit codes) knows little.
+LAYERS: dict[str, set[str]] = {"errors": set(), "ranges": set(), "reading": {"errors"}}
+LAYERS["cli"] = {"errors", "ranges"}
+LAYERS["config"] = {"errors", "reading", "ranges"}
+LAYERS["data"] = {"errors", "reading", "ranges", "config", "cli"}
 for _name in ("corpora", "feats", "scoring"):
     LAYERS[_name] = LAYERS["data"] | {"data"}
 LAYERS["systems"] = LAYERS["data"] | {"data", "feats", "scoring"}

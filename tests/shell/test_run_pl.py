@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.daemons import until
+
 DATE = r"\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \S+ \d{4}"
 RUN_PL = Path(__file__).resolve().parents[2] / "utils" / "run.pl"
 PATH = f"{Path(sys.executable).parent}:/usr/bin:/bin"
@@ -453,6 +455,33 @@ def test_a_second_signal_waits_no_longer() -> None:
     process.communicate(timeout=20)
     assert time.monotonic() - start < 3.0
     assert not alive(mark)
+
+
+@pytest.mark.parametrize("signum", ["SIGKILL", "SIGSTOP"])
+def test_no_task_outlives_a_runner_that_is_killed(signum: str) -> None:
+    """Neither a child of its own nor what that has started."""
+    mark = f"303.{os.getpid()}"
+    script = f"sleep {mark} & touch up.JOB; sleep {mark} | sleep {mark}"
+    command = [str(RUN_PL), "--max-jobs-run", "2", "JOB=1:2", "x.JOB.log", "bash", "-c", script]
+    process = subprocess.Popen(command, env={"PATH": PATH}, start_new_session=True)
+    wait_for("up.1")
+    wait_for("up.2")
+    process.send_signal(signal.Signals[signum])
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    until(lambda: not alive(mark), 3, "the end of all tasks")
+
+
+# ---------------------------------------------------------------------------------------------------
+# Links that somebody has planted
+
+
+def test_a_log_is_not_written_through_a_link(folder: Path) -> None:
+    (folder / "victim").write_text("of somebody\n")
+    (folder / "x.1.log").symlink_to("victim")
+    assert run_pl("JOB=1:1", "x.JOB.log", "echo", "a").returncode == 0
+    assert (folder / "victim").read_text() == "of somebody\n"
+    assert not (folder / "x.1.log").is_symlink()
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -13,10 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ser import reading
 from ser.data.division import NONE
 from ser.data.files import whole_file
 from ser.data.folds import FoldLine, read_folds
-from ser.errors import DataError
+from ser.data.tables import check_key
 
 PLAN, TASKS, TEST = "plan.json", "tasks", "test"
 
@@ -119,7 +120,7 @@ class Plan:
         """
         return read_folds(self.folds) if self.expected is None else list(self.expected)
 
-    @property
+    @cached_property
     def final(self) -> list[FoldLine]:
         """The folds of the results, without the extra ones that fusions are tuned on."""
         extra = {line.tune_fold for line in self.fold_lines if line.tune_fold != line.name}
@@ -133,9 +134,11 @@ class Plan:
 
     def trainings(self, systems: tuple[PlannedSystem, ...] | None = None) -> Iterator[list[str]]:
         """Lines of a task list of steps/train.sh, as fields."""
+        final = {line.name for line in self.final}
         for system in self.systems if systems is None else systems:
+            tuned = self.is_tuned(system.name)
             for line in self.fold_lines:
-                if line not in self.final and not self.is_tuned(system.name):
+                if line.name not in final and not tuned:
                     continue
                 dev = self.folds / line.name / "dev"
                 for seed in system.seeds:
@@ -217,12 +220,11 @@ class Plan:
         System, feature set, source of the alignment, its folder in frames of that set, folder of the
         statistics, folder of the maps of one seed, and the decode folders of all folds.
         """
-        place = self.data.parent
-        source = {"corpus": self.data, "k2": place / "k2"}.get(self.alignment, Path(self.alignment))
+        source = {"corpus": self.data, "k2": self.exp / "k2"}.get(self.alignment, Path(self.alignment))
         for name in self.interpret:
             main = self.system(name).sets[0]
             suffix = "" if main == self.sets[0] else f".{main}"
-            framed = place / "alignments" / f"{self.alignment_name}{suffix}"
+            framed = self.exp / "alignments" / f"{self.alignment_name}{suffix}"
             out = self.exp / "interpret" / name / self.alignment_name
             for pool in self.pools(name):
                 folders = (source, framed, out, out / f"seed{pool.seed}", *pool.members)
@@ -259,17 +261,15 @@ def read_plan(exp: Path) -> Plan:
     Raises:
         DataError: there is none, or it is of another version.
     """
-    path = exp / PLAN
-    try:
-        tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    path, missing = exp / PLAN, "run.sh writes it, or ser plan"
+    with reading.guarded(path, "run run.sh (or ser plan) again", what="is no plan of this version"):
+        tree: dict[str, Any] = reading.read_json(path, "run run.sh (or ser plan) again", missing=missing)
         systems = tuple(PlannedSystem(**_tuples(system)) for system in tree.pop("systems"))
         fusions = tuple(PlannedFusion(**_tuples(fusion)) for fusion in tree.pop("fusions"))
         tree |= {"exp": exp, "folds": Path(tree["folds"]), "data": Path(tree["data"])}
+        for name in (*(s.name for s in systems), *(f.name for f in fusions), *tree["also"]):
+            check_key(name, str(path))
         return Plan(systems=systems, fusions=fusions, **_tuples(tree))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; run.sh writes it, or ser plan") from error
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"{path}: is no plan of this version; run run.sh (or ser plan) again") from error
 
 
 def _tuples(tree: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests import recipe
+
 # The same examples in every run, however slow the machine: a test must not depend on luck.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
@@ -25,6 +27,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What a script runs in the background has SIGINT ignored, under nohup SIGHUP; so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The chaos test's options."""
+    parser.addoption("--kills", type=int, default=25, help="how often tests/chaos kills the recipe")
+    parser.addoption("--chaos-seed", type=int, default=13, help="which moments and victims it chooses")
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +51,22 @@ def emodb() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return path.resolve()
+
+
+@pytest.fixture(scope="session")
+def small_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded corpus, a tenth of its size."""
+    out = tmp_path_factory.mktemp("corpus") / "release"
+    recipe.make_release(out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def finished(repo: Path, small_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which all stages of the recipe have run on it; to be read, or copied."""
+    folder = tmp_path_factory.mktemp("finished")
+    recipe.run_all(repo, folder, small_release)
+    return folder
 
 
 @pytest.fixture(scope="session", autouse=True)

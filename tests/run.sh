@@ -47,7 +47,7 @@ check() {
 mapfile -t scripts < <(shell_files)
 check lint ruff check .
 check lint ruff format --check .
-check types mypy --strict ser utils/{run,queue,slurm}.pl
+check types mypy --strict ser utils/{run,queue,slurm}.pl utils/guard.py
 check shell shellcheck "${scripts[@]}"
 check shell shfmt -d "${scripts[@]}"
 ((${#failed[@]} == 0)) || log "failed so far: ${failed[*]}"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from ser import cli
+from ser.ranges import Range
 
 VERB = """
 import os, sys, time
@@ -40,6 +43,31 @@ cli.run(main)
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", VERB, *words], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_closed_streams(closed: str, tmp_path: Path) -> None:
+    """No file takes the number of a stream that is written to."""
+    code = VERB.replace('print("result")', f'stream = open("{tmp_path}/a", "w"); print("result", flush=True)')
+    line = f'exec "$@" {closed}'
+    done = subprocess.run(["bash", "-c", line, "x", sys.executable, "-c", code, "1"], check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "a").read_text() == ""
+
+
+def test_a_stdout_that_takes_ascii_only() -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    line = [sys.executable, "-c", VERB, "print('\\xe9')"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stdout) == (0, "\\xe9\nresult\n")
+
+
+def test_python_without_checks_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-O", "-c", VERB, "1"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "ser: error: Python must not run with -O or PYTHONOPTIMIZE; unset it (try --help)\n"
 
 
 def test_done() -> None:
@@ -150,3 +178,11 @@ def test_options_cannot_be_shortened() -> None:
     parser.add_argument("--num-jobs", type=int)
     with pytest.raises(SystemExit):
         parser.parse_args(["--num", "3"])
+
+
+@pytest.mark.parametrize("text", ["-1", "10", "x", "1.0", "1_0", "", "١", "9" * 5000])
+def test_numbers_have_their_range(text: str) -> None:
+    assert cli.whole(Range(0, 9))("7") == 7
+    with pytest.raises(argparse.ArgumentTypeError) as error:
+        cli.whole(Range(0, 9))(text)
+    assert str(error.value) == f"must be a whole number from 0 to 9, got {text[:20]}"

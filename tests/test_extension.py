@@ -183,7 +183,8 @@ optim:
   schedule: cosine
   plateau: {metric: train_loss, patience: 4, factor: 0.8}
   cosine: {warmup: 0.2}
-training: {epochs: 20, batch_size: 4, class_weights: balanced, select: last, amp: none}
+training: {epochs: 20, batch_size: 4, class_weights: balanced, select: last, amp: none,
+  max_frames: null, long_utterances: split}
 """
 
 ESTIMATOR = '''
@@ -325,7 +326,7 @@ def test_attention_lies_on_frames_of_20_ms(mine: Path) -> None:
         key: int(value)
         for key, value in tables.read_table(mine / "data" / "all" / "bands" / "utt2num_frames").items()
     }
-    spans = read_frames(mine / "data" / "alignments" / "corpus.bands" / "phone.frames", frames)
+    spans = read_frames(mine / "exp" / "alignments" / "corpus.bands" / "phone.frames", frames)
     for key, rows in spans.items():
         assert [row.symbol for row in rows] == ["S", "AA"]
         assert abs(rows[1].first - frames[key] / 2) <= 1

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,62 +17,9 @@ from ser.data.tsv import read_tsv
 from ser.interpret.maps import Attended
 from ser.interpret.statistics import VowelConsonant
 from ser.reporting.results import check_seal
-from tests.cluster.daemons import until
+from tests.recipe import ENVIRONMENT, RESULTS, command, contents, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-QUICK = [
-    *("--set", "training.epochs=2", "--set", "blstmatt:model.hidden=8"),
-    *("--set", "csa:model.channels=[4,8,16]", "--nj", "2", "--use-gpu", "no", "--seeds", "1"),
-]
-ENVIRONMENT = os.environ | {"SER_PYTHON": sys.executable, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
-ENVIRONMENT.pop("IEMOCAP", None)
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The embedded corpus, a tenth of its size."""
-    out = tmp_path_factory.mktemp("corpus") / "release"
-    command = [sys.executable, "-m", "ser", "make_mini_corpus", "--scale", "0.1", str(out)]
-    subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT)
-    return out
-
-
-def command(repo: Path, folder: Path, release: Path, *args: str, corpus: str = "mini") -> list[str]:
-    """The front door's command line, with everything it writes below ``folder``."""
-    where = ["--data-dir", str(folder / "data"), "--exp-dir", str(folder / "exp")]
-    return [str(repo / "run.sh"), "--corpus", corpus, "--corpus-dir", str(release), *where, *QUICK, *args]
-
-
-def run(line: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(line, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
-
-
-@pytest.fixture(scope="module")
-def finished(repo: Path, release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which all stages have run."""
-    folder = tmp_path_factory.mktemp("finished")
-    done = run(command(repo, folder, release))
-    assert done.returncode == 0, done.stderr
-    assert "done: stages 0 to 9" in done.stderr
-    for system in ("blstmatt", "csa_30", "majority", "syscomb", "syscomb_dev"):
-        assert re.search(rf"^{system} +1 +\d+/\d+ +\d", done.stdout, re.MULTILINE), done.stdout
-    assert max(len(line) for line in done.stdout.splitlines() if not line.startswith("/")) <= 80
-    return folder
-
-
-def contents(folder: Path, *names: str) -> dict[str, bytes]:
-    """Relative path -> bytes of the files of some names."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.name in names and path.is_file()
-    }
-
-
-RESULTS = ("post", "hyp", "result.txt", "results.tsv", "history.tsv", "fusion.txt", "utt2num_frames")
 
 
 def test_what_a_run_leaves(finished: Path) -> None:
@@ -129,10 +73,10 @@ def test_what_stage_8_leaves(finished: Path) -> None:
         assert (out / "figures" / f"{name}.svg").read_text().startswith("<?xml")
 
 
-def test_dry_run_and_report(repo: Path, release: Path, finished: Path) -> None:
+def test_dry_run_and_report(repo: Path, small_release: Path, finished: Path) -> None:
     """What is done is told from what is not, nothing is made, and stage 9 has left its report."""
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
-    done = run(command(repo, finished, release, "--seeds", "1 2", "--dry-run"))
+    done = run(command(repo, finished, small_release, "--seeds", "1 2", "--dry-run"))
     assert done.returncode == 0, done.stderr
     assert "train: 9 tasks, 5 done, 4 to do\n" in done.stdout
     assert "decode: 9 tasks, 5 done, 4 to do\n" in done.stdout
@@ -155,10 +99,10 @@ def test_dry_run_and_report(repo: Path, release: Path, finished: Path) -> None:
         assert word in page
 
 
-def test_dry_run_on_a_fresh_folder(repo: Path, release: Path, tmp_path: Path) -> None:
+def test_dry_run_on_a_fresh_folder(repo: Path, small_release: Path, tmp_path: Path) -> None:
     """All stages are planned, those whose folds are not made yet too, and nothing is left."""
     fuse = ["--fuse", "both=csa_20 csa_30:0.5", "--contexts", "20 30", "--dry-run"]
-    done = run(command(repo, tmp_path, release, *fuse))
+    done = run(command(repo, tmp_path, small_release, *fuse))
     assert done.returncode == 0, done.stderr
     exp = tmp_path / "exp"
     assert done.stdout.splitlines() == [
@@ -183,9 +127,9 @@ def test_dry_run_on_a_fresh_folder(repo: Path, release: Path, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_second_protocol_in_one_folder_is_refused(repo: Path, release: Path, finished: Path) -> None:
+def test_a_second_protocol_in_one_folder_is_refused(repo: Path, small_release: Path, finished: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
-    done = run(command(repo, finished, release, "--protocol", "paper"))
+    done = run(command(repo, finished, small_release, "--protocol", "paper"))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.endswith(
         f"ser: error: {finished}/exp: holds results of the protocol paper_dev of mini; choose another "
@@ -194,41 +138,41 @@ def test_a_second_protocol_in_one_folder_is_refused(repo: Path, release: Path, f
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()} == before
 
 
-def test_again_makes_nothing_again(repo: Path, release: Path, finished: Path) -> None:
+def test_again_makes_nothing_again(repo: Path, small_release: Path, finished: Path) -> None:
     stamps = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.name in RESULTS}
     models = {path: path.stat().st_mtime_ns for path in finished.rglob("model.safetensors")}
-    done = run(command(repo, finished, release))
+    done = run(command(repo, finished, small_release))
     assert done.returncode == 0, done.stderr
     del stamps[finished / "exp" / "results.tsv"]
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     assert {path: path.stat().st_mtime_ns for path in models} == models
 
 
-def test_stages_alone_repeat_the_numbers(repo: Path, release: Path, finished: Path) -> None:
+def test_stages_alone_repeat_the_numbers(repo: Path, small_release: Path, finished: Path) -> None:
     before = contents(finished / "exp", *RESULTS)
     for path in finished.rglob("decode_*"):
         shutil.rmtree(path, ignore_errors=True)
-    done = run(command(repo, finished, release, "--stage", "5"))
+    done = run(command(repo, finished, small_release, "--stage", "5"))
     assert done.returncode == 0, done.stderr
     assert contents(finished / "exp", *RESULTS) == before
     for path in finished.rglob("score"):
         shutil.rmtree(path)
-    done = run(command(repo, finished, release, "--stage", "6", "--stop-stage", "6"))
+    done = run(command(repo, finished, small_release, "--stage", "6", "--stop-stage", "6"))
     assert done.returncode == 0, done.stderr
     again = contents(finished / "exp", "result.txt")
     assert again
     assert all(before[name] == content for name, content in again.items())
-    done = run(command(repo, finished, release, "--stage", "7"))
+    done = run(command(repo, finished, small_release, "--stage", "7"))
     assert done.returncode == 0, done.stderr
     assert contents(finished / "exp", *RESULTS) == before
 
 
-def test_svms_join_a_finished_run(repo: Path, release: Path, finished: Path, tmp_path: Path) -> None:
+def test_svms_join_a_finished_run(repo: Path, small_release: Path, finished: Path, tmp_path: Path) -> None:
     pytest.importorskip("opensmile", reason="utils/install.sh --extra baselines is not done")
     shutil.copytree(finished, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "data" / "folds")  # views of the folder that was copied
     systems = ["--systems", "blstmatt csa majority svm_egemaps svm_egemaps_speaker"]
-    done = run(command(repo, tmp_path / "run", release, "--stage", "1", "--stop-stage", "7", *systems))
+    done = run(command(repo, tmp_path / "run", small_release, "--stage", "1", "--stop-stage", "7", *systems))
     assert done.returncode == 0, done.stderr
     for system, norm in (("svm_egemaps", "global"), ("svm_egemaps_speaker", "speaker")):
         result = tables.read_table(tmp_path / f"run/exp/pooled/{system}/seed0/decode_test/score/result.txt")
@@ -241,12 +185,12 @@ def test_svms_join_a_finished_run(repo: Path, release: Path, finished: Path, tmp
 
 
 def test_a_sweep_in_another_order_gives_the_same_numbers(
-    repo: Path, release: Path, finished: Path, tmp_path: Path
+    repo: Path, small_release: Path, finished: Path, tmp_path: Path
 ) -> None:
     """One job instead of two, other tasks first; a context that is not fused has no tuning fold."""
     shutil.copytree(finished / "data", tmp_path / "data")
     line = ["--contexts", "20 30", "--stage", "3", "--stop-stage", "7", "--nj", "1"]
-    done = run(command(repo, tmp_path, release, *line))
+    done = run(command(repo, tmp_path, small_release, *line))
     assert done.returncode == 0, done.stderr
     before, after = (contents(folder / "exp", "post", "history.tsv") for folder in (finished, tmp_path))
     new = {name for name in after if "/csa_20/" in name}
@@ -256,9 +200,9 @@ def test_a_sweep_in_another_order_gives_the_same_numbers(
     }
 
 
-def test_iemocap_recipe_in_one_job(repo: Path, release: Path, finished: Path, tmp_path: Path) -> None:
+def test_iemocap_recipe_in_one_job(repo: Path, small_release: Path, finished: Path, tmp_path: Path) -> None:
     """The embedded corpus goes through IEMOCAP's own recipe unchanged; the number of jobs changes nothing."""
-    done = run(command(repo, tmp_path, release, "--nj", "1", "--protocol", "paper", corpus="iemocap"))
+    done = run(command(repo, tmp_path, small_release, "--nj", "1", "--protocol", "paper", corpus="iemocap"))
     assert done.returncode == 0, done.stderr
     assert "differs: expected 10039" in done.stdout
     assert re.search(r"^syscomb +1 +\d+/\d+ +\d", done.stdout, re.MULTILINE)
@@ -268,7 +212,7 @@ def test_iemocap_recipe_in_one_job(repo: Path, release: Path, finished: Path, tm
     data = tables.ArkReader(tmp_path / "data" / "all" / "feats.scp")
     assert {data.read(key).shape[1] for key in data.places} == {23}  # the paper's filters
     line = ["--nj", "1", "--stop-stage", "1", "--set", "fbank:num_mel_bins=40"]
-    done = run(command(repo, tmp_path / "mini", release, *line, corpus="iemocap"))
+    done = run(command(repo, tmp_path / "mini", small_release, *line, corpus="iemocap"))
     assert done.returncode == 0, done.stderr
     ours, theirs = (
         tables.ArkReader(folder / "data" / "all" / "feats.scp") for folder in (tmp_path / "mini", finished)
@@ -277,8 +221,10 @@ def test_iemocap_recipe_in_one_job(repo: Path, release: Path, finished: Path, tm
     assert all((ours.read(key) == theirs.read(key)).all() for key in ours.places)
 
 
-def test_other_settings_are_refused(repo: Path, release: Path, finished: Path) -> None:
-    line = command(repo, finished, release, "--stage", "4", "--stop-stage", "4", "--set", "optim.lr=1.0e-3")
+def test_other_settings_are_refused(repo: Path, small_release: Path, finished: Path) -> None:
+    line = command(
+        repo, finished, small_release, "--stage", "4", "--stop-stage", "4", "--set", "optim.lr=1.0e-3"
+    )
     done = run(line)
     assert done.returncode == 1
     assert re.search(
@@ -286,7 +232,7 @@ def test_other_settings_are_refused(repo: Path, release: Path, finished: Path) -
         r"another --exp-dir, or remove the folder to train it again",
         done.stderr,
     ), done.stderr
-    line = command(repo, finished, release, "--stage", "1", "--stop-stage", "1", "--compress", "CM2")
+    line = command(repo, finished, small_release, "--stage", "1", "--stop-stage", "1", "--compress", "CM2")
     done = run(line)
     assert done.returncode == 1
     assert re.search(r"data/all\S*: was made differently: compress: none -> CM2", done.stderr), done.stderr
@@ -305,9 +251,9 @@ def test_other_settings_are_refused(repo: Path, release: Path, finished: Path) -
     ],
 )
 def test_missing_inputs_name_the_stage(
-    repo: Path, release: Path, tmp_path: Path, stage: int, message: str
+    repo: Path, small_release: Path, tmp_path: Path, stage: int, message: str
 ) -> None:
-    done = run(command(repo, tmp_path, release, "--stage", str(stage), "--stop-stage", str(stage)))
+    done = run(command(repo, tmp_path, small_release, "--stage", str(stage), "--stop-stage", str(stage)))
     assert done.returncode in (1, 2)
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -325,81 +271,23 @@ def test_missing_inputs_name_the_stage(
     ],
 )
 def test_missing_outputs_of_a_stage_before(
-    repo: Path, release: Path, finished: Path, tmp_path: Path, stage: int, removed: str, message: str
+    repo: Path, small_release: Path, finished: Path, tmp_path: Path, stage: int, removed: str, message: str
 ) -> None:
     shutil.copytree(finished, tmp_path / "copy")
     (tmp_path / "copy" / removed).unlink()
-    line = command(repo, tmp_path / "copy", release, "--stage", str(stage), "--stop-stage", str(stage))
+    line = command(repo, tmp_path / "copy", small_release, "--stage", str(stage), "--stop-stage", str(stage))
     done = run(line)
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def descendants(group_leader: int) -> list[str]:
-    """Processes of the session that a run was started in."""
-    listing = subprocess.run(["ps", "-eo", "pid,sid,stat,args"], capture_output=True, text=True).stdout
-    rows = [line.split(None, 3) for line in listing.splitlines()[1:]]
-    return [row[3] for row in rows if row[1] == str(group_leader) and not row[2].startswith("Z")]
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("stage", range(8))
-def test_stopped_in_a_stage(
-    repo: Path, release: Path, finished: Path, tmp_path: Path, stage: int, number: signal.Signals
-) -> None:
-    """All processes end, nothing half-made is left, and the same command ends with the same numbers."""
-    folder = tmp_path / "run"
-    shutil.copytree(finished, folder)
-    made = [
-        ["data/manifests", "data/all"],
-        ["data/all/fbank", "data/all/feats.scp"],
-        ["data/folds", "data/all/fbank/cmvn", "data/all/fbank/cmvn_utt.scp"],
-        ["exp/paper_dev/blstmatt", "exp/paper_dev-dev/blstmatt"],
-        ["exp/paper_dev/csa_30", "exp/paper_dev-dev/csa_30"],
-        [f"exp/{fold}/blstmatt/seed1/decode_test" for fold in ("paper_dev", "paper_dev-dev")],
-        ["exp/pooled/blstmatt"],
-        ["exp/paper_dev/syscomb", "exp/paper_dev/syscomb_dev", "exp/results.tsv"],
-    ]
-    for name in made[stage]:
-        path = folder / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    line = command(repo, folder, release, "--stage", str(stage), "--stop-stage", str(stage))
-    process = subprocess.Popen(
-        line,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    while f"stage {stage}: " not in process.stderr.readline():
-        assert process.poll() is None
-    time.sleep(1.0)
-    os.kill(process.pid, number)
-    messages = process.communicate(timeout=60)[1]
-    if process.returncode != 0:  # it may have been faster than the signal
-        assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}[number], messages
-        assert f"stopped by {number.name}; the same command goes on from here" in messages
-    assert "Traceback" not in messages
-    # A process that was told to end takes its time where others are at work.
-    until(lambda: not descendants(process.pid), 10, "the end of all processes")
-    assert descendants(process.pid) == []
-    done = run(line)
-    assert done.returncode == 0, done.stderr
-    assert not list(folder.rglob("*.part"))
-    if stage in (3, 4):
-        whole = contents(finished / "exp", "history.tsv")
-        assert contents(folder / "exp", "history.tsv") == whole
-
-
-def test_two_runs_in_one_folder(repo: Path, release: Path, tmp_path: Path) -> None:
+def test_two_runs_in_one_folder(repo: Path, small_release: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     with subprocess.Popen(["flock", str(data / ".lock"), "sleep", "60"]) as other:
         time.sleep(0.5)
-        done = run(command(repo, tmp_path, release, "--stage", "1"))
+        done = run(command(repo, tmp_path, small_release, "--stage", "1"))
         other.terminate()
     assert done.returncode == 1
     assert (
@@ -418,7 +306,43 @@ def test_two_runs_in_one_folder(repo: Path, release: Path, tmp_path: Path) -> No
             ["--contexts", "20 x"],
             "error: the options: contexts must be whole numbers, got '20 x'; correct it (try --help)\n",
         ),
-        (["--stage", "5", "--stop-stage", "3"], "error: --stage 5 is behind --stop-stage 3 (try --help)\n"),
+        (
+            ["--stage", "5", "--stop-stage", "3"],
+            "error: --stage 5 --stop-stage 3: stages are 0 to 9, the first one before the last "
+            "(try --help)\n",
+        ),
+        (
+            ["--stage", "9", "--stop-stage", "99"],
+            "error: --stage 9 --stop-stage 99: stages are 0 to 9, the first one before the last "
+            "(try --help)\n",
+        ),
+        (
+            ["--exp-dir", "a\tb"],
+            "error: --exp-dir: has a tab, a newline or another control character; rename the folder "
+            "(try --help)\n",
+        ),
+        (
+            ["--exp-dir", "JOB/exp"],
+            "error: --data-dir, --exp-dir, --corpus-conf: runners take JOB, as a word, for a job's number; "
+            "rename the folder (try --help)\n",
+        ),
+        (
+            ["--data-dir", "/tmp/one", "--exp-dir", "/tmp/./one"],
+            "error: --data-dir and --exp-dir are one folder (try --help)\n",
+        ),
+        (
+            ["--contexts", "*"],
+            "error: the options: contexts must be whole numbers, got '*'; correct it (try --help)\n",
+        ),
+        (
+            ["--set", "optim.lr=1\tx"],
+            "error: set: has a tab, a newline or another control character: 'optim.lr=1\\tx' (try --help)\n",
+        ),
+        (
+            ["--corpus", "../../x"],
+            "error: --corpus '../../x': is a name, one of cremad, csv, emodb, iemocap, mini, ravdess "
+            "(try --help)\n",
+        ),
         (
             ["--systems", "majority svm_egemap"],
             "error: systems: svm_egemap: there is no conf/svm_egemap.yaml; did you mean svm_egemaps? "

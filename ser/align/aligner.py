@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ser import config
+from ser import config, reading
 from ser.align import hmm, phone_model
 from ser.align.features import read_used_set
 from ser.align.lexicon import read_lexicon
@@ -208,10 +208,12 @@ def merge_shards(data: Path, model_dir: Path, out: Path, num_jobs: int) -> None:
     with files.locked(out):
         for tier in TIERS:
             write_ctm(out / f"{tier}.ctm", {name: value[tier] for name, value in aligned.items()})
+        outputs = [out / f"{tier}.ctm" for tier in TIERS]
         (out / NOT_ALIGNED).unlink(missing_ok=True)
         if reasons:
             tables.write_table(out / NOT_ALIGNED, reasons)
-        files.write_made(out, {}, inputs)
+            outputs.append(out / NOT_ALIGNED)
+        files.write_made(out, {}, inputs, outputs)
         shutil.rmtree(_shard_path(out, 1).parent)
     log.info("%s: %d utterances aligned, %d not", out, len(aligned), len(reasons))
     if reasons:
@@ -244,10 +246,10 @@ def _shard_path(out: Path, job: int) -> Path:
 def _read_shard(path: Path) -> dict[str, Any]:
     """What a job wrote; empty if it has not, or was interrupted."""
     try:
-        shard: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        shard = reading.read_json(path, "align again")
+    except DataError:
         return {}
-    return shard
+    return shard if isinstance(shard, dict) else {}
 
 
 def _durations(data: Path, speech: Speech) -> dict[str, float]:

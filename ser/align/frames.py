@@ -25,6 +25,7 @@ from ser.data.alignment import (
     to_frames,
     write_frames,
 )
+from ser.data.datadir import MAIN
 from ser.data.manifests import RECORDINGS, SUPERVISIONS, read_items
 from ser.data.phones import PhoneSet
 from ser.errors import DataError, all_of
@@ -117,9 +118,13 @@ def make_alignment(
     with files.locked(out):
         (out / files.MADE).unlink(missing_ok=True)
         _write(out, alignment)
+        outputs = [
+            out / name for name in (*(f"{tier}.frames" for tier in alignment.tiers), NOT_ALIGNED, MAIN)
+        ]
         if manifests is not None and not own:
             _write_supervisions(manifests, out / SUPERVISIONS, times, alignment.num_frames)
-        files.write_made(out, settings, inputs)
+            outputs.append(out / SUPERVISIONS)
+        files.write_made(out, settings, inputs, outputs)
     log.info("%s: %s", out, _summary(alignment))
 
 

@@ -15,9 +15,10 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
 
+from ser import reading
 from ser.data.files import whole_file
 from ser.data.phones import PhoneSet
-from ser.errors import ConfigError, DataError, all_of
+from ser.errors import ConfigError, DataError, all_of, shown
 
 log = logging.getLogger("ser")
 
@@ -35,13 +36,9 @@ def read_lexicon(path: Path, phones: PhoneSet) -> Lexicon:
     Raises:
         DataError: no such file, a word without phones, phones that the phone set does not have; all at once.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; name a lexicon, or run steps/make_lexicon.sh") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); name a lexicon in UTF-8") from error
-    lexicon: Lexicon = {}
+    missing = "name a lexicon, or run steps/make_lexicon.sh"
+    lines = reading.read_text(path, "name a lexicon in UTF-8", missing=missing).splitlines()
+    entries: dict[str, dict[tuple[str, ...], None]] = {}  # pronunciations in their order, each once
     problems: list[str] = []
     for number, line in enumerate(lines, 1):
         fields = [] if line.startswith(";;;") else line.partition(" #")[0].split()
@@ -49,13 +46,14 @@ def read_lexicon(path: Path, phones: PhoneSet) -> Lexicon:
             continue
         word, symbols = fields[0], fields[1:]
         if not symbols:
-            problems.append(f"{path}:{number}: expected '<word> <phone> ...', got {line!r}; correct the line")
+            problems.append(
+                f"{path}:{number}: expected '<word> <phone> ...', got {shown(line)}; correct the line"
+            )
         pronunciation = tuple(_unstressed(symbol, phones) for symbol in symbols)
-        entry = lexicon.setdefault(_NUMBER.sub("", word).upper(), [])
-        if pronunciation not in entry:
-            entry.append(pronunciation)
+        entries.setdefault(_NUMBER.sub("", word).upper(), {})[pronunciation] = None
     if problems:
         raise all_of(problems)
+    lexicon = {word: list(pronunciations) for word, pronunciations in entries.items()}
     if not lexicon:
         raise DataError(f"{path}: has no word; name a lexicon with '<word> <phone> ...' lines")
     phones.check((phone for entry in lexicon.values() for item in entry for phone in item), path)

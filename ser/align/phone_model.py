@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ser.align.gmm import Floats
 from ser.align.hmm import Graph, Ints
 from ser.data.files import whole_file
 from ser.errors import DataError
+from ser.ranges import Range
 
 log = logging.getLogger("ser")
 
@@ -40,30 +41,19 @@ Search = Callable[[Sequence[Graph], Floats, Iterable[Floats]], "list[BestPath | 
 class AlignConfig:
     """``conf/align.yaml``."""
 
-    num_cepstra: int
-    delta_window: int  # frames either side
-    states: int  # HMM states of a phone
-    components: int  # Gaussians of a state
-    rounds: int  # of alignment and estimation for each number of components
-    min_frames: int  # a Gaussian is estimated from
-    variance_floor: float  # of the variance of all frames
-    optional_silence: bool
-    max_minutes: float  # of speech that is trained on
+    num_cepstra: Annotated[int, Range(1, 1024)]  # of the filters; with first and second differences
+    delta_window: Annotated[int, Range(1, 100)]  # frames either side that a difference looks at
+    states: Annotated[int, Range(1, 20)]  # HMM states of a phone
+    components: Annotated[int, Range(1, 4096)]  # Gaussians of a state: 1, 2, 4, 8, ...
+    rounds: Annotated[int, Range(1, 1000)]  # of alignment and estimation for each number of components
+    min_frames: Annotated[int, Range(1, 1000000)]  # that a Gaussian is estimated from
+    variance_floor: Annotated[float, Range(above=0, most=1)]  # of the variance of all frames
+    optional_silence: bool  # before, between and after the words
+    max_minutes: Annotated[float, Range(above=0)]  # of speech that is trained on
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
-        for name in (
-            "num_cepstra",
-            "delta_window",
-            "states",
-            "rounds",
-            "min_frames",
-            "variance_floor",
-            "max_minutes",
-        ):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        if self.components < 1 or self.components & (self.components - 1):
+        if self.components & (self.components - 1):
             raise ValueError(f"components must be 1, 2, 4, 8, ..., got {self.components}")
 
 
@@ -82,7 +72,13 @@ class PhoneModel:
         return first_pdfs(self.phones, self.num_states)
 
     def save(self, path: Path) -> None:
-        """Write it as an archive of arrays."""
+        """Write it as an archive of arrays.
+
+        Raises:
+            DataError: a mean or a variance is no finite number.
+        """
+        if not (np.isfinite(self.mixtures.means).all() and np.isfinite(self.mixtures.variances).all()):
+            raise DataError(f"{path}: would hold NaN or infinity; raise variance_floor in conf/align.yaml")
         with whole_file(path, "wb") as stream:
             np.savez(
                 stream,

@@ -18,6 +18,7 @@ from ser.align.lexicon import Lexicon, read_lexicon, write_lexicon
 from ser.align.phone_model import AlignConfig, Example, Search
 from ser.align.speech import Speech, data_files, read_transcripts
 from ser.data import files
+from ser.data.datadir import MAIN
 from ser.data.phones import PhoneSet, load_phones
 from ser.errors import DataError
 from ser.feats.sets import read_set
@@ -79,7 +80,8 @@ def train_phones(
         write_lexicon(out / LEXICON, lexicon)
         _write_yaml(out / phone_model.SETTINGS, made_with["model"])
         model.save(out / phone_model.MODEL)
-        files.write_made(out, made_with, inputs)
+        names = (MAIN, PHONES, LEXICON, phone_model.SETTINGS, phone_model.MODEL)
+        files.write_made(out, made_with, inputs, [out / name for name in names])
     log.info("%s: trained", out)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ser import reading
 from ser.data.alignment import TIERS
 from ser.data.files import whole_file
 from ser.data.manifests import Segment
 from ser.errors import DataError, UsageError
 
+LIMIT = 1 << 24  # bytes; an hour of phones has one or two millions
+MAX_TIERS = 1000
 NAMES = {tier: (tier, f"{tier}s") for tier in TIERS}  # names that need no --tier, in upper or lower case
 
 
@@ -31,12 +35,17 @@ def read_textgrid(path: Path, tiers: Mapping[str, str]) -> dict[str, list[Segmen
         UsageError: praatio is not installed.
     """
     textgrid = _praatio()
-    from praatio.utilities.errors import PraatioException
-
-    try:
+    with reading.guarded(path, "save it again in Praat", what="cannot be read as a TextGrid"):
+        raw = reading.read_bytes(path, "save it again in Praat", limit=LIMIT).replace(b"\0", b"")  # or UTF-16
+        if sum(raw.count(kind) for kind in (b'IntervalTier"', b'TextTier"')) > MAX_TIERS:
+            raise reading.BadFileError(f"has more than {MAX_TIERS} tiers")
         grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False, duplicateNamesMode="rename")
-    except (PraatioException, OSError, ValueError, IndexError, KeyError, UnicodeError) as error:
-        raise DataError(f"{path}: cannot be read as a TextGrid ({error}); save it again in Praat") from error
+        return _segments(path, grid, tiers)
+
+
+def _segments(path: Path, grid: Any, tiers: Mapping[str, str]) -> dict[str, list[Segment]]:
+    """The tiers that are asked for, as far as there are."""
+    textgrid = _praatio()
     segments = {}
     for tier in TIERS:
         name = _find_tier(path, tier, tiers.get(tier), grid.tierNames)
@@ -50,6 +59,8 @@ def read_textgrid(path: Path, tiers: Mapping[str, str]) -> dict[str, list[Segmen
         segments[tier] = [
             ("_".join(e.label.split()), float(e.start), float(e.end - e.start)) for e in entries
         ]
+        if not all(0 <= start < math.inf and 0 <= length < math.inf for _, start, length in segments[tier]):
+            raise reading.BadFileError(f"the tier {name} has times below 0, or that are no numbers")
     if not segments.keys() & {"phone", "word"}:
         raise DataError(
             f"{path}: which tier holds the phones, which the words? It has {', '.join(grid.tierNames)}; "

@@ -21,7 +21,7 @@ from typing import Any
 from ser.corpora.base import Corpus, function
 from ser.data import registry
 from ser.data.corpus import CorpusConfig
-from ser.data.files import MADE, is_made, whole_file, write_made
+from ser.data.files import MADE, is_made, lost_outputs, whole_file, write_made
 from ser.data.manifests import RECORDINGS, SUPERVISIONS, count_checks, read_manifests
 from ser.errors import ConfigError, DataError, UsageError
 
@@ -77,6 +77,7 @@ def locate(
     corpus = find(config.module)
     variable = re.sub(r"\W", "_", config.name.upper())
     place = corpus_dir or (Path(os.environ[variable]) if os.environ.get(variable) else None)
+    named = place is not None
     if place is None and corpus.make is not None:
         place = manifests.parent / "local" / f"{config.name}_release"
     elif place is None and corpus.download is not None and fetch:
@@ -87,8 +88,12 @@ def locate(
         raise UsageError(f"{', '.join(ways[:-1])}, or {ways[-1]}")
     if fetch:
         download(config.module, place)
-    if corpus.make is not None and not (place / MADE).exists():
-        function(corpus.make)(place, num_jobs=num_jobs)
+    if corpus.make is not None:
+        lost = lost_outputs(place)
+        if lost and named:
+            raise DataError(f"{lost[0]}: is gone or damaged; remove {place} to have the corpus made again")
+        if lost or not (place / MADE).exists():
+            function(corpus.make)(place, num_jobs=num_jobs)
     return place
 
 
@@ -120,14 +125,14 @@ def prepare(
         settings["release"] = listing_digest(corpus_dir, corpus.unused)
     else:
         raise DataError(f"{corpus_dir}: no such folder; give --corpus-dir the folder of the release")
-    if is_made(out, settings, {}) and all((out / file).is_file() for file in (RECORDINGS, SUPERVISIONS)):
+    if is_made(out, settings, {}):
         log.info("%s: up to date", out)
         return
     manifests = function(corpus.prepare)(corpus_dir, **options)
     (out / MADE).unlink(missing_ok=True)
     write_manifest(out / RECORDINGS, manifests["recordings"].to_dicts())
     write_manifest(out / SUPERVISIONS, manifests["supervisions"].to_dicts())
-    write_made(out, settings, {})
+    write_made(out, settings, {}, [out / RECORDINGS, out / SUPERVISIONS])
     log.info("%s: %d utterances", out, len(manifests["supervisions"]))
 
 

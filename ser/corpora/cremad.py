@@ -15,10 +15,11 @@ from pathlib import Path
 
 from lhotse import RecordingSet, SupervisionSegment, SupervisionSet
 
+from ser import reading
 from ser.corpora.base import Corpus
 from ser.corpora.recordings import by_name, make_recordings, wrong_folder
 from ser.data.audio_meta import SUFFIXES
-from ser.errors import DataError, all_of
+from ser.errors import DataError, all_of, shown
 
 log = logging.getLogger("ser")
 
@@ -128,8 +129,9 @@ def _read_genders(path: Path, actors: set[str]) -> tuple[dict[str, str], list[st
         return {}, []
     copy = "copy it again from the release"
     genders: dict[str, str] = {}
-    with open(path, encoding="utf-8-sig", newline="") as stream:
-        rows = csv.DictReader(stream)
+    text = reading.read_text(path, copy, encoding="utf-8-sig")
+    with reading.guarded(path, copy):
+        rows = csv.DictReader(text.splitlines())
         missing = [name for name in ("ActorID", "Sex") if name not in (rows.fieldnames or [])]
         if missing:
             return {}, [f"{path}:1: has no column {', '.join(missing)}; {copy}"]
@@ -137,13 +139,15 @@ def _read_genders(path: Path, actors: set[str]) -> tuple[dict[str, str], list[st
         for row in rows:
             gender = {"Male": "m", "Female": "f"}.get(row["Sex"] or "")
             if gender is None:
-                problems.append(f"{path}:{rows.line_num}: Sex is Male or Female, not {row['Sex']!r}; {copy}")
+                problems.append(
+                    f"{path}:{rows.line_num}: Sex is Male or Female, not {shown(row['Sex'])}; {copy}"
+                )
             else:
                 genders[row["ActorID"]] = gender
     absent = sorted(actors - genders.keys())
     if absent and not problems:
-        shown = ", ".join(absent[:3]) + (", ..." if absent[3:] else "")
-        problems.append(f"{path}: has no line for actor {shown}; {copy}")
+        named = ", ".join(absent[:3]) + (", ..." if absent[3:] else "")
+        problems.append(f"{path}: has no line for actor {named}; {copy}")
     return genders, problems
 
 

@@ -18,7 +18,7 @@ import hashlib
 import logging
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -26,16 +26,19 @@ from pathlib import Path
 
 from lhotse import RecordingSet, SupervisionSegment, SupervisionSet
 
+from ser import reading
 from ser.corpora.base import Corpus
 from ser.corpora.recordings import make_recordings
 from ser.data.corpus import CorpusConfig
 from ser.data.files import file_digest
 from ser.data.tables import check_key
-from ser.errors import DataError, all_of
+from ser.errors import DataError, all_of, short, shown
 
 log = logging.getLogger("ser")
 
 NEEDED, KNOWN = ("path", "speaker", "emotion"), ("text", "gender", "fold")
+_SHOWN = 1000  # faults that one error lists
+_GUESSES = 100  # labels for which the nearest known one is looked for
 _GENDERS = {"f": "f", "female": "f", "m": "m", "male": "m"}
 _ODD = re.compile(r"[^\w.@%+=:,-]+", re.ASCII)  # what an utterance id may not hold
 
@@ -77,6 +80,7 @@ def prepare_csv(
     table = _find_table(table)
     rows, faults = read_rows(table)
     problems = [*faults, *_label_faults(rows, config), *_group_faults(rows)]
+    rows = _firsts(rows) if len(problems) <= _SHOWN else []  # more faults would not be shown
     recordings, damaged = make_recordings({row.id: row.path for row in rows}, num_jobs)
     for row in rows:
         if row.id in damaged:
@@ -85,7 +89,7 @@ def prepare_csv(
     problems += _copy_faults([row for row in rows if row.id not in damaged])
     if problems:
         lines = [f"{table}:{number}: {text}" for number, text in sorted(problems, key=itemgetter(0))]
-        raise all_of(lines, shown=len(lines))
+        raise all_of(lines, shown=_SHOWN)
     known = {row.id: row for row in rows}
     supervisions = [_supervision(known[item.id], item.duration) for item in recordings]
     return {"recordings": recordings, "supervisions": SupervisionSet.from_segments(supervisions)}
@@ -145,13 +149,7 @@ def read_rows(table: Path) -> tuple[list[Row], list[tuple[int, str]]]:
     Raises:
         DataError: it cannot be read, or its first line does not name the columns that are needed.
     """
-    try:
-        text = table.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{table}: cannot be read ({error.strerror}); make it readable") from error
-    except UnicodeDecodeError as error:
-        number = error.object[: error.start].count(b"\n") + 1
-        raise DataError(f"{table}:{number}: is not UTF-8; save it as UTF-8") from error
+    text = reading.read_text(table, "save it as UTF-8", encoding="utf-8-sig")
     lines = text.splitlines(keepends=True)
     delimiter = max("\t;,", key=(lines or [""])[0].count)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -189,11 +187,14 @@ def _columns(header: Iterable[str], table: Path) -> list[str]:
     if missing:
         raise DataError(
             f"{table}:1: has no column {', '.join(missing)}; the first line must name path, speaker and "
-            f"emotion, and may name text, gender and fold (it names {', '.join(names) or 'nothing'})"
+            f"emotion, and may name text, gender and fold (it names "
+            f"{short(', '.join(names)) or 'nothing'})"
         )
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        raise DataError(f"{table}:1: names the column {twice[0] or '(empty)'} twice; rename one of them")
+        raise DataError(
+            f"{table}:1: names the column {short(twice[0]) or '(empty)'} twice; rename one of them"
+        )
     return names
 
 
@@ -206,10 +207,10 @@ def _row(fields: Mapping[str, str], number: int, folder: Path) -> Row:
             check_key(fields[name], name)
     gender = fields.get("gender", "")
     if gender and gender.lower() not in _GENDERS:
-        raise DataError(f"gender is f, m, or empty, not {gender!r}; correct it")
+        raise DataError(f"gender is f, m, or empty, not {shown(gender)}; correct it")
     return Row(
         number=number,
-        id=utterance_id(fields["speaker"], fields["path"]),
+        id=check_key(utterance_id(fields["speaker"], fields["path"]), "path"),
         path=folder / fields["path"],
         speaker=fields["speaker"],
         emotion=fields["emotion"],
@@ -229,7 +230,7 @@ def utterance_id(speaker: str, path: str) -> str:
     >>> utterance_id("anna", "wav/schön.wav")
     'anna_wav-sch_n-1f2d508d'
     """
-    parts = [part for part in Path(path).with_suffix("").parts if part not in ("/", "..")]
+    parts = [part for part in os.path.splitext(path)[0].split("/") if part not in ("", ".", "..")]
     plain = "-".join(parts)
     safe = _ODD.sub("_", plain)
     if safe != plain:  # two names may have become one
@@ -244,25 +245,40 @@ def _label_faults(rows: Sequence[Row], config: CorpusConfig) -> list[tuple[int, 
     """The lines whose label has no class."""
     chosen = config.keep.get("emotion")
     problems = []
+    meant: dict[str, str] = {}  # each wrong label -> what may have been meant
     for row in rows:
-        if row.emotion in config.labels or (chosen is not None and row.emotion not in chosen):
+        label = row.emotion
+        if label in config.labels or (chosen is not None and label not in chosen):
             continue
-        near = difflib.get_close_matches(row.emotion.lower(), config.labels, n=1)
-        meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(config.labels)}"
-        what = f"emotion {row.emotion} is none of labels in conf/corpus.yaml ({meant})"
+        if label not in meant:
+            guess = len(meant) < _GUESSES and len(label) < 64
+            near = difflib.get_close_matches(label.lower(), config.labels, n=1) if guess else []
+            meant[label] = f"did you mean {near[0]}?" if near else f"known are {', '.join(config.labels)}"
+        what = f"emotion {short(label)} is none of labels in conf/corpus.yaml ({meant[label]})"
         remedy = "map it to a class there, or name the labels to take with keep.emotion"
         problems.append((row.number, f"{what}; {remedy}"))
     return problems
 
 
+def _firsts(rows: Sequence[Row]) -> list[Row]:
+    """The first row of each id and of each recording."""
+    seen: set[str | Path] = set()
+    firsts = []
+    for row in rows:
+        if row.id not in seen and row.path not in seen:
+            firsts.append(row)
+        seen |= {row.id, row.path}
+    return firsts
+
+
 def _group_faults(rows: Sequence[Row]) -> list[tuple[int, str]]:
     """The lines that contradict an earlier one about a speaker, repeat an id, or lack a fold."""
     problems: list[tuple[int, str]] = []
-    ids: dict[str, Row] = {}
+    ids: dict[str | Path, Row] = {}
     genders: dict[str, Row] = {}
     with_fold = next((row for row in rows if "fold" in row.attributes), None)
     for row in rows:
-        other = ids.setdefault(row.id, row)
+        other = ids.setdefault(row.id, ids.setdefault(row.path, row))
         if other is not row:
             what = "is the recording" if other.path == row.path else f"has the id {row.id}"
             problems.append(

@@ -17,11 +17,12 @@ from typing import NamedTuple
 from lhotse import RecordingSet, SupervisionSegment, SupervisionSet
 from lhotse.supervision import AlignmentItem
 
+from ser import reading
 from ser.corpora.base import Corpus
 from ser.corpora.emodb_download import download_emodb
 from ser.corpora.recordings import by_name, make_recordings
 from ser.data.audio_meta import SUFFIXES
-from ser.errors import DataError, all_of
+from ser.errors import DataError, all_of, shown
 
 log = logging.getLogger("ser")
 
@@ -219,10 +220,7 @@ def read_phones(path: Path, duration: float) -> list[AlignmentItem]:
     Raises:
         DataError: no ``#`` line, a row of another form, times that fall or lie behind the recording, no end.
     """
-    try:
-        lines = path.read_bytes().decode("latin-1").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
+    lines = reading.read_bytes(path, "make it readable").decode("latin-1").splitlines()
     if "#" not in lines:
         raise DataError(f"{path}: has no line '#' before its labels; copy it again from the release")
     first = lines.index("#") + 1
@@ -234,7 +232,7 @@ def read_phones(path: Path, duration: float) -> list[AlignmentItem]:
         match = _PHONE_ROW.fullmatch(line)
         if match is None or (starts and starts[-1][0] == _END):
             raise DataError(
-                f"{path}:{number}: expected '<seconds> -1 <phone>', got {line!r}; correct the row"
+                f"{path}:{number}: expected '<seconds> -1 <phone>', got {shown(line)}; correct the row"
             )
         onset, symbol = float(match["onset"]), _symbol(match["rest"] or "")
         if not last <= onset <= duration:
@@ -269,7 +267,8 @@ def _read_judgements(path: Path) -> dict[str, Judgement]:
         log.info("%s: not there, so the manifests have no listeners' judgements", path)
         return {}
     judgements: dict[str, Judgement] = {}
-    for number, line in enumerate(path.read_bytes().decode("latin-1").splitlines()[1:], 2):
+    content = reading.read_bytes(path, "copy it again from the release").decode("latin-1")
+    for number, line in enumerate(content.splitlines()[1:], 2):
         fields = [field.strip("\xa0 ") for field in line.split("\t")]
         if len(fields) < 4 or not (_NUMBER.fullmatch(fields[2]) and _NUMBER.fullmatch(fields[3])):
             if line.strip():

@@ -15,12 +15,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
+from ser import reading
 from ser.data.files import whole_file
 from ser.data.manifests import Segment
 from ser.data.tables import check_key
-from ser.errors import DataError, all_of
+from ser.errors import DataError, all_of, shown
+from ser.ranges import Range
 
 TIERS = ("phone", "word", "syllable")
 
@@ -42,22 +44,17 @@ class Span(NamedTuple):
 class SourceConfig:
     """How the times of one source are to be read (``conf/alignment.yaml``)."""
 
-    times: Literal["audio", "frames"]
     # audio: of the recording; a frame belongs to the segment in which the middle of its window lies.
     # frames: an aligner's count of its frames, times its shift (Sphinx's, so IEMOCAP's); the middle of its
     # first window is taken to be that of the features' first.
-    shift_ms: float  # of the aligner's frames
-    offset_frames: int  # added to the times, in frames of shift_ms; 2 reads IEMOCAP's as (frame + 2) * 10 ms
-    max_longer_frames: int  # what lies behind the last frame of the features is cut off, up to this much
-    max_shorter_frames: int  # how many frames of the features the phones may leave at the end
-
-    def __post_init__(self) -> None:
-        """Refuse a shift of 0 or less and tolerances below 0."""
-        if not self.shift_ms > 0:
-            raise ValueError(f"shift_ms must be above 0, got {self.shift_ms}")
-        for name in ("max_longer_frames", "max_shorter_frames"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+    times: Literal["audio", "frames"]
+    shift_ms: Annotated[float, Range(above=0, most=10000)]  # of the aligner's frames
+    # added to the times, in frames of shift_ms; 2 reads IEMOCAP's as (frame + 2) * 10 ms
+    offset_frames: Annotated[int, Range(-100000, 100000)]
+    # what lies behind the last frame of the features is cut off, up to this much
+    max_longer_frames: Annotated[int, Range(0, 1000000)]
+    # how many frames of the features the phones may leave at the end
+    max_shorter_frames: Annotated[int, Range(0, 1000000)]
 
 
 @dataclass(frozen=True)
@@ -193,7 +190,7 @@ def read_ctm(path: Path) -> dict[str, list[Segment]]:
         except ValueError:
             problems.append(
                 f"{path}:{number}: expected '<utterance> <channel> <start s> <duration s> <symbol>', "
-                f"got {line!r}; correct the row"
+                f"got {shown(line)}; correct the row"
             )
             continue
         if channels.setdefault(name, channel) != channel:
@@ -247,8 +244,8 @@ def read_frames(path: Path, num_frames: Mapping[str, int]) -> dict[str, list[Spa
                 raise ValueError(line)
         except ValueError:
             problems.append(
-                f"{path}:{number}: expected '<utterance> 1 <first frame> <frames> <symbol>', got {line!r}; "
-                "run steps/make_alignment.sh again"
+                f"{path}:{number}: expected '<utterance> 1 <first frame> <frames> <symbol>', got "
+                f"{shown(line)}; run steps/make_alignment.sh again"
             )
             continue
         spans = alignments.setdefault(check_key(name, f"{path}:{number}"), [])
@@ -272,12 +269,7 @@ def read_frames(path: Path, num_frames: Mapping[str, int]) -> dict[str, list[Spa
 
 def _rows(path: Path) -> Iterator[tuple[int, str]]:
     """The numbered lines of a table, without comments and empty ones."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; name an alignment, or make it") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text ({error}); name a CTM file") from error
+    text = reading.read_text(path, "name a CTM file", missing="name an alignment, or make it")
     if not text.strip():
         raise DataError(f"{path}: is empty; make it again")
     for number, line in enumerate(text.splitlines(), 1):

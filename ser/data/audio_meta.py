@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import soundfile
 
+from ser import reading
+from ser.data.corpus import MAX_RATE_HZ
 from ser.errors import DataError
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
@@ -30,32 +32,35 @@ def audio_meta(path: Path) -> AudioMeta:
     Raises:
         DataError: a dead link, no file, not readable, 0 bytes, no audio, no samples, or cut short.
     """
-    try:
-        size = path.stat().st_size
+    with reading.guarded(path, "make it readable", missing=_COPY):
+        if path.is_symlink() and not path.exists():
+            raise DataError(f"{path}: is a link to {os.readlink(path)}, which is not there; repair it")
+        size = reading.check_file(path)
         missing = missing_bytes(path)
-    except FileNotFoundError as error:
-        if path.is_symlink():
-            raise DataError(
-                f"{path}: is a link to {os.readlink(path)}, which is not there; repair it"
-            ) from error
-        raise DataError(f"{path}: no such file; {_COPY}") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
     if size == 0:
         raise DataError(f"{path}: is empty (0 bytes); {_COPY}")
-    try:
-        with soundfile.SoundFile(path) as sound:
-            meta = AudioMeta(sound.samplerate, sound.channels, sound.frames)
-            if meta.num_samples > 0 and not missing:
-                sound.seek(meta.num_samples - 1)  # a FLAC that is cut short fails here
-                missing = 1 - len(sound.read(1))
-    except soundfile.LibsndfileError as error:
-        raise DataError(f"{path}: is no audio file, or is damaged; {_COPY}") from error
+    what = "is no audio file, or is damaged"
+    with reading.guarded(path, _COPY, what=what, detail=False), soundfile.SoundFile(path) as sound:
+        meta = AudioMeta(sound.samplerate, sound.channels, sound.frames)
+        if meta.num_samples > 0 and not missing:
+            sound.seek(meta.num_samples - 1)  # a FLAC that is cut short fails here
+            missing = 1 - len(sound.read(1))
+    check_rate(path, meta.sampling_rate_hz)
     if missing:
         raise DataError(f"{path}: is cut short, its header says that it is longer; {_COPY}")
     if meta.num_samples < 1:
         raise DataError(f"{path}: holds no samples; {_COPY}")
     return meta
+
+
+def check_rate(path: Path, rate_hz: int) -> None:
+    """Refuse a sampling rate that no recording has, and whose conversion may take all of the memory.
+
+    Raises:
+        DataError: it is below 1 or above :data:`MAX_RATE_HZ`.
+    """
+    if not 1 <= rate_hz <= MAX_RATE_HZ:
+        raise DataError(f"{path}: says that it has {rate_hz} Hz, {MAX_RATE_HZ} is the most; {_COPY}")
 
 
 def missing_bytes(path: Path) -> int:

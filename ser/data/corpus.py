@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from ser import config
 from ser.data.tables import check_key
 from ser.errors import ConfigError, DataError
+from ser.ranges import Range
 
+MAX_RATE_HZ = 384_000  # the highest sampling rate that a recording may have
 Keep = dict[str, tuple[str, ...]]
 Test = Literal["each"] | dict[str, tuple[str, ...]] | tuple[str, ...]
 
@@ -20,31 +22,18 @@ Test = Literal["each"] | dict[str, tuple[str, ...]] | tuple[str, ...]
 class AudioConfig:
     """What the recordings must be, and what may be done when they are something else."""
 
-    sampling_rate_hz: int  # of the features' input
-    channel: int | None  # which channel of a recording with several, from 0; null refuses such a recording
+    sampling_rate_hz: Annotated[int, Range(1, 768000)]  # of the features' input
+    # which channel of a recording with several, from 0; null refuses such a recording
+    channel: Annotated[int, Range(0, 1023)] | None
     resample: Literal["refuse", "convert"]  # a recording with another sampling rate
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that no recording has."""
-        if self.sampling_rate_hz < 1:
-            raise ValueError(f"sampling_rate_hz must be above 0, got {self.sampling_rate_hz}")
-        if self.channel is not None and self.channel < 0:
-            raise ValueError(f"channel must be null or counted from 0, got {self.channel}")
 
 
 @dataclass(frozen=True)
 class DevConfig:
     """The development subset of a fold: speakers taken out of its training subset."""
 
-    speakers: int
+    speakers: Annotated[int, Range(1, 1000000)]  # how many
     refit: bool  # true: tune in an extra fold, then train on all of the training subset
-
-    def __post_init__(self) -> None:
-        """Refuse an empty subset."""
-        if self.speakers < 1:
-            raise ValueError(
-                f"speakers must be at least 1, got {self.speakers} (write dev: null for no dev subset)"
-            )
 
 
 @dataclass(frozen=True)
@@ -53,7 +42,7 @@ class Protocol:
 
     group: Literal["speaker", "session", "fold"]  # what stays together
     test: Test  # "each" group in turn, one fold that tests on these groups, or fold -> groups it tests on
-    dev: DevConfig | None
+    dev: DevConfig | None  # null: no dev subset
     keep: Keep  # attribute -> allowed values, for this protocol only
 
     def __post_init__(self) -> None:
@@ -72,7 +61,7 @@ class Protocol:
 class CorpusConfig:
     """``conf/corpus.yaml``: all that makes one corpus differ from another."""
 
-    name: str
+    name: str  # of the corpus; the variable of this name (IEMOCAP) may say where its release is
     module: str  # what reads the release: a name of ser.corpora.CORPORA, or my_package.my_module:NAME
     classes: tuple[str, ...]  # the class order, place = index
     labels: dict[str, str]  # the release's label -> class; utterances with another label are left out
@@ -80,10 +69,13 @@ class CorpusConfig:
     keep: Keep  # attribute -> allowed values
     protocol: str  # the one taken when --protocol names none
     protocols: dict[str, Protocol]
-    checks: dict[str, dict[str, int]] | None  # attribute -> value -> expected number of utterances
+    # attribute -> value -> expected number of utterances
+    checks: dict[str, dict[str, Annotated[int, Range(0, 1000000000)]]] | None
 
     def __post_init__(self) -> None:
-        """Refuse class lists, label maps and protocol names that do not fit together."""
+        """Refuse names that are no file names; class lists, labels and protocols that do not fit together."""
+        for what, names in (("name", (self.name,)), ("classes", self.classes), ("protocols", self.protocols)):
+            _check_names(what, names)
         _check_classes(self.classes, self.labels)
         _check_keep(self.keep)
         if self.protocol not in self.protocols:
@@ -114,14 +106,17 @@ def load_corpus(path: Path, overrides: Sequence[str] = ()) -> CorpusConfig:
     return config.load(CorpusConfig, path, overrides)
 
 
+def _check_names(what: str, names: Iterable[str]) -> None:
+    for name in names:
+        try:
+            check_key(name, what)
+        except DataError as error:
+            raise ValueError(str(error).partition(";")[0]) from error
+
+
 def _check_classes(classes: tuple[str, ...], labels: Mapping[str, str]) -> None:
     if len(classes) < 2:
         raise ValueError(f"classes must be at least 2, got {', '.join(classes) or 'none'}")
-    for name in classes:
-        try:
-            check_key(name, "classes")
-        except DataError as error:
-            raise ValueError(f"classes: {name!r} may hold only letters, digits and _.@%+=:,-") from error
     twice = sorted({name for name in classes if classes.count(name) > 1})
     if twice:
         raise ValueError(f"classes names {', '.join(twice)} twice")

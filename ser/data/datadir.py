@@ -19,13 +19,23 @@ from pathlib import Path
 from typing import Any
 
 from ser import config as settings_io
+from ser import reading
 from ser.data import tables
 from ser.data.alignment import seconds, write_ctm
 from ser.data.corpus import CorpusConfig, Keep
-from ser.data.files import is_made, whole_file, write_made
+from ser.data.files import (
+    MADE,
+    files_below,
+    is_made,
+    lost_outputs,
+    synced_together,
+    tell_lost,
+    whole_file,
+    write_made,
+)
 from ser.data.labels import EMOTIONS, write_emotions
 from ser.data.manifests import RECORDINGS, SUPERVISIONS, Utterance, read_manifests
-from ser.errors import DataError, all_of
+from ser.errors import DataError, StaleError, all_of
 
 log = logging.getLogger("ser")
 
@@ -42,22 +52,46 @@ _GENDERS = {"f": "f", "female": "f", "m": "m", "male": "m"}
 def up_to_date(out: Path, settings: Mapping[str, Any], inputs: Mapping[str, Path]) -> bool:
     """Whether ``out`` is finished and was made with these settings from these inputs; logs it.
 
+    A file of it that is gone or empty is told, and to be made again; one that says something else may hold
+    somebody's corrections, which nothing here overwrites.
+
     Raises:
-        StaleError: it is finished, but was made with others.
+        StaleError: it is finished, but was made with others, or a file of it was changed since.
         DataError: it holds files that no finished run left.
     """
     remedy = f"choose another folder, or remove it: rm -r {shlex.quote(str(out))}"
-    if is_made(out, settings, inputs, remedy=remedy):
+    if is_made(out, settings, inputs, remedy=remedy, tell=False):
         log.info("%s: up to date", out)
         return True
+    if lost := lost_tables(out):
+        tell_lost(lost)
+        return False
     if out.is_dir() and any(out.iterdir()):
         raise DataError(f"{out}: holds files, but no made.json of a finished run; {remedy}")
     return False
 
 
+def lost_tables(out: Path) -> list[Path]:
+    """The files of a finished data folder, or of folds, that are gone or empty.
+
+    Raises:
+        StaleError: one says something else than when it was made.
+    """
+    lost = lost_outputs(out)
+    if changed := [path for path in lost if path.is_file() and path.stat().st_size]:
+        raise StaleError(
+            f"{changed[0]}: was changed since it was made; put it back, or remove the file to have it "
+            "made again"
+        )
+    return lost
+
+
 @contextmanager
 def whole_dir(target: Path) -> Iterator[Path]:
     """Fill a folder beside ``target``, then rename it: a reader sees no folder or the whole one.
+
+    Of a finished ``target`` (see :func:`up_to_date`) only the files are replaced that are gone or empty: it
+    may hold more than what was made first.
 
     Yields:
         The folder to fill.
@@ -67,17 +101,30 @@ def whole_dir(target: Path) -> Iterator[Path]:
     """
     stem = f".{target.name}.{socket.gethostname()}"
     staging = target.with_name(f"{stem}.{os.getpid()}.part")
+    finished = (target / MADE).exists()
     try:
         _remove_leftovers(target.parent, stem)
         staging.mkdir(parents=True)
-        yield staging
-        staging.rename(target)
+        with synced_together(staging):
+            yield staging
+        if finished:
+            _fill_gaps(staging, target)
+        else:
+            staging.rename(target)
     except OSError as error:
         raise DataError(
             f"{target}: cannot be made ({error.strerror or error}); choose another folder"
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _fill_gaps(staging: Path, target: Path) -> None:
+    for path in [*files_below(staging), staging / MADE]:
+        place = target / path.relative_to(staging)
+        if path.name == MADE or not place.is_file() or place.stat().st_size == 0:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
 
 
 def _remove_leftovers(parent: Path, stem: str) -> None:
@@ -113,7 +160,7 @@ def make_data_dir(manifests: Path, out: Path, config: CorpusConfig) -> None:
     check_audio(utterances, config)
     with whole_dir(out) as staging:
         _write(staging, utterances, config)
-        write_made(staging, settings, inputs)
+        write_made(staging, settings, inputs, files_below(staging))
     speakers = {item.speaker for item in utterances}
     log.info("%s: %d utterances of %d speakers", out, len(utterances), len(speakers))
 
@@ -232,13 +279,13 @@ def main_set(data: Path) -> str | None:
     name = settings_io.read_yaml(path).get("set")
     if not isinstance(name, str):
         raise DataError(f"{path}: does not name the feature set (set: <name>); run stage 1 again")
-    return name
+    return tables.check_key(name, str(path))
 
 
 def source_of(data: Path) -> Path:
     """The data folder that ``data`` is a view of; itself if it is none."""
     path = data / SOURCE
-    return Path(path.read_text(encoding="utf-8").strip()) if path.exists() else data
+    return Path(reading.read_text(path, "run stage 2 again").strip()) if path.exists() else data
 
 
 def utterance_tables(folder: Path) -> list[str]:

@@ -18,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ser import config as settings_io
+from ser import reading
 from ser.data import tables
 from ser.data.corpus import CorpusConfig
 from ser.data.datadir import COPIED, main_set, make_views, source_of, up_to_date, utterance_tables, whole_dir
-from ser.data.division import POOLED, Fold, divide, kept_utterances, read_speaker_info, tested
-from ser.data.files import whole_file, write_made
+from ser.data.division import NONE, POOLED, Fold, divide, kept_utterances, read_speaker_info, tested
+from ser.data.files import files_below, whole_file, write_made
 from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
 from ser.errors import DataError, all_of
 
@@ -85,7 +86,7 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
             _write_cmvn(stats, utt2spk, views, staging, out)
         write_folds(staging / FOLDS, folds)
         _write_checks(staging / CHECKS, folds, utt2spk, digests)
-        write_made(staging, settings, inputs)
+        write_made(staging, settings, inputs, files_below(staging))
     log.info("%s: protocol %s, folds %s", out, name, " ".join(fold.name for fold in folds))
 
 
@@ -245,14 +246,17 @@ def read_folds(folds_dir: Path) -> list[FoldLine]:
         DataError: the file is missing or no such table.
     """
     path = folds_dir / FOLDS
-    try:
-        head, *lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
-        if head != ["fold", "tune_fold", "tune_set"] or not lines or any(len(line) != 3 for line in lines):
-            raise ValueError(head)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; run stage 2") from error
-    except ValueError as error:
-        raise DataError(f"{path}: is no list of folds; run stage 2 again") from error
+    text = reading.read_text(path, "run stage 2 again", missing="run stage 2")
+    head, *lines = [line.split("\t") for line in text.splitlines()] or [[]]
+    names = {tables.check_key(line[0], str(path)) for line in lines} | {NONE}
+    if (
+        head != ["fold", "tune_fold", "tune_set"]
+        or not lines
+        or any(
+            len(line) != 3 or line[1] not in names or line[2] not in ("dev", "test", NONE) for line in lines
+        )
+    ):
+        raise DataError(f"{path}: is no list of folds; run stage 2 again")
     return [FoldLine(*line) for line in lines]
 
 

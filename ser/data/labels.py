@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ser import reading
 from ser.data import tables
 from ser.data.files import whole_file
-from ser.errors import DataError, all_of
+from ser.errors import DataError, all_of, shown
 
 EMOTIONS = "emotions.txt"
 
@@ -26,22 +27,17 @@ def read_emotions(path: Path, *, made_by: str = "stage 0") -> tuple[str, ...]:
         DataError: missing, a line that is no ``<class> <index>``, a class twice, a gap or another order
             of the indices, fewer than two classes; all problems at once.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; run {made_by}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); run {made_by} again") from error
+    lines = reading.read_text(path, f"run {made_by} again", missing=f"run {made_by}").splitlines()
     names: list[str] = []
     problems: list[str] = []
     for number, line in enumerate(lines, 1):
         name, _, index = line.partition(" ")
         if not name or index != str(number - 1):
             problems.append(
-                f"{path}:{number}: expected '<class> {number - 1}', got {line!r}; run {made_by} again"
+                f"{path}:{number}: expected '<class> {number - 1}', got {shown(line)}; run {made_by} again"
             )
         elif name in names:
-            problems.append(f"{path}:{number}: the class {name!r} appears twice; run {made_by} again")
+            problems.append(f"{path}:{number}: the class {shown(name)} appears twice; run {made_by} again")
         names.append(name)
     if len(lines) < 2 and not problems:
         problems.append(f"{path}: holds {len(lines)} classes, at least 2 are needed; run {made_by} again")
@@ -94,8 +90,8 @@ def read_utt2emo(path: Path, emotions: Sequence[str], *, made_by: str = "stage 0
     table = tables.read_table(path, made_by=made_by)
     known = set(emotions)
     problems = [
-        f"{path}:{number}: expected '<utterance> <{'|'.join(emotions)}>', got {utterance + ' ' + name!r}; "
-        f"run {made_by} again"
+        f"{path}:{number}: expected '<utterance> <{'|'.join(emotions)}>', got "
+        f"{shown(utterance + ' ' + name)}; run {made_by} again"
         for number, (utterance, name) in enumerate(table.items(), 1)
         if name not in known
     ]

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import gzip
 import json
-import zlib
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ser.data.corpus import CorpusConfig
+from ser import reading
+from ser.data.corpus import MAX_RATE_HZ, CorpusConfig
 from ser.data.tables import check_key
-from ser.errors import DataError, all_of
+from ser.errors import DataError, all_of, short, shown
 
 RECORDINGS, SUPERVISIONS = "recordings.jsonl.gz", "supervisions.jsonl.gz"
 Segment = tuple[str, float, float]  # symbol, start and duration in seconds
+MAX_LINE, MAX_BYTES = 1 << 26, 1 << 33  # of an entry, and of a manifest, when unpacked
+_MANY = 1000  # faults after which no more are looked for
 _SAME_S = 0.01  # a supervision may end this much before or after its recording, in seconds
 
 
@@ -48,9 +51,14 @@ def read_manifests(folder: Path) -> list[Utterance]:
 
     Raises:
         DataError: a manifest is missing, cut short or no manifest; the two are about different recordings;
-            an id cannot be a key; a supervision is not all of its recording; all problems at once.
+            an id cannot be a key; a supervision is not all of its recording; all problems at once (of more
+            than a thousand those).
     """
-    recordings = {item["id"]: (where, item) for where, item in read_items(folder / RECORDINGS)}
+    recordings: dict[str, tuple[str, dict[str, Any]]] = {}
+    for where, item in read_items(folder / RECORDINGS):
+        if item["id"] in recordings:
+            raise DataError(f"{where}: {shown(item['id'])} appears twice; keep one of them")
+        recordings[item["id"]] = (where, item)
     utterances: dict[str, Utterance] = {}
     problems: list[str] = []
     for where, item in read_items(folder / SUPERVISIONS):
@@ -60,11 +68,13 @@ def read_manifests(folder: Path) -> list[Utterance]:
                 raise DataError(f"{where}: {utterance.id} appears twice; keep one of them")
         except DataError as error:
             problems.append(str(error))
+            if len(problems) >= _MANY:
+                break
             continue
         utterances[utterance.id] = utterance
     if not problems:
         problems = [
-            f"{where}: {name} has no supervision in {folder / SUPERVISIONS}; prepare the corpus again"
+            f"{where}: {short(name)} has no supervision in {folder / SUPERVISIONS}; prepare the corpus again"
             for name, (where, _) in recordings.items()
             if name not in utterances
         ]
@@ -79,22 +89,24 @@ def read_items(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         DataError: missing, empty, cut short or no manifest.
     """
-    number = 0
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as stream:
-            for number, line in enumerate(stream, 1):
-                item = json.loads(line)
+    remedy, done = "run stage 0 again", 0
+    with (
+        reading.guarded(path, remedy, missing="run stage 0", what="cut short or not gzip"),
+        reading.open_file(path) as raw,
+        gzip.GzipFile(fileobj=raw) as stream,
+    ):
+        for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE), b""), 1):
+            done += len(line)
+            if len(line) == MAX_LINE or done > MAX_BYTES:
+                raise reading.BadFileError("unpacks to more than a manifest may hold", number)
+            where = f"{path}:{number}"
+            with reading.guarded(where, remedy, what="no manifest entry"):
+                item = json.loads(line.decode("utf-8"))
                 if not isinstance(item, dict) or not isinstance(item.get("id"), str):
                     raise ValueError("no id")
-                yield f"{path}:{number}", item
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; run stage 0") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cut short or not gzip ({error}); run stage 0 again") from error
-    except ValueError as error:
-        raise DataError(f"{path}:{number}: no manifest entry ({error}); run stage 0 again") from error
-    if not number:
-        raise DataError(f"{path}: is empty; run stage 0 again")
+            yield where, item
+    if not done:
+        raise DataError(f"{path}: is empty; {remedy}")
 
 
 def _join(item: dict[str, Any], recordings: dict[str, Any], where: str) -> Utterance:
@@ -105,42 +117,82 @@ def _join(item: dict[str, Any], recordings: dict[str, Any], where: str) -> Utter
         raise DataError(
             f"{where}: {name} has no recording of its own; cut the corpus into one file per utterance"
         )
-    try:
-        return _utterance(name, item, recording[1])
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise DataError(f"{where}: {name} cannot be used: {error}; prepare the corpus again") from error
+    where = f"{where}: {name} cannot be used"
+    with reading.guarded(
+        where, "prepare the corpus again", what="it lacks a field, or holds something else in it"
+    ):
+        return _utterance(name, item, recording[1], where)
 
 
-def _utterance(name: str, item: dict[str, Any], recording: dict[str, Any]) -> Utterance:
-    sources = recording["sources"]
-    if len(sources) != 1 or sources[0]["type"] != "file":
-        raise ValueError("its recording is not one file")
-    duration = recording["num_samples"] / recording["sampling_rate"]
-    if item["start"] != 0 or abs(item["duration"] - duration) > _SAME_S:
-        raise ValueError("it is not all of its recording")
-    speaker = item.get("speaker")
+def _utterance(name: str, item: dict[str, Any], recording: dict[str, Any], where: str) -> Utterance:
+    source, channels = _source(recording)
+    rate, samples = recording["sampling_rate"], recording["num_samples"]
+    if not (_is_count(rate) and rate <= MAX_RATE_HZ and _is_count(samples)):
+        raise reading.BadFileError(f"its recording has {shown(samples)} samples at {shown(rate)} Hz")
+    duration = samples / rate
+    if item["start"] != 0 or not abs(item["duration"] - duration) <= _SAME_S:
+        raise reading.BadFileError("it is not all of its recording")
     custom = item.get("custom") or {}
-    if not speaker or "emotion" not in custom:
-        raise ValueError(f"it has no {'emotion' if speaker else 'speaker'}")
-    attributes = {key: str(value) for key, value in custom.items() if isinstance(value, (str, int, float))}
-    attributes["speaker"] = check_key(str(speaker), "its speaker")
+    attributes = {
+        key: _plain(str(value), key) for key, value in custom.items() if isinstance(value, (str, int, float))
+    }
+    speaker = str(item.get("speaker") or "")
+    if not speaker or "emotion" not in attributes:
+        raise reading.BadFileError(f"it has no {'emotion' if speaker else 'speaker'}")
+    attributes["speaker"] = check_key(speaker, f"{where}: its speaker")
     for key in ("gender", "language"):
         if item.get(key):
-            attributes[key] = str(item[key])
+            attributes[key] = _plain(item[key], key)
     return Utterance(
         id=name,
-        path=sources[0]["source"],
-        sampling_rate_hz=int(recording["sampling_rate"]),
-        num_channels=len(sources[0]["channels"]),
+        path=source,
+        sampling_rate_hz=rate,
+        num_channels=channels,
         duration_s=duration,
-        speaker=str(speaker),
-        text=" ".join((item.get("text") or "").split()),
+        speaker=speaker,
+        text=_plain(" ".join((item.get("text") or "").split()), "text"),
         attributes=attributes,
         alignment={
-            kind: [(str(row[0]), float(row[1]), float(row[2])) for row in rows]
+            check_key(kind, f"{where}: its alignment"): [_segment(row, kind) for row in rows]
             for kind, rows in (item.get("alignment") or {}).items()
         },
     )
+
+
+def _source(recording: dict[str, Any]) -> tuple[str, int]:
+    """The audio file of a recording, and how many channels it has."""
+    sources = recording["sources"]
+    if len(sources) != 1 or sources[0]["type"] != "file":
+        raise reading.BadFileError("its recording is not one file")
+    if recording.get("transforms"):
+        raise reading.BadFileError(
+            "its recording has transforms, which are not applied: write what they give to a file"
+        )
+    source, channels = sources[0]["source"], sources[0]["channels"]
+    if not source or not isinstance(channels, list) or not channels:
+        raise reading.BadFileError("its recording has no source, or no channels")
+    return _plain(source, "the source of its recording"), len(channels)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 1 <= value < 1 << 40
+
+
+def _plain(value: object, what: str) -> str:
+    if not isinstance(value, str) or not reading.is_plain(value):
+        raise reading.BadFileError(f"{short(what)} is not text of one line: {shown(value)}")
+    return value
+
+
+def _segment(row: Any, kind: str) -> Segment:
+    """A row of an alignment: symbol, start and duration in seconds, and perhaps a score."""
+    symbol, start, length = row[:3]
+    good = isinstance(symbol, str) and symbol.split() == [symbol] and reading.is_plain(symbol)
+    if not (good and 0 <= start < math.inf and 0 <= length < math.inf):
+        raise reading.BadFileError(
+            f"{kind}: {shown(row)} is no symbol with a start and a duration in seconds"
+        )
+    return symbol, float(start), float(length)
 
 
 def count_checks(utterances: Sequence[Utterance], config: CorpusConfig) -> list[tuple[bool, str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ser import config
 from ser.data.manifests import Segment
-from ser.errors import DataError
+from ser.errors import DataError, short
 
 KINDS = ("vowel", "consonant", "silence", "filler")
 
@@ -19,16 +19,16 @@ KINDS = ("vowel", "consonant", "silence", "filler")
 class PhoneSet:
     """The symbols of one corpus's alignments by kind; a symbol that is in none of them is an error."""
 
-    name: str
-    vowel: tuple[str, ...]
-    consonant: tuple[str, ...]
-    silence: tuple[str, ...]
+    name: str  # of the phone set
+    vowel: tuple[str, ...]  # its symbols
+    consonant: tuple[str, ...]  # its symbols
+    silence: tuple[str, ...]  # pauses; the first stands for one in phone models
     filler: tuple[str, ...]  # laughter, breath and other sounds that are no speech
     parts: dict[
         str, tuple[str, ...]
     ]  # phone -> what it may be cut into, in order: closure, burst, aspiration
-    silence_words: tuple[str, ...]
-    filler_words: tuple[str, ...]
+    silence_words: tuple[str, ...]  # words that are silence
+    filler_words: tuple[str, ...]  # words that are fillers
 
     def __post_init__(self) -> None:
         """Refuse a symbol of two kinds, and parts of what is no phone."""
@@ -62,7 +62,8 @@ class PhoneSet:
         """
         counts = Counter(phone for phone in phones if phone not in self.kinds)
         if counts:
-            named = ", ".join(f"{phone} ({number})" for phone, number in sorted(counts.items()))
+            named = ", ".join(f"{short(phone)} ({number})" for phone, number in sorted(counts.items())[:50])
+            named += f" and {len(counts) - 50} more" if len(counts) > 50 else ""
             raise DataError(
                 f"{where}: phones that the phone set {self.name} does not have: {named}; "
                 "add them to vowel, consonant, silence or filler in conf/phones.yaml"

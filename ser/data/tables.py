@@ -7,8 +7,8 @@ twice.  A reader takes what is right and says for everything else which line is 
 from __future__ import annotations
 
 import math
+import os
 import re
-import struct
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -18,13 +18,16 @@ import numpy as np
 import numpy.typing as npt
 from kaldiio.matio import read_kaldi
 
+from ser import reading
 from ser.data.files import whole_file
-from ser.errors import DataError, all_of
+from ser.errors import DataError, all_of, short, shown
 
 V = TypeVar("V")
 Floats = npt.NDArray[np.float32]
 
-_SAFE_KEY = re.compile(r"[\w.@%+=:,-]+", re.ASCII)
+KEY_BYTES = 200  # a file name may have 255, with what is put before and behind the key
+_SAFE_KEY = re.compile(rf"(?![.-])[\w.@%+=:,-]{{1,{KEY_BYTES}}}", re.ASCII)
+_HEADER = 16  # bytes that may be asked for at the end of an archive; reading fewer is found out
 # names of --compress -> kaldiio's compression_method; 1 is Kaldi's own choice, CM, or CM2 up to 8 frames
 COMPRESSION = {"none": None, "CM": 1, "CM2": 3}
 
@@ -33,14 +36,19 @@ def check_key(key: str, where: str) -> str:
     """Return ``key`` if it is safe as a file name and shell word.
 
     Raises:
-        DataError: it holds anything but letters, digits and ``_ . @ % + = : , -``.
+        DataError: it is empty or no string, begins with ``.`` or ``-``, has more than :data:`KEY_BYTES`
+            characters, or holds anything but letters, digits and ``_ . @ % + = : , -``.
     """
-    if not _SAFE_KEY.fullmatch(key):
-        raise DataError(
-            f"{where}: the id {key!r} has characters other than letters, digits and _.@%+=:,-; "
-            "rename it where the corpus is prepared"
-        )
-    return key
+    if isinstance(key, str) and _SAFE_KEY.fullmatch(key):
+        return key
+    what = "has characters other than letters, digits and _.@%+=:,-"
+    if not isinstance(key, str) or not key:
+        what = "is no name"
+    elif key[0] in ".-":
+        what = f"begins with {key[0]}"
+    elif len(key) > KEY_BYTES:
+        what = f"is longer than {KEY_BYTES} characters"
+    raise DataError(f"{where}: the id {shown(key)} {what}; rename it where the corpus is prepared")
 
 
 def read_table(path: Path, *, made_by: str = "") -> dict[str, str]:
@@ -62,21 +70,11 @@ def read_table(path: Path, *, made_by: str = "") -> dict[str, str]:
 
 def _lines(path: Path, made_by: str) -> list[str]:
     remedy = f"run {made_by}" if made_by else "make it, or name another"
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; {remedy}") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
-    if not raw:
+    text = reading.read_text(path, remedy)
+    if not text:
         raise DataError(f"{path}: is empty; {remedy}")
-    if raw.startswith(b"\xef\xbb\xbf"):
+    if text.startswith("\ufeff"):
         raise DataError(f"{path}:1: starts with a UTF-8 byte order mark; save it without one")
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        number = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}:{number}: is not UTF-8; convert it with iconv") from error
     if "\r" in text:
         number = text.count("\n", 0, text.index("\r")) + 1
         raise DataError(f"{path}:{number}: has a carriage return; convert it with dos2unix")
@@ -97,7 +95,7 @@ def _entries(lines: list[str], path: Path) -> dict[str, str]:
         key, _, value = line.partition(" ")
         value = value.strip()
         if not key or not value:
-            problems.append(f"{path}:{number}: expected '<key> <value>', got {line!r}; correct the line")
+            problems.append(f"{path}:{number}: expected '<key> <value>', got {shown(line)}; correct the line")
             continue
         if not _SAFE_KEY.fullmatch(key):
             try:
@@ -109,7 +107,7 @@ def _entries(lines: list[str], path: Path) -> dict[str, str]:
             problems.append(f"{path}:{number}: the key {key!r} appears twice; keep one of them")
         elif key < last:
             problems.append(
-                f"{path}:{number}: {key!r} comes after {last!r}, the table is not in byte order; "
+                f"{path}:{number}: {shown(key)} comes after {shown(last)}, the table is not in byte order; "
                 f"sort it with: LC_ALL=C sort -o {path} {path}"
             )
         last = max(last, key)
@@ -131,17 +129,14 @@ def read_tasks(path: Path, fields: Sequence[str], remedy: str, more: str = "") -
     Raises:
         DataError: missing, or a line with another number of fields.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; {remedy}") from error
+    lines = reading.read_text(path, remedy).splitlines()
     tasks = [line.split("\t") for line in lines]
     for number, task in enumerate(tasks, 1):
         if len(task) < len(fields) or (len(task) > len(fields) and not more):
             expected = "<TAB>".join(f"<{field}>" for field in fields)
             raise DataError(
                 f"{path}:{number}: expected '{expected}'{more and f' and any {more}'}, "
-                f"got {lines[number - 1]!r}; correct the line"
+                f"got {shown(lines[number - 1])}; correct the line"
             )
     return tasks
 
@@ -166,7 +161,7 @@ def convert(table: Mapping[str, str], path: Path, parse: Callable[[str], V], wha
             values[key] = parse(text)
         except ValueError:
             problems.append(
-                f"{path}:{number}: expected '<key> {what}', got {key + ' ' + text!r}; correct the line"
+                f"{path}:{number}: expected '<key> {what}', got {shown(key + ' ' + text)}; correct the line"
             )
     if problems:
         raise all_of(problems)
@@ -174,8 +169,8 @@ def convert(table: Mapping[str, str], path: Path, parse: Callable[[str], V], wha
 
 
 def positive_int(text: str) -> int:
-    """A whole number above 0; anything else is a ValueError."""
-    if (number := int(text)) < 1:
+    """A whole number above 0 and below 2^31; anything else is a ValueError."""
+    if not 0 < (number := int(text)) < 1 << 31:
         raise ValueError(text)
     return number
 
@@ -225,6 +220,7 @@ class ArkWriter:
             raise DataError(f"--compress {compress}: unknown; take one of {', '.join(COMPRESSION)}")
         self._ark, self._scp = stem.with_name(stem.name + ".ark"), stem.with_name(stem.name + ".scp")
         self._compress = compress
+        self._place = self._ark.resolve()
         self._offsets: dict[str, str] = {}
 
     def __enter__(self) -> ArkWriter:
@@ -239,11 +235,14 @@ class ArkWriter:
             DataError: it holds NaN or infinity, or is empty.
         """
         if value.size == 0 or not np.isfinite(value).all():
-            raise DataError(f"{self._ark}: {key}: empty, NaN or infinite values cannot be written")
+            raise DataError(
+                f"{self._ark}: {key}: empty, NaN or infinite values cannot be written; correct what they are "
+                "made of"
+            )
         offset = self._stream.tell() + len(key) + 1  # of the object behind "<key> "
         method = COMPRESSION[self._compress] if value.ndim == 2 else None
         kaldiio.save_ark(self._stream, {key: value}, compression_method=method)
-        self._offsets[key] = f"{self._ark.resolve()}:{offset}"
+        self._offsets[key] = f"{self._place}:{offset}"
 
     def __exit__(self, *exc: Any) -> None:
         self._file.__exit__(*exc)
@@ -282,42 +281,34 @@ class ArkReader:
             DataError: the ark is gone, truncated, of another size than ``num_rows`` or ``num_columns``
                 say, or holds something else.
         """
+        if key not in self.places:
+            raise DataError(f"{self.path}: has no {key}; run {self._made_by} again")
         place = self.places[key]
-        ark, offset, span = _split_place(place)
-        try:
-            value = self._read_at(ark, offset)
-        except FileNotFoundError as error:
-            raise self._fault(key, f"{ark}: no such file") from error
-        except (
-            ValueError,
-            AssertionError,
-            OSError,
-            RuntimeError,
-            struct.error,
-            IndexError,
-            EOFError,
-        ) as error:
-            raise self._fault(key, f"{place}: cut short or not a Kaldi archive") from error
-        if span is not None:
-            value = value[span]
+        remedy = f"run {self._made_by} again"
+        what = "cut short or not a Kaldi archive"
+        with reading.guarded(f"{self.path}: {key}: {short(place)}", remedy, what=what, detail=False):
+            ark, offset, span = _split_place(place)
+            value = self._read_at(ark, offset)[span]
         if num_rows is not None and len(value) != num_rows:
             raise self._fault(key, f"{place}: has {len(value)} frames, utt2num_frames says {num_rows}")
         if num_columns is not None and value.shape[-1] != num_columns:
             raise self._fault(key, f"{place}: has {value.shape[-1]} values a frame, expected {num_columns}")
+        if not np.isfinite(value).all():
+            raise self._fault(key, f"{place}: holds NaN or infinite values")
         return value
 
     def _read_at(self, ark: str, offset: int) -> Floats:
         if ark not in self._files:
             if len(self._files) >= 64:
                 self._files.pop(next(iter(self._files))).close()
-            self._files[ark] = open(ark, "rb")  # noqa: SIM115  (kept open for the next entry)
+            self._files[ark] = reading.open_file(ark)
         stream = self._files[ark]
         stream.seek(offset)
         head = stream.read(2)
         if head != b"\0B" and not head.lstrip().startswith(b"["):
             raise ValueError("not a Kaldi object")
         stream.seek(offset)
-        value = read_kaldi(stream)
+        value = read_kaldi(_Bounded(stream))
         if not isinstance(value, np.ndarray) or value.size == 0:
             raise ValueError("no matrix")
         return value
@@ -326,12 +317,27 @@ class ArkReader:
         return DataError(f"{self.path}: {key}: {what}; run {self._made_by} again")
 
 
-def _split_place(place: str) -> tuple[str, int, slice | None]:
+class _Bounded:
+    """A file that refuses to read more than it holds, so that no header's claim is given memory."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._end = os.fstat(stream.fileno()).st_size
+        self.tell, self.seek, self.seekable = stream.tell, stream.seek, stream.seekable
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= max(_HEADER, self._end - self._stream.tell()):
+            raise EOFError("it promises more than the file holds")
+        return self._stream.read(size)
+
+
+def _split_place(place: str) -> tuple[str, int, slice]:
     """``path:offset[first:last]``, as in an scp, with Kaldi's inclusive row range."""
     match = re.fullmatch(r"(.+?)(?::(\d+))?(?:\[(\d+):(\d+)\])?", place)
-    assert match is not None
+    if match is None:
+        raise ValueError(place)
     ark, offset, first, last = match.groups()
-    span = slice(int(first), int(last) + 1) if first else None
+    span = slice(int(first), int(last) + 1) if first else slice(None)
     return ark, int(offset or 0), span
 
 

@@ -8,14 +8,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from ser import reading
 from ser.data.files import whole_file
-from ser.errors import DataError
+from ser.errors import DataError, shown
 
 R = TypeVar("R", bound=tuple)  # type: ignore[type-arg]
 
 
 def write_tsv(path: Path, kind: type[R], rows: Iterable[R]) -> None:
-    """Write named tuples, one column a field; numbers with six digits, NaN and None as ``-``."""
+    """Write named tuples, one column a field; numbers with six digits, ``-`` for what does not exist."""
     with whole_file(path) as stream:
         stream.write("\t".join(get_type_hints(kind)) + "\n")
         stream.writelines("\t".join(map(format_value, row)) + "\n" for row in rows)
@@ -24,10 +25,10 @@ def write_tsv(path: Path, kind: type[R], rows: Iterable[R]) -> None:
 def format_value(value: object) -> str:
     """Format one value of a table.
 
-    >>> [format_value(value) for value in (0.12345678, float("nan"), 3, "AY", None)]
-    ['0.123457', '-', '3', 'AY', '-']
+    >>> [format_value(value) for value in (0.12345678, float("nan"), float("inf"), 3, "AY", None)]
+    ['0.123457', '-', '-', '3', 'AY', '-']
     """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "-"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
@@ -39,11 +40,9 @@ def read_tsv(path: Path, kind: type[R]) -> list[R]:
         DataError: the file is missing, has other columns, or a value of another type.
     """
     hints = get_type_hints(kind)
-    try:
-        with open(path, encoding="utf-8", newline="") as stream:
-            lines = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; run stage 8") from error
+    text = reading.read_text(path, "run stage 8 again", missing="run stage 8")
+    with reading.guarded(path, "run stage 8 again"):
+        lines = list(csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
     if not lines or lines[0] != list(hints):
         raise DataError(f"{path}:1: expected the columns {' '.join(hints)}; run stage 8 again")
     rows: list[R] = []
@@ -54,7 +53,7 @@ def read_tsv(path: Path, kind: type[R]) -> list[R]:
             rows.append(kind(*map(_parse, hints.values(), line)))
         except ValueError as error:
             raise DataError(
-                f"{path}:{number}: expected {' '.join(hints)}, got {line}; run stage 8 again"
+                f"{path}:{number}: expected {' '.join(hints)}, got {shown(line)}; run stage 8 again"
             ) from error
     return rows
 

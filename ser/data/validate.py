@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from ser import reading
 from ser.data import tables
 from ser.data.datadir import MAIN, PARTIAL, SOURCE, main_set, source_of, utterance_tables
 from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
-from ser.errors import DataError, all_of
+from ser.errors import DataError, all_of, short, shown
 
 V = TypeVar("V")
 _PLACE = re.compile(r"(:\d+)?(\[[\d:,]*\])?$")  # offset and range behind the name of an ark
@@ -104,11 +106,12 @@ class _Check:
                 self.utterance_table(f"{path.parent.name}/utt2num_frames", utt2spk)
         main = self.attempt(lambda: main_set(self.folder))
         source = source_of(self.folder)
-        if not source.is_dir():
+        if not os.path.isdir(source):
             self.problems.append(
-                f"{self.folder / SOURCE}: names {source}, which is no folder; run stage 2 again, elsewhere"
+                f"{self.folder / SOURCE}: names {short(str(source), 1000)}, which is no folder; run stage 2 "
+                "again, elsewhere"
             )
-        elif main is not None and not (source / main / "settings.yaml").exists():
+        elif main is not None and not os.path.exists(source / main / "settings.yaml"):
             self.problems.append(
                 f"{self.folder / MAIN}: names the set {main}, which {source} does not have; run stage 1 again"
             )
@@ -122,7 +125,8 @@ class _Check:
                 known[file] = os.path.isfile(file)
             if not known[file]:
                 self.problems.append(
-                    f"{path}:{number}: {key}: {file}: no such file; run the stage that makes it again"
+                    f"{path}:{number}: {key}: {short(file, 1000)}: no such file; run the stage that makes it "
+                    "again"
                 )
 
     def speakers(self, utt2spk: dict[str, str]) -> None:
@@ -143,16 +147,17 @@ class _Check:
     def alignment(self, path: Path) -> None:
         """Check the lines of a ctm: order, numbers, and that they lie inside the utterance."""
         last = ("", 0.0)
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        text = self.attempt(lambda: reading.read_text(path, "run stage 0 again")) or ""
+        for number, line in enumerate(text.splitlines(), 1):
             row = line.split(" ")
             try:
                 name, start, length = row[0], float(row[2]), float(row[3])
-                if len(row) != 5 or start < 0 or not length > 0:
+                if len(row) != 5 or not (0 <= start < math.inf and 0 < length < math.inf):
                     raise ValueError(line)
             except (ValueError, IndexError):
                 self.problems.append(
                     f"{path}:{number}: expected '<utterance> 1 <start s> <duration s> <symbol>', "
-                    f"got {line!r}; run stage 0 again"
+                    f"got {shown(line)}; run stage 0 again"
                 )
                 continue
             if (name, start) < last:

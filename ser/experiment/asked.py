@@ -17,6 +17,7 @@ from typing import Any, get_args, get_type_hints
 
 from ser import config
 from ser.errors import ConfigError, UsageError
+from ser.reading import is_plain
 
 FUSED = ("blstmatt", "csa")  # the paper's fusion, of the systems or families of these names ...
 PAPER_CONTEXT = 30  # ... of which the one with this context is taken, where there are several
@@ -54,6 +55,8 @@ def read_experiment(path: Path | None, options: Sequence[str]) -> Experiment:
         key, sign, text = option.partition("=")
         if not sign:
             raise UsageError(f"{option}: expected KEY=VALUE, such as seeds='1 2'")
+        if not (text.isprintable() or is_plain(text) and "\t" not in text):
+            raise UsageError(f"{key}: has a tab, a newline or another control character: {text!r}")
         if text:
             given.setdefault(key, []).append(text)
     repeated = ("fuse", "set")

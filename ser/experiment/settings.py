@@ -17,7 +17,15 @@ from ser.experiment.asked import Experiment, meant
 from ser.feats.sets import DEFAULT_SET
 from ser.feats.sets import EXTRAS as SET_EXTRAS
 
-FOLDERS = ("pooled", "interpret", "tasks", "conf")  # of the experiment's folder; no system is called so
+FOLDERS = (
+    "pooled",
+    "interpret",
+    "alignments",
+    "k2",
+    "phones",
+    "tasks",
+    "conf",
+)  # of the experiment's folder; no system is called so
 
 
 @dataclass

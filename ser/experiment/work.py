@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ser import config, systems
-from ser.data import registry, tables
+from ser.data import files, registry, tables
+from ser.data.datadir import lost_tables
 from ser.data.division import NONE, divide, kept_utterances, read_speaker_info
 from ser.data.folds import FoldLine
 from ser.errors import DataError, UsageError
@@ -17,6 +18,7 @@ from ser.experiment.fusions import plan_fusions
 from ser.experiment.settings import Chosen, Settings, check_names, extras, sets_of
 from ser.feats.sets import load_set
 from ser.plan import TASKS, Plan, PlannedSystem, write_lines, write_lists, write_plan
+from ser.systems.base import Sizes
 
 
 def work_out(experiment: Experiment, settings: Settings, exp: Path, data_dir: Path) -> Plan:
@@ -119,10 +121,37 @@ def check_settings(settings: Settings) -> None:
     Raises:
         ConfigError: settings that do not fit.
     """
-    for file in settings.sets.values():
-        load_set(file.source, settings.config.audio, "none", file.overrides)
-    for system in settings.systems:
-        systems.build_settings(system.file.tree, str(system.file.source))
+    dims = {
+        name: load_set(file.source, settings.config.audio, "none", file.overrides).make().dim
+        for name, file in settings.sets.items()
+    }
+    for chosen in settings.systems:
+        source = str(chosen.file.source)
+        system, own = systems.build_settings(chosen.file.tree, source)
+        sizes = Sizes({name: dims[name] for name in sets_of(chosen.file)}, len(settings.config.classes), {})
+        systems.check_network(system, own, sizes, source)
+
+
+def tell_lost(plan: Plan, stages: range) -> None:
+    """Say which outputs of arrays of jobs, whose own words go to their logs, are lost and will be made again.
+
+    Large outputs are known by their sizes here; the jobs read those that matter.
+
+    Raises:
+        StaleError: a table of the folds was changed since stage 2, which would refuse it.
+    """
+    if 2 in stages:
+        files.tell_lost(lost_tables(plan.folds))
+    lists = {
+        1: [plan.data / name for name in plan.sets],
+        2: [plan.data / name / "cmvn" for name in plan.sets],
+        3: [Path(fields[2]) for fields in plan.trainings()],
+        5: [Path(fields[2]) for fields in plan.decodings()],
+    }
+    for stage, folders in lists.items():
+        if stage in stages or (stage == 3 and 4 in stages):
+            for folder in folders:
+                files.tell_lost(files.lost_outputs(folder))
 
 
 def refuse_second_protocol(settings: Settings, exp: Path) -> None:
@@ -166,9 +195,9 @@ def write_all(plan: Plan, settings: Settings) -> None:
     stage 2 has made the folds, the task lists.
     """
     folder = plan.exp / "conf"
-    files = {"corpus": settings.corpus, **settings.sets}
-    files |= {system.name: system.file for system in settings.systems}
-    for name, file in files.items():
+    sources = {"corpus": settings.corpus, **settings.sets}
+    sources |= {system.name: system.file for system in settings.systems}
+    for name, file in sources.items():
         head = f"# {file.source} with its base and all overrides; written by `ser plan`."
         write_lines(folder / f"{name}.yaml", [head, *config.dump(file.tree).splitlines()])
     write_plan(plan)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from ser.data.audio_meta import missing_bytes
+from ser import reading
+from ser.data.audio_meta import check_rate, missing_bytes
 from ser.data.corpus import AudioConfig
-from ser.errors import DataError
+from ser.errors import DataError, short
 from ser.feats.base import Floats
 
-_COPY = "copy it again from the release"
+LONG_SAMPLES = 1 << 23  # a recording of so many is long: 9 minutes at 16 kHz
+_EXACT = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")  # kinds of samples that any way of reading leaves alone
+_COPY, _NO_AUDIO = "copy it again from the release", "is no audio that can be read"
 
 
 def load_samples(path: Path, audio: AudioConfig) -> Floats:
@@ -32,15 +37,11 @@ def load_samples(path: Path, audio: AudioConfig) -> Floats:
             ``audio`` allows, or with values that are no numbers.
     """
     _check_file(path)
-    try:
-        with soundfile.SoundFile(path) as sound:
-            rate, promised = sound.samplerate, sound.frames
-            _check_layout(path, rate, sound.channels, audio)
-            frames = sound.read(dtype="float32", always_2d=True)  # (N, channels)
-    except soundfile.LibsndfileError as error:
-        raise DataError(
-            f"{path}: is no audio that can be read ({error.error_string.rstrip('. ')}); {_COPY}"
-        ) from error
+    with reading.guarded(path, _COPY, what=_NO_AUDIO), soundfile.SoundFile(path) as sound:
+        rate, promised = sound.samplerate, sound.frames
+        check_rate(path, rate)
+        _check_layout(path, rate, sound.channels, audio)
+        frames = sound.read(dtype="float32", always_2d=True)  # (N, channels)
     if len(frames) == 0:
         raise DataError(f"{path}: has no samples; {_COPY}")
     if len(frames) < promised:
@@ -52,14 +53,81 @@ def load_samples(path: Path, audio: AudioConfig) -> Floats:
     return samples if rate == audio.sampling_rate_hz else _resample(samples, rate, audio.sampling_rate_hz)
 
 
+class LongRecording:
+    """One channel of an open recording, of which little is in memory at a time.
+
+    It is read in slices that go forward: none may begin before the one before last began.
+    """
+
+    def __init__(self, sound: soundfile.SoundFile, channel: int) -> None:
+        """``channel`` counts from 0."""
+        self._sound, self._channel = sound, channel
+        self._held: Floats = np.empty(0, np.float32)
+        self._first, self._asked = 0, 0  # of what is held; where the last slice began
+
+    def __len__(self) -> int:
+        return int(self._sound.frames)
+
+    def __getitem__(self, span: slice) -> Floats:
+        """The samples of a slice with a start and a stop, float32.
+
+        Raises:
+            DataError: they are cut short, or NaN or infinite; goes without the file's name.
+        """
+        missing = span.stop - self._first - len(self._held)
+        if missing > 0:
+            kept = self._held[self._asked - self._first :]
+            self._first, self._held = self._asked, np.concatenate([kept, self._read(missing)])
+        self._asked = span.start
+        assert span.start >= self._first
+        return self._held[span.start - self._first : span.stop - self._first]
+
+    def _read(self, number: int) -> Floats:
+        try:
+            frames = self._sound.read(number, dtype="float32", always_2d=True)  # (number, channels)
+        except soundfile.LibsndfileError as error:
+            raise DataError(f"cannot be read on ({error.error_string.rstrip('. ')}); {_COPY}") from error
+        if len(frames) < number:
+            has = self._first + len(self._held) + len(frames)
+            raise DataError(f"is cut short, it has {has} of {len(self)} samples; {_COPY}")
+        samples: Floats = frames[:, self._channel]
+        if not np.isfinite(samples).all():
+            raise DataError(f"has samples that are NaN or infinite; {_COPY}")
+        return samples
+
+
+@contextmanager
+def open_samples(path: Path, audio: AudioConfig, *, in_blocks: bool) -> Iterator[Floats | LongRecording]:
+    """The samples of a recording as :func:`load_samples` gives them.
+
+    A long one that needs no resampling is read block by block where the reader takes that, unless it is of a
+    format whose decoder gives other last digits then (MP3).
+
+    Raises:
+        DataError: as :func:`load_samples`.
+    """
+    _check_file(path)
+    if in_blocks and path.stat().st_size > LONG_SAMPLES // 16:  # no codec makes less of them
+        with reading.guarded(path, _COPY, what=_NO_AUDIO):
+            sound = soundfile.SoundFile(path)
+        with sound:
+            exact = sound.subtype.startswith(_EXACT) and sound.samplerate == audio.sampling_rate_hz
+            if exact and sound.frames >= LONG_SAMPLES:
+                _check_layout(path, sound.samplerate, sound.channels, audio)
+                yield LongRecording(sound, audio.channel or 0)
+                return
+    yield load_samples(path, audio)
+
+
 def _check_file(path: Path) -> None:
     if str(path).endswith("|"):
         raise DataError(f"{path}: is a command; wav.scp must name files, so write its output to one")
-    if path.is_symlink() and not path.exists():
+    if os.path.islink(path) and not os.path.exists(path):
         raise DataError(f"{path}: is a link to {os.readlink(path)}, which does not exist; repair the link")
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path.exists, of whatever length a name is
         raise DataError(
-            f"{path}: no such file; is the corpus where stage 0 found it? If not, run stage 0 again"
+            f"{short(str(path), 1000)}: no such file; is the corpus where stage 0 found it? If not, "
+            "run stage 0 again"
         )
     if not path.is_file():
         raise DataError(f"{path}: is no file; name a recording")

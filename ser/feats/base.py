@@ -10,10 +10,12 @@ Shapes: N samples, T frames, F values of a frame or of a vector.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from ser.ranges import Range
 
 Floats = npt.NDArray[np.float32]
 
@@ -22,8 +24,8 @@ Floats = npt.NDArray[np.float32]
 class Timing:
     """Which time of the recording each frame stands for: frame t is centred on ``middle_s + t * shift_s``."""
 
-    shift_s: float  # from one frame to the next
-    middle_s: float  # the middle of frame 0's window
+    shift_s: Annotated[float, Range(above=0)]  # from one frame to the next
+    middle_s: Annotated[float, Range(0)]  # the middle of frame 0's window
 
 
 class Extractor(Protocol):
@@ -37,6 +39,8 @@ class Extractor(Protocol):
     versions are refused.
 
     Attributes:
+        in_blocks: may be left out; true: ``compute`` of a long recording gets no array but a
+            :class:`ser.feats.audio.LongRecording`, whose samples it takes in slices that go forward.
         Settings: a frozen dataclass, what the YAML file must hold; has the field ``extractor``.  If it has a
             field ``sampling_rate_hz`` too, that must be the corpus's.
     """

@@ -9,10 +9,12 @@ a hop of C - 10 frames, K = (T - C) // hop + 1; ``shift`` gives any other hop.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from ser.ranges import Range
 
 Ints = npt.NDArray[np.int64]
 
@@ -21,21 +23,19 @@ Ints = npt.NDArray[np.int64]
 class ChunkingConfig:
     """How utterances become chunks; all lengths in frames."""
 
-    context: int  # C, frames of a chunk
-    overlap: int  # frames that two neighbours share; the hop is context - overlap
-    shift: int | None  # the hop itself; overlap is not used then
+    context: Annotated[int, Range(1, 100000)]  # C, frames of a chunk
+    overlap: Annotated[
+        int, Range(0, 100000)
+    ]  # frames that two neighbours share; the hop is context - overlap
+    shift: Annotated[int, Range(1, 100000)] | None  # the hop itself; overlap is not used then
     tail: Literal["drop", "pad", "shift_back"]  # frames behind the last whole chunk
     short_utt: Literal["drop", "pad"]  # an utterance of fewer frames than the context
     pooling: Literal["mean", "logmean", "vote"]  # of chunks' posteriors; the paper does not say
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot work; ser.config adds the file's name."""
-        if self.context < 1:
-            raise ValueError(f"context must be 1 frame or more, got {self.context}")
-        if self.shift is not None and self.shift < 1:
-            raise ValueError(f"shift must be null or 1 frame or more, got {self.shift}")
-        if self.shift is None and not 0 <= self.overlap < self.context:
-            raise ValueError(f"overlap must be from 0 to below context ({self.context}), got {self.overlap}")
+        """Refuse a hop of nothing; ser.config adds the file's name."""
+        if self.shift is None and self.overlap >= self.context:
+            raise ValueError(f"overlap must be below context ({self.context}), got {self.overlap}")
 
     @property
     def hop(self) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ser.data import tables
-from ser.data.files import is_made, write_made
+from ser.data.files import files_below, is_made, write_made
 from ser.errors import DataError
 from ser.feats.sets import SETTINGS, set_folder
 
@@ -98,12 +98,12 @@ def compute(data: Path, name: str, progress: Progress) -> None:
     files = ("feats.scp", "utt2num_frames", SETTINGS, "utt2digest")
     inputs = {file: folder / file for file in files if (folder / file).exists()}
     scp = folder / f"{STEM}.scp"
-    if is_made(folder / "cmvn", {}, inputs) and scp.is_file():
+    if is_made(folder / "cmvn", {}, inputs):
         log.info("%s: up to date", scp)
         return
     with tables.ArkWriter(folder / "cmvn" / STEM) as writer:
         for key in progress(reader.places, "cmvn"):
             writer.write(key, stats(reader.read(key)))
     tables.write_table(scp, tables.read_table(folder / "cmvn" / f"{STEM}.scp"))
-    write_made(folder / "cmvn", {}, inputs)
+    write_made(folder / "cmvn", {}, inputs, [scp, *files_below(folder / "cmvn")])
     log.info("%s: statistics of %d utterances", scp, len(reader.places))

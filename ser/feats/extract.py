@@ -3,13 +3,14 @@
 In ``<data>/<set>`` a shard leaves ``feats.<job>.{ark,scp}``, ``utt2digest.<job>`` (digests of the recordings)
 and, of a set of frames, ``utt2num_frames.<job>``, and ends with ``shard.<job>/made.json``.  The merge makes
 ``feats.scp``, ``settings.yaml`` and ``utt2digest`` of them, for frames also ``utt2num_frames`` and
-``frame_shift``, and ends with ``made.json``, which does not tell how many shards there were.
+``frame_shift``, and ends with ``made.json``; how many shards there were does not matter to it.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from ser import config
+from ser import config, reading
 from ser.data import files, tables
 from ser.data.corpus import AudioConfig
 from ser.data.datadir import MAIN, SOURCE, main_set
 from ser.data.shards import check_job, check_num_jobs, shard_of
 from ser.errors import DataError, StaleError, all_of
-from ser.feats.audio import load_samples
-from ser.feats.base import Extractor, Floats, Timing
+from ser.feats.audio import open_samples
+from ser.feats.base import Extractor, Floats
 from ser.feats.sets import SETTINGS, FeatureSet
 
 log = logging.getLogger("ser")
@@ -49,11 +50,14 @@ def compute_file(path: Path, extractor: Extractor, audio: AudioConfig, key: str)
     Raises:
         DataError: the recording cannot be used, or the extractor gave something else.
     """
-    samples = load_samples(path, audio)
-    try:
-        features: Floats = np.asarray(extractor.compute(samples, key), np.float32)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+    in_blocks = getattr(extractor, "in_blocks", False)
+    with open_samples(path, audio, in_blocks=in_blocks) as samples:
+        try:
+            # a LongRecording is given only to those that take it
+            values = extractor.compute(samples, key)  # type: ignore[arg-type]
+            features: Floats = np.asarray(values, np.float32)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
     frames, name = extractor.timing is not None, f"the extractor {type(extractor).__name__}"
     if features.ndim != 1 + frames or features.shape[-1] != extractor.dim or len(features) == 0:
         expected = f"(T, {extractor.dim}) with T > 0" if frames else f"({extractor.dim},)"
@@ -96,9 +100,10 @@ def make_shard(data: Path, features: FeatureSet, job: int, num_jobs: int, progre
     own = {utt: Path(wavs[utt]) for utt in shard_of(list(wavs), job, num_shards)}
     extractor = features.make()
     settings = _record(features, extractor)
-    if _is_complete(folder, extractor.timing) and _is_same(folder, settings, own, wavs):
+    if _is_complete(folder) and _is_same(folder, settings, own, wavs):
         log.info("%s: up to date", folder)
         return
+    (folder / files.MADE).unlink(missing_ok=True)  # so that all jobs make their shards, whichever was lost
     with files.locked(folder / f"shard.{job}"):
         shard = Shard(folder, job, num_shards)
         if shard.is_made(settings, own):
@@ -140,15 +145,11 @@ def _is_same(
     return True
 
 
-def _is_complete(folder: Path, timing: Timing | None) -> bool:
-    """Whether the merge has ended and nothing of what it left was taken away."""
-    names = [FEATS, SETTINGS, DIGESTS, files.MADE]
-    if timing is not None:
-        names += [NUM_FRAMES, FRAME_SHIFT]
-    if not all((folder / name).exists() for name in names):
-        return False
-    places = tables.read_table(folder / FEATS).values()
-    return all(Path(ark).exists() for ark in {place.rpartition(":")[0] for place in places})
+def _is_complete(folder: Path) -> bool:
+    """Whether the merge has ended and all that it left is there; says what is not."""
+    lost = files.lost_outputs(folder)
+    files.tell_lost(lost)
+    return not lost and (folder / files.MADE).exists()
 
 
 def _digest(path: Path) -> str:
@@ -169,19 +170,20 @@ class Shard:
 
     def settings(self) -> dict[str, Any] | None:
         """What it was made with; None when it is not made, or was a shard of another number of jobs."""
+        path, remedy = self._made / files.MADE, "extract again"
         try:
-            record = json.loads((self._made / files.MADE).read_text(encoding="utf-8"))["settings"]
-        except (FileNotFoundError, ValueError, KeyError):
+            with reading.guarded(path, remedy):
+                record = reading.read_json(path, remedy)["settings"]
+                settings: dict[str, Any] = record["features"]
+                return settings if record["place"] == self._place else None
+        except DataError:
             return None
-        settings: dict[str, Any] = record["features"]
-        return settings if record["place"] == self._place else None
 
     def is_made(self, settings: Mapping[str, Any], recordings: Mapping[str, Path]) -> bool:
         """Whether it is complete and was made of these recordings with these settings."""
         if self.settings() != settings:
             return False
-        paths = (self._stem.with_name(f"{self._stem.name}.ark"), self.scp, self.digests)
-        if not all(path.exists() for path in (*paths, *recordings.values())):
+        if files.lost_outputs(self._made) or not all(map(os.path.exists, recordings.values())):
             return False
         return tables.read_table(self.digests) == {utt: _digest(path) for utt, path in recordings.items()}
 
@@ -209,10 +211,12 @@ class Shard:
                 lengths[utt], digests[utt] = len(values), _digest(recordings[utt])
             if problems:
                 raise all_of(problems)
+        outputs = [self._stem.with_name(f"{self._stem.name}.ark"), self.scp, self.digests]
         if extractor.timing is not None:
             tables.write_table(self.num_frames, lengths)
+            outputs.append(self.num_frames)
         tables.write_table(self.digests, digests)
-        files.write_made(self._made, {"features": settings, "place": self._place}, {})
+        files.write_made(self._made, {"features": settings, "place": self._place}, {}, outputs)
         log.info("%s: %d utterances", self.scp, len(digests))
 
 
@@ -235,7 +239,7 @@ def merge_shards(data: Path, features: FeatureSet, num_jobs: int) -> None:
     wavs = _recordings(data)
     folder = data / features.name
     with files.locked(folder):
-        if not list(folder.glob(f"shard.*/{files.MADE}")) and _is_complete(folder, features.timing):
+        if not list(folder.glob(f"shard.*/{files.MADE}")) and _is_complete(folder):
             log.info("%s: up to date", folder / FEATS)
             return
         num_shards = min(num_jobs, len(wavs))
@@ -250,7 +254,9 @@ def merge_shards(data: Path, features: FeatureSet, num_jobs: int) -> None:
         _write(folder / SETTINGS, config.dump(features.to_dict()))
         for name, table in merged.items():
             tables.write_table(folder / name, table)
-        files.write_made(folder, settings, {})
+        arks = [folder / f"feats.{job}.{kind}" for job in range(1, num_shards + 1) for kind in ("ark", "scp")]
+        names = [*merged, SETTINGS, *([FRAME_SHIFT] if features.timing is not None else [])]
+        files.write_made(folder, settings, {}, [*arks, *(folder / name for name in names)])
         _remove_rest(folder, num_shards)
     num_frames = sum(map(int, merged.get(NUM_FRAMES, {}).values()))
     log.info("%s: %d utterances%s", folder / FEATS, len(wavs), f", {num_frames} frames" if num_frames else "")
@@ -327,6 +333,8 @@ def make_main(data: Path, name: str) -> None:
     ):
         return
     previous = main_set(data)
+    if previous == name:
+        log.warning("%s: its copies of the tables of %s are gone or others; copying them again", data, name)
     (data / FEATS).unlink(missing_ok=True)
     for file, text in texts.items():
         _write(data / file, text)

@@ -9,13 +9,17 @@ import functools
 import warnings
 import zlib
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ser.errors import DataError
 from ser.feats.base import Floats, Timing
+from ser.ranges import Range
+
+if TYPE_CHECKING:
+    from ser.feats.audio import LongRecording
 
 INT16_SCALE = 32768.0  # a sample of 1.0 in Kaldi's units
 _BLOCK_FRAMES = 512  # frames at a time: what fits the cache, and bounds the memory of a long recording
@@ -25,16 +29,18 @@ _BLOCK_FRAMES = 512  # frames at a time: what fits the cache, and bounds the mem
 class FbankSettings:
     """What the filterbank is made with; the names and meanings are Kaldi's, the units are in the names."""
 
-    extractor: str
-    sampling_rate_hz: int
-    num_mel_bins: int  # F, number of triangular filters, 4 or more
-    frame_length_ms: float
-    frame_shift_ms: float
-    window: Literal["povey", "hamming", "hanning", "rectangular"]
-    preemphasis: float  # 0 to 1; 0 is none
-    low_freq_hz: float  # lower edge of the first filter
-    high_freq_hz: float  # upper edge of the last; 0 or less: counted from half the sampling rate
-    dither: float  # standard deviation of the noise that is added, in the units of sample_scale
+    extractor: str  # the code: a word of ser/feats, or my_package.my_module:NAME
+    sampling_rate_hz: Annotated[int, Range(1, 768000)]  # the corpus's
+    num_mel_bins: Annotated[int, Range(4, 4096)]  # F, number of triangular filters
+    frame_length_ms: Annotated[float, Range(above=0, most=10000)]  # two samples or more
+    frame_shift_ms: Annotated[float, Range(above=0, most=10000)]  # one sample or more
+    window: Literal["povey", "hamming", "hanning", "rectangular"]  # of a frame
+    preemphasis: Annotated[float, Range(0, 1)]  # 0 is none
+    low_freq_hz: Annotated[float, Range(0, 384000)]  # lower edge of the first filter
+    # upper edge of the last; 0 or less: counted from half the sampling rate
+    high_freq_hz: Annotated[float, Range(-384000, 384000)]
+    # standard deviation of the noise that is added, in the units of sample_scale
+    dither: Annotated[float, Range(0, 32768)]
     remove_dc_offset: bool  # subtract each frame's mean
     snip_edges: bool  # true: only frames that lie wholly inside; false: the ends are reflected
     sample_scale: Literal["int16", "unit"]  # samples reach 32768 (Kaldi, HTK) or 1 (lhotse, icefall)
@@ -44,13 +50,9 @@ class FbankSettings:
         """Refuse values that cannot work; ser.config adds the file's name."""
         nyquist = self.sampling_rate_hz / 2
         rules = (
-            ("sampling_rate_hz", self.sampling_rate_hz > 0, "be above 0"),
-            ("num_mel_bins", self.num_mel_bins >= 4, "be 4 or more"),
             ("frame_shift_ms", self.shift_samples >= 1, "be one sample or more"),
             ("frame_length_ms", self.length_samples >= 2, "be two samples or more"),
-            ("preemphasis", 0 <= self.preemphasis <= 1, "be from 0 to 1"),
-            ("dither", self.dither >= 0, "be 0 or more"),
-            ("low_freq_hz", 0 <= self.low_freq_hz < nyquist, f"be from 0 to below {nyquist:g}"),
+            ("low_freq_hz", self.low_freq_hz < nyquist, f"be below {nyquist:g}, half the sampling rate"),
             (
                 "high_freq_hz",
                 self.low_freq_hz < self.band_end_hz <= nyquist,
@@ -99,6 +101,7 @@ class Fbank:
 
     Settings: ClassVar[type[Any]] = FbankSettings
     versions: ClassVar[dict[str, str]] = {}
+    in_blocks: ClassVar[bool] = True  # takes a long recording from its file, block by block
 
     def __init__(self, settings: FbankSettings, sampling_rate_hz: int) -> None:
         """``sampling_rate_hz`` is what ``settings`` say."""
@@ -119,7 +122,7 @@ class Fbank:
         ) / 2  # else frame 0 is centred on half a shift
         return Timing(shift / self.settings.sampling_rate_hz, middle / self.settings.sampling_rate_hz)
 
-    def compute(self, samples: Floats, key: str) -> Floats:
+    def compute(self, samples: Floats | LongRecording, key: str) -> Floats:
         """Energies of one recording, (T, F); see :func:`log_mel`.
 
         Raises:
@@ -151,8 +154,12 @@ def num_frames(num_samples: int, settings: FbankSettings) -> int:
     return (num_samples + shift // 2) // shift
 
 
-def log_mel(samples: npt.NDArray[Any], settings: FbankSettings, utterance: str = "") -> Floats:
+def log_mel(
+    samples: npt.NDArray[Any] | LongRecording, settings: FbankSettings, utterance: str = ""
+) -> Floats:
     """Log-Mel filterbank energies (paper, section 4.2).
+
+    Besides the energies it holds no more than a block of samples, and noise for all of them if there is any.
 
     Args:
         samples: one channel in [-1, 1], (N,), at ``settings.sampling_rate_hz``.
@@ -163,37 +170,37 @@ def log_mel(samples: npt.NDArray[Any], settings: FbankSettings, utterance: str =
     Returns:
         Natural log energies, (T, F), none below ln(1.19e-7), which is what digital silence gives.
     """
-    total = num_frames(len(samples), settings)
-    if total == 0:
-        return np.empty((0, settings.num_mel_bins), np.float32)
-    wave = np.asarray(samples, np.float32)
-    if settings.sample_scale == "int16":
-        wave = wave * np.float32(INT16_SCALE)
+    total, length, shift = num_frames(len(samples), settings), settings.length_samples, settings.shift_samples
+    features: Floats = np.empty((total, settings.num_mel_bins), np.float32)
+    noise = None
     if settings.dither > 0:
         rng = np.random.default_rng(zlib.crc32(utterance.encode()))
-        wave = wave + np.float32(settings.dither) * rng.standard_normal(len(wave), np.float32)
-    if not settings.snip_edges:
-        wave = _reflected(wave, total, settings)
-    extractor, shift = _extractor(settings), settings.shift_samples
-    blocks = []
+        noise = np.float32(settings.dither) * rng.standard_normal(len(samples), np.float32)
+    start = 0 if settings.snip_edges else shift // 2 - length // 2  # of frame 0
     for first in range(0, total, _BLOCK_FRAMES):
         last = min(total, first + _BLOCK_FRAMES) - 1
-        block = wave[first * shift : last * shift + settings.length_samples]
-        blocks.append(extractor.extract(block, settings.sampling_rate_hz))
-    features: Floats = np.concatenate(blocks)
+        span = (start + first * shift, start + last * shift + length)
+        block = np.asarray(_mirrored(samples, *span), np.float32)
+        if settings.sample_scale == "int16":
+            block = block * np.float32(INT16_SCALE)
+        if noise is not None:
+            block = block + _mirrored(noise, *span)
+        features[first : last + 1] = _extractor(settings).extract(block, settings.sampling_rate_hz)
     return features
 
 
-def _reflected(wave: Floats, total: int, settings: FbankSettings) -> Floats:
-    """The samples under ``total`` frames that are centred on their shifts: the ends go on mirrored.
+def _mirrored(wave: npt.NDArray[Any] | LongRecording, begin: int, end: int) -> npt.NDArray[Any]:
+    """Samples ``begin`` to ``end`` of a recording that goes on mirrored before its start and behind its end.
 
     Done here because lhotse's own padding is a sample off for an odd shift and fails on short input.
     """
-    length, shift = settings.length_samples, settings.shift_samples
-    start = shift // 2 - length // 2
-    index = np.arange(start, start + (total - 1) * shift + length) % (2 * len(wave))
-    mirrored: Floats = wave[np.minimum(index, 2 * len(wave) - 1 - index)]
-    return mirrored
+    if begin >= 0 and end <= len(wave):
+        return wave[begin:end]
+    index = np.arange(begin, end) % (2 * len(wave))
+    index = np.minimum(index, 2 * len(wave) - 1 - index)
+    low = int(index.min())
+    inside: npt.NDArray[Any] = wave[low : int(index.max()) + 1][index - low]
+    return inside
 
 
 @functools.lru_cache(maxsize=8)

@@ -26,7 +26,7 @@ _INSTALL = (
 class FunctionalsSettings:
     """Which functionals are made."""
 
-    extractor: str
+    extractor: str  # the code: a word of ser/feats, or my_package.my_module:NAME
     feature_set: Literal["eGeMAPSv02", "ComParE_2016"]  # openSMILE's name
 
 

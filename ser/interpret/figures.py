@@ -183,9 +183,10 @@ def draw_all(
         figures |= _word_figure(drawn, word)
     with files.locked(out):
         (out / files.MADE).unlink(missing_ok=True)
+        outputs = []
         for name, figure in figures.items():
-            plots.save(figure, out / name, settings.formats)
-        files.write_made(out, record, inputs)
+            outputs += plots.save(figure, out / name, settings.formats)
+        files.write_made(out, record, inputs, outputs)
     log.info("%s: %d figures", out, len(figures))
 
 

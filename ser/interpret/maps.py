@@ -19,6 +19,7 @@ from ser.align.frames import MADE_BY, Alignment, read_alignment, set_files
 from ser.align.sources import NOT_ALIGNED
 from ser.data import files, tables
 from ser.data.alignment import Span
+from ser.data.datadir import MAIN
 from ser.data.labels import read_utt2emo
 from ser.data.phones import PhoneSet
 from ser.data.tsv import write_tsv
@@ -113,6 +114,7 @@ def map_attention(alignment: Path, data: Path, decoded: Sequence[Path], out: Pat
             raise DataError(
                 f"{alignment}: has none of the {len(weights)} decoded utterances; align this data"
             )
+        outputs = [out / name for name in ("attn.scp", "not_mapped", MAIN)]
         for tier, kind_of in (("phone", phones.kind), ("word", phones.word_kind)):
             if tier not in spans.tiers:
                 (out / f"{tier}_attn.tsv").unlink(missing_ok=True)
@@ -122,12 +124,13 @@ def map_attention(alignment: Path, data: Path, decoded: Sequence[Path], out: Pat
                 for utt in sorted(weights.keys() & spans.tiers[tier].keys())
                 for row in _rows(utt, labels[utt], weights[utt], spans.tiers[tier][utt], kind_of)
             ]
-            write_tsv(out / f"{tier}_attn.tsv", Attended, rows)
+            outputs.append(out / f"{tier}_attn.tsv")
+            write_tsv(outputs[-1], Attended, rows)
         places = [tables.read_table(folder / "attn.scp") for folder in decoded]
         tables.write_table(out / "attn.scp", {utt: place for table in places for utt, place in table.items()})
         tables.write_table(out / "not_mapped", not_mapped)
         write_used_set(out, spans.feature_set)
-        write_posteriors(out, output, settings, inputs)
+        write_posteriors(out, output, settings, inputs, outputs)
     log.info("%s: %d utterances mapped, %d not aligned", out, len(weights) - len(not_mapped), len(not_mapped))
 
 

@@ -88,7 +88,7 @@ def probe_folder(
         (out / files.MADE).unlink(missing_ok=True)
         write_tsv(out / MASKING, Masked, masked)
         write_tsv(out / GRADIENTS, Gradient, gradients)
-        files.write_made(out, asdict(settings), inputs)
+        files.write_made(out, asdict(settings), inputs, [out / MASKING, out / GRADIENTS])
 
 
 def _probe(

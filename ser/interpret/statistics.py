@@ -93,10 +93,11 @@ def write_statistics(
     (out / files.MADE).unlink(missing_ok=True)
     table = vowel_consonant(utterances, maps.names, num_draws, seed)
     write_tsv(path, VowelConsonant, table)
-    write_tsv(out / "phone_stats.tsv", GroupStat, group_stats(maps, num_draws))
+    outputs = [path, out / "phone_stats.tsv", out / "phone_tests.tsv"]
+    write_tsv(outputs[1], GroupStat, group_stats(maps, num_draws))
     tests = attention_tests(maps, utterances, num_draws, seed, min_segments)
-    write_tsv(out / "phone_tests.tsv", PhoneTest, tests)
-    files.write_made(out, settings, inputs)
+    write_tsv(outputs[2], PhoneTest, tests)
+    files.write_made(out, settings, inputs, outputs)
     return summary(table)
 
 

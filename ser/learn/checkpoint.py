@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from ser import reading
 from ser.data.files import whole_file
 from ser.errors import CheckpointError
 
@@ -33,15 +34,13 @@ def load(path: Path, remedy: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         CheckpointError: missing, cut short, or of another format; ``remedy`` says what to do.
     """
-    try:
+    what = "is cut short, damaged, or no training state"
+    with reading.guarded(path, remedy, CheckpointError, what=what, detail=False):
+        reading.check_file(path)
         with safetensors.safe_open(path, framework="pt", device="cpu") as content:
             header = content.metadata() or {}
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118  (no mapping)
         values = json.loads(header["values"]) if header.get("format") == FORMAT else None
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file; {remedy}") from error
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: is cut short, damaged, or no training state; {remedy}") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: was not written by this version of the recipe; {remedy}")
     return values, tensors

@@ -80,11 +80,26 @@ def decisions(model: TrainedModel, subset: Subset, use_gpu: str) -> Iterator[Dec
         rows = model.system.posteriors(model.arrays, model.settings, subset)
         yield from (Decision(index, row) for index, row in enumerate(rows))
         return
+    import torch
+
     from ser.learn.inference import decode
+    from ser.learn.memory import is_shortage
     from ser.learn.parallel import choose_device
 
     device = choose_device(use_gpu)
-    yield from decode(model.network.to(device), model.settings.unit, subset, device)
+    try:
+        yield from decode(model.network.to(device), model.settings.unit, subset, device)
+    except torch.cuda.OutOfMemoryError as error:
+        raise DataError(
+            f"{subset.folder}: the GPU's memory is too small to decode it; free the GPU (see nvidia-smi), or "
+            "say --use-gpu no"
+        ) from error
+    except (RuntimeError, MemoryError) as error:
+        if not is_shortage(error):
+            raise
+        raise DataError(
+            f"{subset.folder}: the memory is too small to decode it; decode where there is more"
+        ) from error
 
 
 def open_subset(model: TrainedModel, data: Path) -> Subset:
@@ -124,8 +139,9 @@ class _Output:
         own = [name for name in self.model.sets if name != main_set(self.subset.folder)]
         return notes | ({"features": "+".join(self.model.sets)} if own else {})
 
-    def write(self, inputs: dict[str, Path]) -> None:
-        """Write all folders, the one of utterances last."""
+    def write(self, inputs: dict[str, Path], has_attention: bool) -> None:
+        """Write all folders, the one of utterances last; its record has all of them."""
+        also = [self.out / name for name in ("attn.ark", "attn.scp") if has_attention]
         unit, emotions, notes = getattr(self.model.settings, "unit", None), self.model.emotions, self.notes()
         if not self.posteriors and isinstance(unit, ChunkingConfig):
             raise DataError(
@@ -136,14 +152,15 @@ class _Output:
             chunk2utt = {chunk: chunk.rpartition("-")[0] for chunk in self.chunks}
             folder = self.out / "chunks"
             chunks = Posteriors(str(folder), emotions, self.chunks, {}, chunk2utt, notes)
-            write_posteriors(folder, chunks, DECODED, inputs)
+            also += write_posteriors(folder, chunks, DECODED, inputs)
         if isinstance(unit, ChunkingConfig):
             folder = self.out / "padded"
             every = self.posteriors | self.padded
             short = notes | {"short_utterances": "padded"}
-            write_posteriors(folder, Posteriors(str(folder), emotions, every, {}, {}, short), DECODED, inputs)
+            padded = Posteriors(str(folder), emotions, every, {}, {}, short)
+            also += write_posteriors(folder, padded, DECODED, inputs)
         scored = Posteriors(str(self.out), emotions, self.posteriors, self.not_scored, {}, notes)
-        write_posteriors(self.out, scored, DECODED, inputs)
+        write_posteriors(self.out, scored, DECODED, inputs, also)
 
 
 def _decode(model: TrainedModel, data: Path, out: Path, use_gpu: str, inputs: dict[str, Path]) -> None:
@@ -156,4 +173,4 @@ def _decode(model: TrainedModel, data: Path, out: Path, use_gpu: str, inputs: di
         every: Any = progress(decisions(model, subset, use_gpu), "decoding", total=len(subset))
         for decision in every:
             output.add(decision, attention)
-    output.write(inputs)
+    output.write(inputs, attention is not None)

@@ -16,7 +16,8 @@ from ser.systems.base import Estimator
 def train(task: Task, *, use_gpu: str = "auto", tensorboard: bool = True) -> None:
     """Train one system on one training subset into ``task.folder``; go on where a stopped training was.
 
-    A finished folder with the same settings and data is left as it is.
+    A finished folder with the same settings and data is left as it is.  Where its model is gone or damaged,
+    that is said, and it is trained again from the start.
 
     Raises:
         DataError: the data cannot be used, or another process trains in the folder.
@@ -24,16 +25,21 @@ def train(task: Task, *, use_gpu: str = "auto", tensorboard: bool = True) -> Non
         CheckpointError: the training state cannot be used.
         ConfigError: settings that do not fit the system, or ask for a dev subset where there is none.
     """
-    done = tasks.finished(task)
+    done = tasks.finished(task, thorough=True)
     if done and tasks.config_is_current(task):
         log.info("%s: up to date", task.folder)
         return
     system, settings = systems.build_settings(task.tree, task.source)
     if done:
-        models.update_decoding(task.folder, settings, task.tree)
+        with files.locked(task.folder):
+            tasks.write_made(task, but=[tasks.MODEL])  # so that a stop in between damages nothing
+            models.update_decoding(task.folder, settings)
+            tasks.write_made(task)
+            models.write_settings(task.folder, task.tree)
         log.info("%s: given other settings of decoding", task.folder)
     elif isinstance(system, Estimator):
         with files.locked(task.folder):
+            (task.folder / files.MADE).unlink(missing_ok=True)
             _fit(task, system, settings)
             tasks.write_made(task)
     else:

@@ -10,9 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ser.errors import DataError
 from ser.feats.chunking import ChunkingConfig, chunk_starts, count_chunks, take_chunks
 from ser.feats.subset import Floats, Subset
-from ser.learn.loaders import read_inputs
+from ser.learn.loaders import main_frames, read_inputs
+from ser.learn.memory import shortage
 from ser.systems.base import Decision, Doubles, Inputs
 from ser.systems.settings import Unit
 
@@ -31,13 +33,18 @@ def decode(network: nn.Module, unit: Unit, subset: Subset, device: torch.device)
 
 
 def _decode_utterances(network: nn.Module, subset: Subset, device: torch.device) -> Iterator[Decision]:
-    frames = subset.main.num_frames
-    lengths = np.ones(len(subset), dtype=np.int32) if frames is None else frames
+    lengths = main_frames(subset)
     for begin in range(0, len(subset), WINDOW):
         window = np.arange(begin, min(begin + WINDOW, len(subset)))
         order = window[np.argsort(lengths[window], kind="stable")]
         decisions: dict[int, Decision] = {}
         for indices in _by_frames(order, lengths):
+            longest = int(indices[-1])
+            if lack := shortage(network, subset, int(lengths[longest]), 1, device, training=False):
+                raise DataError(
+                    f"{subset.folder}: the utterance {subset.keys[longest]}, {lengths[longest]} frames long, "
+                    f"{lack}; decode where there is more, or cut it into several where the corpus is prepared"
+                )
             outputs = network(read_inputs(subset, indices).to(device))
             posteriors = _softmax(outputs.logits)
             weights = None if outputs.attention is None else outputs.attention.float().cpu().numpy()

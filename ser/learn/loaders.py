@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -144,55 +144,127 @@ def length_buckets(lengths: npt.NDArray[np.int32], batch_size: int, rng: np.rand
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
+class Items(NamedTuple):
+    """What is trained on: utterances, or stretches of long ones."""
+
+    utts: Ints  # (n,) of the subset
+    starts: Ints  # (n,) first frame, of the main set
+    lengths: npt.NDArray[np.int32]  # (n,) frames of the main set
+
+    def spans(
+        self, which: Ints, frames: npt.NDArray[np.int32], main: npt.NDArray[np.int32]
+    ) -> tuple[Ints, Ints]:
+        """Begin and end of some items in the frames of a set.
+
+        Args:
+            which: (m,) items.
+            frames: (N,) frames of the set, of all utterances of the subset.
+            main: (N,) frames of the main set.
+
+        Returns:
+            (m,) each; at least a frame lies between.
+        """
+        utts, starts = self.utts[which], self.starts[which]
+        frames, main = frames[utts], main[utts]
+        begins: Ints = np.minimum(starts * frames // main, frames - 1)
+        ends: Ints = np.maximum((starts + self.lengths[which]) * frames // main, begins + 1)
+        return begins, ends
+
+
+def make_items(frames: npt.NDArray[np.int32], max_frames: int | None, rule: str) -> Items:
+    """What of each utterance is trained on.
+
+    Args:
+        frames: (N,) of the main set.
+        max_frames: longest utterance that is taken as it is; None: any.
+        rule: what becomes of longer ones: ``cut`` takes the beginning, ``split`` all in pieces of like
+            length, ``drop`` nothing.
+    """
+    utts: Ints = np.arange(len(frames))
+    if max_frames is None or frames.max(initial=0) <= max_frames:
+        return Items(utts, np.zeros_like(utts), frames)
+    if rule == "cut":
+        return Items(utts, np.zeros_like(utts), np.minimum(frames, max_frames).astype(np.int32))
+    if rule == "drop":
+        utts = np.flatnonzero(frames <= max_frames)
+        return Items(utts, np.zeros_like(utts), frames[utts])
+    pieces: Ints = -(-frames.astype(np.int64) // max_frames)
+    utts = np.repeat(utts, pieces)
+    number = np.arange(len(utts)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    starts, ends = (frames[utts] * each // pieces[utts] for each in (number, number + 1))
+    return Items(utts, starts, (ends - starts).astype(np.int32))
+
+
 class UtteranceLoader:
-    """Whole utterances, batched with others of like length, padded with zeros."""
+    """Utterances, batched with others of like length, padded with zeros."""
 
     def __init__(
-        self, subset: Subset, batch_size: int, augmenters: Mapping[str, Augmenter], seed: int, share: Share
+        self,
+        subset: Subset,
+        batch_size: int,
+        augmenters: Mapping[str, Augmenter],
+        seed: int,
+        share: Share,
+        items: Items | None = None,
     ) -> None:
-        """Batches of ``batch_size`` utterances over all processes; an augmenter for each set of frames."""
+        """Batches of ``batch_size`` items over all processes; an augmenter for each set of frames.
+
+        ``items`` is what of the utterances is trained on; None is all.
+        """
         self.subset, self._size, self._augmenters = subset, batch_size, augmenters
         self._seed, self._share = seed, share
-        frames = subset.main.num_frames
-        self._lengths = np.ones(len(subset), dtype=np.int32) if frames is None else frames
+        self.items = make_items(main_frames(subset), None, "") if items is None else items
 
     def num_batches(self, epoch: int) -> int:  # noqa: ARG002  (the same in all epochs)
         """How many batches the epoch has."""
-        return -(-len(self.subset) // self._size)
+        return -(-len(self.items.utts) // self._size)
 
     def label_counts(self, num_classes: int) -> Ints:
-        """Utterances of each class, (K,)."""
-        return np.bincount(self.subset.labels, minlength=num_classes)
+        """Items of each class, (K,)."""
+        return np.bincount(self.subset.labels[self.items.utts], minlength=num_classes)
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """This process's share of the batches from number ``first`` on."""
         rng = np.random.default_rng((self._seed, 0, epoch))
-        plan = length_buckets(self._lengths, self._size, rng)
+        plan = length_buckets(self.items.lengths, self._size, rng)
         for number, indices in enumerate(plan[first:], first):
             yield self._load(indices, epoch, number)
 
     def _load(self, indices: Ints, epoch: int, number: int) -> Batch:
         own = self._share.of(indices)
-        inputs = read_inputs(self.subset, own)
+        inputs = read_inputs(self.subset, self.items.utts[own], self.items, own)
+        main = main_frames(self.subset)
         for name, augmenter in self._augmenters.items():
-            lengths = self.subset.inputs[name].num_frames
-            assert lengths is not None
+            frames = self.subset.inputs[name].num_frames
+            assert frames is not None
+            begins, ends = self.items.spans(indices, frames, main)
             x = inputs.features[name].numpy()
-            augmenter.apply(x, lengths[indices].astype(np.int64), self._share, epoch, number)
-        labels = self.subset.labels[indices]
-        return Batch(inputs, targets_of(self.subset, own), labels, int(self._lengths[own].sum()))
+            augmenter.apply(x, (ends - begins).astype(np.int64), self._share, epoch, number)
+        utts = self.items.utts
+        labels = self.subset.labels[utts[indices]]
+        targets = targets_of(self.subset, utts[own])
+        return Batch(inputs, targets, labels, int(self.items.lengths[own].sum()))
 
 
-def read_inputs(subset: Subset, rows: Ints) -> Inputs:
-    """All feature sets of some utterances, padded with zeros."""
+def main_frames(subset: Subset) -> npt.NDArray[np.int32]:
+    """Frames of each utterance's main set, (N,); 1 where that has one vector an utterance."""
+    frames = subset.main.num_frames
+    return np.ones(len(subset), dtype=np.int32) if frames is None else frames
+
+
+def read_inputs(subset: Subset, rows: Ints, items: Items | None = None, which: Ints | None = None) -> Inputs:
+    """All feature sets of some utterances, or of those items ``which`` are of them; padded with zeros."""
     features, num_frames = {}, {}
     for name, source in subset.inputs.items():
         values = [source.read(int(row)) for row in rows]
         if source.num_frames is None:
             features[name] = torch.from_numpy(np.stack(values) if values else np.zeros((0, source.dim), "f4"))
-        else:
-            features[name] = torch.from_numpy(pad(values, source.dim))
-            num_frames[name] = torch.from_numpy(source.num_frames[rows].astype(np.int64))
+            continue
+        if items is not None and which is not None:
+            begins, ends = items.spans(which, source.num_frames, main_frames(subset))
+            values = [value[begin:end] for value, begin, end in zip(values, begins, ends, strict=True)]
+        features[name] = torch.from_numpy(pad(values, source.dim))
+        num_frames[name] = torch.tensor([len(value) for value in values], dtype=torch.int64)
     return Inputs(features, num_frames)
 
 

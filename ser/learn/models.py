@@ -22,20 +22,21 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import safetensors
 import safetensors.numpy
 
 import ser
-from ser import config, systems
+from ser import config, reading, systems
+from ser.data import registry
 from ser.data.files import whole_file
 from ser.data.labels import EMOTIONS, write_emotions
 from ser.data.tables import check_key
-from ser.errors import CheckpointError, ConfigError, DataError
+from ser.errors import CheckpointError, DataError, shown
 from ser.feats.subset import Subset
 from ser.learn.tasks import CONFIG, MODEL, OLD_MODEL, OLD_VERSION, WEIGHTS, Task
-from ser.systems.base import Arrays, Sizes
+from ser.systems.base import Arrays, Network, Sizes
 
 FORMAT = 2
+MAX_BYTES = 1 << 33  # of the weights of a model
 REMEDY = "train it again (stage 3 or 4)"
 _PACKAGES = ("torch", "numpy", "scikit-learn")
 
@@ -80,15 +81,14 @@ class TrainedModel:
         """
         import torch
 
-        network = self.system.build(self.settings, self.sizes)
+        path = self.folder / WEIGHTS
         state = {name: torch.from_numpy(values) for name, values in self.arrays.items()}
-        try:
+        with reading.guarded(path, REMEDY, CheckpointError, what="are the weights of another network"):
+            if not registry.is_outside(self.settings.system):
+                with torch.device("meta"):  # what is claimed takes no memory before it is found to be true
+                    self.system.build(self.settings, self.sizes).load_state_dict(state, assign=True)
+            network = self.system.build(self.settings, self.sizes)
             network.load_state_dict(state)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise CheckpointError(
-                f"{self.folder / WEIGHTS}: are the weights of another network ({reason}); {REMEDY}"
-            ) from error
         return network.eval()
 
 
@@ -155,24 +155,34 @@ def load_model(folder: Path, allow: Sequence[str] = ()) -> TrainedModel:
     """
     path = folder / MODEL
     record = read_facts(folder)
-    try:
+    with reading.guarded(path, REMEDY, CheckpointError, what="is not a model of this version"):
         systems.check_allowed(record["settings"]["system"], allow, path)
         system, settings = systems.build_settings(record["settings"], f"{path} (settings)")
-        emotions = tuple(check_key(name, str(path)) for name in record["emotions"])
-        sets = {str(name): dict(values) for name, values in record["sets"].items()}
-        sizes = Sizes(**record["sizes"])
+        emotions = tuple(check_key(name, str(path)) for name in list(record["emotions"]))
+        sets = {check_key(name, str(path)): dict(values) for name, values in record["sets"].items()}
+        sizes = config.build(Sizes, record["sizes"], f"{path} (sizes)")
+        if len(set(emotions)) != sizes.num_classes:
+            raise reading.BadFileError(
+                f"names {len(set(emotions))} classes, its network has {sizes.num_classes}"
+            )
+        if hasattr(settings, "features") and set(settings.features.sets) != sets.keys():
+            raise reading.BadFileError("reads other feature sets than it was made for")
         digest = record["weights"]
-    except (KeyError, TypeError, ValueError, AttributeError, ConfigError, DataError) as error:
-        raise CheckpointError(
-            f"{path}: is not a model of this version ({_reason(error)}); {REMEDY}"
-        ) from error
     arrays, stats = _read_weights(folder / WEIGHTS, digest)
-    return TrainedModel(folder, system, settings, emotions, sets, sizes, arrays, stats, record)
+    model = TrainedModel(folder, system, settings, emotions, sets, sizes, arrays, stats, record)
+    _check_stats(model)
+    return model
 
 
-def _reason(error: Exception) -> str:
-    text = (str(error).splitlines() or [""])[0]
-    return f"it has no {text}" if isinstance(error, KeyError) else text
+def _check_stats(model: TrainedModel) -> None:
+    """Make sure that a network has the statistics of its training subset, if it normalises by them."""
+    path = model.folder / WEIGHTS
+    needed = model.sets if model.norm == "global" and isinstance(model.system, Network) else ()
+    for name in (*needed, *model.stats):
+        values = model.stats.get(name)
+        shape = (2, model.sizes.features.get(name, 0) + 1)
+        if values is None or values.shape != shape or not np.isfinite(values).all():
+            raise CheckpointError(f"{path}: has no statistics of the set {shown(name)}; {REMEDY}")
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -184,30 +194,22 @@ def read_facts(folder: Path) -> dict[str, Any]:
     path = folder / MODEL
     if not path.exists() and (folder / OLD_MODEL).exists():
         raise CheckpointError(f"{folder / OLD_MODEL}: {OLD_VERSION}; remove the folder and {REMEDY}")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file; train the model first (stage 3 or 4)") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: is cut short, damaged, or no model at all; {REMEDY}") from error
+    missing, what = "train the model first (stage 3 or 4)", "is cut short, damaged, or no model at all"
+    with reading.guarded(path, REMEDY, CheckpointError, what=what, detail=False):
+        record = json.loads(reading.read_bytes(path, REMEDY, CheckpointError, missing=missing))
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise CheckpointError(f"{path}: was not written by this version of the recipe; {REMEDY}")
     return record
 
 
 def _read_weights(path: Path, digest: object) -> tuple[Arrays, dict[str, npt.NDArray[np.float64]]]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from error
+    content = reading.read_bytes(path, REMEDY, CheckpointError, limit=MAX_BYTES)
     if hashlib.sha256(content).hexdigest() != digest:
         raise CheckpointError(
             f"{path}: is cut short, damaged, or not the weights of {MODEL} beside it; {REMEDY}"
         )
-    try:
+    with reading.guarded(path, REMEDY, CheckpointError, what="is no safetensors file"):
         named = safetensors.numpy.load(content)
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: is no safetensors file ({_reason(error)}); {REMEDY}") from error
     groups: dict[str, Arrays] = {"model": {}, "stats": {}}
     for name, values in named.items():
         group, _, rest = name.partition(".")
@@ -226,16 +228,17 @@ def sizes_of(subset: Subset, emotions: Sequence[str]) -> Sizes:
 
 def describe(task: Task, emotions: Sequence[str]) -> None:
     """Write down what is trained before it is trained: ``config.yaml`` and ``emotions.txt``."""
-    _write_settings(task.folder, task.tree)
+    write_settings(task.folder, task.tree)
     write_emotions(task.folder / EMOTIONS, emotions)
 
 
-def _write_settings(folder: Path, tree: Mapping[str, Any]) -> None:
+def write_settings(folder: Path, tree: Mapping[str, Any]) -> None:
+    """Write ``config.yaml``."""
     with whole_file(folder / CONFIG) as stream:
         stream.write(config.dump(tree))
 
 
-def update_decoding(folder: Path, settings: Any, tree: Mapping[str, Any]) -> None:
+def update_decoding(folder: Path, settings: Any) -> None:
     """Give a trained model other settings of decoding, on which its training did not depend.
 
     Raises:
@@ -245,4 +248,3 @@ def update_decoding(folder: Path, settings: Any, tree: Mapping[str, Any]) -> Non
     with whole_file(folder / MODEL) as stream:
         json.dump(record, stream, indent=1)
         stream.write("\n")
-    _write_settings(folder, tree)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ser.data import files
-from ser.errors import DataError, StaleError
+from ser.data.tables import check_key
+from ser.errors import CheckpointError, DataError, StaleError
 from ser.feats.subset import feature_files
 from ser.learn import tasks
+from ser.learn.models import read_facts
 from ser.learn.tasks import CHECKPOINT, MODEL
 from ser.plan import TASKS, Plan
 
@@ -46,10 +47,10 @@ def decode_inputs(model: Path, data: Path) -> dict[str, Path]:
 def model_sets(model: Path) -> list[str]:
     """The feature sets that a model reads; none if it is not there yet, or no model."""
     try:
-        sets = json.loads((model / MODEL).read_text(encoding="utf-8"))["sets"]
-    except (OSError, ValueError, KeyError, TypeError):
+        sets = read_facts(model).get("sets")
+        return [check_key(name, str(model / MODEL)) for name in sets] if isinstance(sets, dict) else []
+    except (CheckpointError, DataError):
         return []
-    return list(sets) if isinstance(sets, dict) else []
 
 
 def training_state(task: tasks.Task, logs: Sequence[Path], listed: float) -> Progress:
@@ -83,7 +84,7 @@ def is_decoded(model: Path, data: Path, out: Path) -> bool:
         inputs = decode_inputs(model, data)
     except DataError:
         return False
-    return all(path.exists() for path in inputs.values()) and files.is_made(out, DECODED, inputs)
+    return all(path.exists() for path in inputs.values()) and files.is_made(out, DECODED, inputs, tell=False)
 
 
 def read_log(path: Path) -> tuple[int | None, list[str]]:

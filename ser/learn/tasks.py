@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ser import config
+from ser import config, reading
 from ser.data import files
-from ser.errors import ConfigError, DataError, StaleError, UsageError
+from ser.data.labels import EMOTIONS
+from ser.errors import ConfigError, DataError, StaleError, UsageError, shown
 from ser.feats.subset import feature_files
 
 CONFIG, MODEL, WEIGHTS, CHECKPOINT = (
@@ -19,6 +20,7 @@ CONFIG, MODEL, WEIGHTS, CHECKPOINT = (
     "model.safetensors",
     "checkpoint.safetensors",
 )
+HISTORY = "history.tsv"  # of networks, the loss of every epoch
 OLD_MODEL = "model.pt"  # of versions that kept pickles
 REMEDY = "choose another --exp-dir, or remove the folder to train it again"
 DECODING = ("pooling",)  # keys of ``unit`` on which a training does not depend
@@ -52,25 +54,26 @@ def read_task(path: Path, number: int) -> Task:
         DataError: there is no such line, or it is none.
         ConfigError: its settings file cannot be read.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; list the trainings, see steps/train.sh --help") from error
+    lines = reading.read_text(path, "list the trainings, see steps/train.sh --help").splitlines()
     if not 1 <= number <= len(lines):
         raise UsageError(f"--task {number}: {path} has {len(lines)} tasks")
     fields = lines[number - 1].split("\t")
-    if len(fields) < 5 or not fields[3].isdigit():
+    if len(fields) < 5 or not (fields[3].isdecimal() and len(fields[3]) < 20):
         raise DataError(
             f"{path}:{number}: expected '<train><TAB><dev or -><TAB><model folder><TAB><seed><TAB>"
-            f"<settings>' and overrides KEY=VALUE, got {lines[number - 1]!r}; correct the line"
+            f"<settings>' and overrides KEY=VALUE, got {shown(lines[number - 1])}; correct the line"
         )
     train, dev, folder, seed, settings, *overrides = fields
     tree = config.resolve(Path(settings), overrides)
     return Task(Path(train), None if dev == "-" else Path(dev), Path(folder), int(seed), tree, settings)
 
 
-def finished(task: Task) -> bool:
+def finished(task: Task, *, thorough: bool = False) -> bool:
     """Whether the task is done, with these settings (but for those of decoding) and data.
+
+    Args:
+        task: the training.
+        thorough: read the weights too, and say what is lost, as one who will train again.
 
     Raises:
         ConfigError: settings ask for a dev subset and there is none.
@@ -79,7 +82,7 @@ def finished(task: Task) -> bool:
     """
     if (task.folder / OLD_MODEL).exists() and not (task.folder / MODEL).exists():
         raise StaleError(f"{task.folder / OLD_MODEL}: {OLD_VERSION}; {REMEDY}")
-    return files.is_made(task.folder, *_made_of(task), remedy=REMEDY)
+    return files.is_made(task.folder, *_made_of(task), remedy=REMEDY, thorough=thorough, tell=thorough)
 
 
 OLD_VERSION = "is a model of an older version of the recipe, a pickle, which is not read any more"
@@ -87,13 +90,17 @@ OLD_VERSION = "is a model of an older version of the recipe, a pickle, which is 
 
 def config_is_current(task: Task) -> bool:
     """Whether the model folder's config.yaml equals the task's settings, decoding included."""
-    path = task.folder / CONFIG
-    return path.exists() and config.read_yaml(path) == json.loads(json.dumps(task.tree))
+    try:
+        return bool(config.read_yaml(task.folder / CONFIG) == json.loads(json.dumps(task.tree)))
+    except ConfigError:
+        return False
 
 
-def write_made(task: Task) -> None:
-    """Record that the task is finished."""
-    files.write_made(task.folder, *_made_of(task))
+def write_made(task: Task, *, but: Sequence[str] = ()) -> None:
+    """Record that the task is finished, and what it left, but for some files that are about to change."""
+    names = [name for name in (MODEL, WEIGHTS, EMOTIONS, HISTORY) if name not in but]
+    outputs = [task.folder / name for name in names if (task.folder / name).exists()]
+    files.write_made(task.folder, *_made_of(task), outputs, thorough=True)
 
 
 def learnt(tree: Mapping[str, Any]) -> dict[str, Any]:

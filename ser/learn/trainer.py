@@ -29,7 +29,7 @@ from ser.learn import checkpoint
 from ser.learn.inference import decode
 from ser.learn.loaders import Batch, Loader, Share
 from ser.learn.parallel import sum_gradients, sum_over_processes
-from ser.learn.tasks import CHECKPOINT
+from ser.learn.tasks import CHECKPOINT, HISTORY
 from ser.systems.base import Loss, Outputs
 from ser.systems.settings import Unit
 
@@ -288,7 +288,7 @@ class Trainer:
         if self.share.rank:
             return
         columns = [name for name in COLUMNS if self.dev is not None or not name.startswith("dev_")]
-        with whole_file(self.folder / "history.tsv") as stream:
+        with whole_file(self.folder / HISTORY) as stream:
             stream.write("\t".join(columns) + "\n")
             for row in self.at.history:
                 stream.write("\t".join(f"{row[name]:.8g}" for name in columns) + "\n")

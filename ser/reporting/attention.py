@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ser.plan import Plan
+from ser.reading import SMALL_LIMIT, read_bytes, read_text
 
 _KINDS = {".svg": "image/svg+xml", ".png": "image/png"}
 # name of the file -> title, what it shows, the table behind it
@@ -84,14 +85,15 @@ def _numbers(path: Path) -> str:
     """What vowels and consonants get over all frames, mean over the seeds; nothing of another table."""
     if not path.exists():
         return ""
-    with open(path, encoding="utf-8", newline="") as stream:
-        rows = [row for row in csv.DictReader(stream, delimiter="\t") if row.get("frames") == "all"]
+    lines = read_text(path, "run stage 8 again").splitlines()
     try:
+        rows = [row for row in csv.DictReader(lines, delimiter="\t") if row.get("frames") == "all"]
         means = [sum(float(row[kind]) for row in rows) / len(rows) for kind in ("vowel", "consonant")]
-    except (KeyError, ValueError, ZeroDivisionError):
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, csv.Error):
         return ""
     return f": vowels get {means[0]:.2f} of uniform attention, consonants {means[1]:.2f}"
 
 
 def _uri(path: Path, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    content = read_bytes(path, "run stage 8 again", limit=SMALL_LIMIT)
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -15,6 +15,9 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
+from ser import reading
+
+_LATEST = 1 << 33  # seconds since 1970; later times are damage
 PACKAGES = ("torch", "numpy", "scipy", "lhotse", "kaldiio")
 UNKNOWN = "not known"
 
@@ -108,7 +111,7 @@ def trainings(exp: Path, systems: Sequence[str]) -> str:
     begins, seconds = [], 0.0
     folders = [folder for name in systems for folder in exp.glob(f"*/{name}/seed*/tb")]
     for path in (path for folder in folders for path in folder.glob("events.*")):
-        if times := event_times(path.read_bytes()):
+        if times := event_times(reading.read_bytes(path, "remove it")):
             begins.append(times[0])
             seconds += times[-1] - times[0]
     if not begins:
@@ -129,8 +132,9 @@ def event_times(content: bytes) -> list[float]:
     times, offset = [], 0
     while offset + 21 <= len(content):
         (length,) = struct.unpack_from("<Q", content, offset)
-        if content[offset + 12] != 9:
+        (time,) = struct.unpack_from("<d", content, offset + 13)
+        if content[offset + 12] != 9 or not 0 <= time < _LATEST:
             break
-        times.append(struct.unpack_from("<d", content, offset + 13)[0])
+        times.append(time)
         offset += length + 16
     return times

@@ -90,7 +90,8 @@ def _fuse_folds(plan: Plan, fusion: PlannedFusion, mode: str, criterion: str) ->
 def _log(plan: Plan, name: str) -> Iterator[TextIO]:
     folder = plan.exp / "tasks" / "log"
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / name, "w", buffering=1, encoding="utf-8") as stream:
+    (folder / name).unlink(missing_ok=True)  # it may be a link, to what is somebody else's
+    with open(folder / name, "x", buffering=1, encoding="utf-8") as stream:
         yield stream
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,9 @@ class Score:
         return text.replace("-", "\N{MINUS SIGN}")
 
 
+_FORMULA = ("=", "+", "-", "@")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?")
+_HTML = re.compile(r"<(?=[A-Za-z/!?])")  # what opens a tag, a comment or a link
 Cell = str | int | float | Score | None
 
 
@@ -66,12 +70,12 @@ class Sheet:
 
     def markdown(self) -> str:
         """A GitHub table, and the note below."""
-        lines = ["| " + " | ".join(self.columns) + " |"]
+        lines = [_markdown_row(self.columns)]
         lines.append(
             "|" + "|".join("---:" if self.numeric(i) else "---" for i in range(len(self.columns))) + "|"
         )
-        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in self.text()]
-        return "\n".join(lines) + (f"\n\n{self.note}" if self.note else "") + "\n"
+        lines += [_markdown_row(row) for row in self.text()]
+        return "\n".join(lines) + (f"\n\n{markdown_text(self.note)}" if self.note else "") + "\n"
 
     def csv(self) -> str:
         """All of it in full precision; a score has columns for its mean, deviation and interval."""
@@ -79,7 +83,7 @@ class Sheet:
         writer = csv.writer(stream, lineterminator="\n")
         statistics = [self._statistics(i) for i in range(len(self.columns))]
         writer.writerow(
-            name if statistic == "mean" else f"{name}_{statistic}"
+            csv_text(name if statistic == "mean" else f"{name}_{statistic}")
             for name, kept in zip(self.columns, statistics, strict=True)
             for statistic in kept
         )
@@ -107,7 +111,31 @@ def _csv_value(cell: Cell, statistic: str) -> str:
         return "" if number is None else f"{number:.6f}"
     if statistic != "mean" or cell is None:
         return ""
-    return f"{cell:.6g}" if isinstance(cell, float) else str(cell)
+    return f"{cell:.6g}" if isinstance(cell, float) else csv_text(str(cell))
+
+
+def csv_text(text: str) -> str:
+    """Text for a cell of a CSV file, on one line: a spreadsheet must not take it for a formula.
+
+    >>> [csv_text(text) for text in ("anna", "=1+1", "@SUM(A1)", "-3.5", "-")]
+    ['anna', "'=1+1", "'@SUM(A1)", '-3.5', '-']
+    """
+    text = " ".join(text.split())
+    return f"'{text}" if text[:1] in _FORMULA and text != "-" and not _NUMBER.fullmatch(text) else text
+
+
+def markdown_text(text: str) -> str:
+    r"""Text for Markdown, on one line: what would be HTML or a link is shown as it is written.
+
+    >>> markdown_text("<b>[x](javascript:y)\n# z")
+    '&lt;b>[x]\\(javascript:y) # z'
+    """
+    return _HTML.sub("&lt;", " ".join(text.split())).replace("](", "]\\(")
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    """A row of a GitHub table."""
+    return "| " + " | ".join(markdown_text(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def format_cell(cell: Cell) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ser import reading
 from ser.reporting.differences import NUM_SWAPS, Comparison
 from ser.reporting.sheet import Cell, Score, Sheet
 from ser.reporting.study import NUM_DRAWS, Study
@@ -304,9 +305,13 @@ def checks(study: Study) -> Sheet | None:
     path = study.plan.folds / "checks.tsv"
     if not path.exists():
         return None
-    head, *lines = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
-    rows: list[list[Cell]] = [[*line[:2], *map(int, line[2:])] for line in lines]
-    shared = sum(int(field) for line in lines for field in line[5:])
+    text = reading.read_text(path, "run stage 2 again")
+    with reading.guarded(path, "run stage 2 again"):
+        head, *lines = (line.split("\t") for line in text.splitlines())
+        rows: list[list[Cell]] = [[*line[:2], *map(int, line[2:])] for line in lines]
+        if any(len(row) != len(head) for row in rows):
+            raise reading.BadFileError("has lines of several lengths")
+        shared = sum(int(field) for line in lines for field in line[5:])
     note = (
         "Speakers and recordings (by digests of features) that a subset shares with another subset of its "
         + ("fold: none in any fold." if shared == 0 else f"fold: {shared}.")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ser import reading
 from ser.data import tables
 from ser.errors import DataError
 from ser.plan import Plan, PlannedFusion
@@ -151,7 +152,8 @@ def _stacked(rows: Sequence[list[float]]) -> Floats:
 
 def read_history(path: Path) -> dict[str, list[float]]:
     """The columns of a ``history.tsv``: a line an epoch."""
-    head, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+    remedy = "train again into another folder"
+    head, *lines = reading.read_text(path, remedy).splitlines() or [""]
     names = head.split("\t")
     try:
         rows = [
@@ -159,7 +161,7 @@ def read_history(path: Path) -> dict[str, list[float]]:
         ]
         return {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
     except ValueError as error:
-        raise DataError(f"{path}: is no table of epochs; train again into another folder") from error
+        raise DataError(f"{path}: is no table of epochs; {remedy}") from error
 
 
 @dataclass(frozen=True)
@@ -227,6 +229,6 @@ def settings_texts(study: Study) -> dict[str, str]:
         for fold in study.fold_names:
             path = study.plan.exp / fold / runs.name / f"seed{runs.seeds[0]}" / "config.yaml"
             if path.exists():
-                texts[runs.name] = path.read_text(encoding="utf-8")
+                texts[runs.name] = reading.read_text(path, "train again into another folder")
                 break
     return texts

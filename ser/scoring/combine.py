@@ -58,7 +58,7 @@ def fuse_folders(
     """
     _check_usage(folders, mode, weights, tuning)
     settings, inputs = _provenance(folders, mode, weights, tuning)
-    if files.is_made(out_dir, settings, inputs) and (out_dir / FUSION).exists():
+    if files.is_made(out_dir, settings, inputs):
         return tables.read_table(out_dir / FUSION)
     outputs = _read_outputs(folders)
     tuned = _tune(tuning, outputs, folders, mode) if tuning else None
@@ -72,7 +72,7 @@ def fuse_folders(
     result = Posteriors(
         str(out_dir), outputs[0].emotions, fused.posteriors, fused.not_scored, notes=merge_notes(outputs)
     )
-    write_posteriors(out_dir, result, settings, inputs)
+    write_posteriors(out_dir, result, settings, inputs, [out_dir / FUSION])
     return record
 
 

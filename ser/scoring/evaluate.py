@@ -144,7 +144,7 @@ def score_folder(
     if key2utt and key2utt.exists():
         inputs["key2utt"] = key2utt
     outputs = [folder / name for name in ("result.txt", "confusion.txt", "errors.txt")]
-    if files.is_made(folder, settings, inputs) and all(path.exists() for path in outputs):
+    if files.is_made(folder, settings, inputs):
         return tables.read_table(outputs[0])
     references = read_references(data_dir)
     output = read_posteriors(decode_dir, key2utt=key2utt)
@@ -161,7 +161,7 @@ def score_folder(
         stream.write(confusion_text(counts, output.emotions))
     with files.whole_file(outputs[2]) as stream:
         stream.writelines(f"{line}\n" for line in error_lines(scored, output.emotions))
-    files.write_made(folder, settings, inputs)
+    files.write_made(folder, settings, inputs, outputs)
     return result
 
 

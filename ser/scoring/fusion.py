@@ -200,7 +200,8 @@ def tune(scored: Sequence[Scored], mode: str, criterion: str) -> Tuning:
         raise DataError(
             "--dev-decode: no utterance is scored by all systems; tune on systems of the same data"
         )
-    rows = [[each.keys.index(utt) for utt in common] for each in scored]
+    places = [{utt: row for row, utt in enumerate(each.keys)} for each in scored]
+    rows = [[place[utt] for utt in common] for place in places]
     truth = scored[0].references[rows[0]]
     so_far, *others = (each.posteriors[row] for each, row in zip(scored, rows, strict=True))
     weights, curves = [1.0], []

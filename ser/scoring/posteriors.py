@@ -112,8 +112,12 @@ def input_files(folders: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def write_posteriors(
-    folder: Path, output: Posteriors, settings: Mapping[str, Any], inputs: Mapping[str, Path]
-) -> None:
+    folder: Path,
+    output: Posteriors,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    also: Iterable[Path] = (),
+) -> list[Path]:
     """Write a folder of posteriors; ``made.json`` comes last, so that half a folder never counts as made.
 
     Args:
@@ -121,12 +125,21 @@ def write_posteriors(
         output: what to write.
         settings: what it was made with, for ``made.json``.
         inputs: what it was made from, for ``made.json``.
+        also: files that were made with it, for ``made.json``.
+
+    Returns:
+        The files that were written.
 
     Raises:
-        DataError: there is nothing to write: no utterance has posteriors.
+        DataError: no utterance has posteriors, or some are no numbers.
     """
     if not output.posteriors:
         raise DataError(f"{folder}: no utterance has posteriors, nothing can be scored; check not_scored")
+    if lost := [utt for utt, row in output.posteriors.items() if not np.isfinite(row).all()]:
+        raise DataError(
+            f"{folder}: the posteriors of {', '.join(lost[:3])} would be NaN or infinite, none is written; "
+            "are their features as large as those the system was trained on?"
+        )
     (folder / files.MADE).unlink(missing_ok=True)
     write_emotions(folder / EMOTIONS, output.emotions)
     for name, table in (
@@ -142,7 +155,9 @@ def write_posteriors(
     hyp = {utt: output.emotions[index] for utt, index in zip(output.posteriors, hypotheses, strict=True)}
     tables.write_table(folder / "hyp", hyp)
     tables.write_vectors(folder / "post", output.posteriors)
-    files.write_made(folder, settings, inputs)
+    outputs = [folder / name for name in (*FILES, "hyp") if (folder / name).exists()]
+    files.write_made(folder, settings, inputs, [*outputs, *also])
+    return [*outputs, folder / files.MADE]
 
 
 def merge_notes(outputs: Iterable[Posteriors]) -> dict[str, str]:
@@ -178,7 +193,7 @@ def pool_folders(out_dir: Path, folders: Sequence[Path]) -> Posteriors:
 
 
 def pool_variants(out_dir: Path, folders: Sequence[Path]) -> list[Path]:
-    """Pool decode folders, and their variants (chunks, short utterances padded) where the first has them.
+    """Pool decode folders, and their variants (chunks, short utterances padded) where any has them.
 
     Args:
         out_dir: as for :func:`pool_folders`; a variant goes into the sub-folder of its name.
@@ -190,7 +205,7 @@ def pool_variants(out_dir: Path, folders: Sequence[Path]) -> list[Path]:
     Raises:
         DataError: as :func:`pool_folders`, or a fold lacks a variant.
     """
-    names = ["", *(name for name in VARIANTS if (folders[0] / name).is_dir())]
+    names = ["", *(name for name in VARIANTS if any((folder / name).is_dir() for folder in folders))]
     for name in names:
         pool_folders(out_dir / name, [folder / name for folder in folders])
     return [out_dir / name for name in names]

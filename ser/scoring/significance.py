@@ -219,13 +219,15 @@ def randomisation(gains: Floats, num_draws: int, seed: int) -> Floats:
     large = np.zeros(len(gains))
     for begin in range(0, num_draws, _BLOCK):
         signs = rng.integers(0, 2, size=(min(_BLOCK, num_draws - begin), gains.shape[1]), dtype=np.int8)
-        swapped = np.abs((2.0 * signs - 1) @ gains.T)  # (block, M)
-        large += (swapped >= observed - 1e-12).sum(0)  # equal sums must not differ by rounding
+        for some in np.array_split(signs, 1 + signs.size // _SIGNS):
+            swapped = np.abs((2.0 * some - 1) @ gains.T)  # (draws, M)
+            large += (swapped >= observed - 1e-12).sum(0)  # equal sums must not differ by rounding
     p: Floats = (1 + large) / (1 + num_draws)
     return p
 
 
-_BLOCK = 500
+_BLOCK = 500  # draws that are made at once
+_SIGNS = 1 << 22  # of these, how many are numbers at once
 
 
 def holm(p: Sequence[float] | Floats) -> list[float]:

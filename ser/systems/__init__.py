@@ -22,6 +22,7 @@ SYSTEMS = {
 }
 EXTRAS = {"svm": "baselines"}  # what utils/install.sh --extra must have installed for it
 UNSEEDED = frozenset({"majority", "svm"})  # of these, whose results no random seed changes
+MAX_PARAMETERS = 1 << 30  # of a network; training takes 16 bytes for each
 _KEY, _HOME = "system", "ser/systems/base.py"
 _NETWORK_FIELDS = ("system", "features", "unit", "augmentation", "optim", "training")
 
@@ -89,6 +90,37 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> tuple[Any, Any]:
         ConfigError: as :func:`ser.config.load`, or no known ``system``.
     """
     return build_settings(config.resolve(path, overrides), str(path))
+
+
+def check_network(system: Any, settings: Any, sizes: Any, source: object) -> None:
+    """Refuse settings that no network can be made of; none is made, so it takes no memory.
+
+    Nothing is said of estimators, nor of code outside ``ser``, which may do more than make a network.
+
+    Args:
+        system: of :func:`find`.
+        settings: its settings.
+        sizes: the :class:`~ser.systems.base.Sizes` that the network must fit.
+        source: where the settings stood, for messages.
+
+    Raises:
+        ConfigError: they do not fit the sizes, or have more than :data:`MAX_PARAMETERS`.
+    """
+    if not hasattr(system, "build") or registry.is_outside(settings.system):
+        return
+    import torch
+
+    try:
+        with torch.device("meta"):
+            network = system.build(settings, sizes)
+    except ValueError as error:
+        raise ConfigError(f"{source}: {error}; correct it") from error
+    size = sum(parameter.numel() for parameter in network.parameters())
+    if size > MAX_PARAMETERS:
+        raise ConfigError(
+            f"{source}: the network would have {size:,} parameters, more than {MAX_PARAMETERS:,}; lower the "
+            "sizes in model"
+        )
 
 
 def check_allowed(code: object, allowed: Sequence[str], source: Path) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Doubles = npt.NDArray[np.float64]
+MAX_SIZE = 1_000_000  # values of a frame (or an utterance's vector), classes
 Arrays = dict[str, npt.NDArray[Any]]  # a model that is no network: name -> numbers
 
 
@@ -46,6 +47,12 @@ class Sizes:
     features: dict[str, int]  # feature set -> F
     num_classes: int  # K
     targets: dict[str, int]  # further target -> its number of classes
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that no data has, such as those of a damaged model."""
+        for name, size in {**self.features, **self.targets, "num_classes": self.num_classes}.items():
+            if not 1 <= size <= MAX_SIZE:
+                raise ValueError(f"{name} must be from 1 to {MAX_SIZE}, got {size}")
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ser.ranges import Range
 from ser.systems.base import Inputs, Network, Outputs, Sizes
 from ser.systems.layers.attention import MultiplicativeAttention
 from ser.systems.layers.blstm import Blstm
 from ser.systems.settings import (
     AugmentationSettings,
+    Dropout,
     InputSettings,
     OptimSettings,
     TrainingSettings,
-    check_dropout,
 )
 
 
@@ -25,26 +26,20 @@ from ser.systems.settings import (
 class ModelSettings:
     """Sizes of the network, see :class:`Blstmatt`."""
 
-    hidden: int
-    layers: int
-    attention_dim: int
-    frame_stack: int
-    dropout: float
-
-    def __post_init__(self) -> None:
-        """Refuse empty networks."""
-        if min(self.hidden, self.layers, self.attention_dim, self.frame_stack) < 1:
-            raise ValueError("hidden, layers, attention_dim and frame_stack must be at least 1")
-        check_dropout(self.dropout)
+    hidden: Annotated[int, Range(1, 16384)]  # LSTM units per direction
+    layers: Annotated[int, Range(1, 64)]  # bidirectional ones
+    attention_dim: Annotated[int, Range(1, 16384)]  # inner size of the attention
+    frame_stack: Annotated[int, Range(1, 1000)]  # frames joined into one step of the BLSTM
+    dropout: Dropout  # share of the BLSTM's units dropped in training
 
 
 @dataclass(frozen=True)
 class BlstmattSettings:
     """conf/blstmatt.yaml."""
 
-    system: str
+    system: str  # the code: a word of ser/systems, or my_package.my_module:SYSTEM
     features: InputSettings
-    unit: Literal["utterance"]
+    unit: Literal["utterance"]  # what it is trained on
     model: ModelSettings
     augmentation: AugmentationSettings
     optim: OptimSettings

@@ -4,60 +4,69 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import nn
 
 from ser.feats.chunking import ChunkingConfig
+from ser.ranges import Range
 from ser.systems.base import Inputs, Network, Outputs, Sizes
 from ser.systems.layers.attention import GammaMode, SelfAttention, SoftmaxAxis
 from ser.systems.settings import (
     AugmentationSettings,
+    Dropout,
     InputSettings,
     OptimSettings,
     TrainingSettings,
-    check_dropout,
 )
+
+MAX_BLOCKS = 32
 
 
 @dataclass(frozen=True)
 class ModelSettings:
     """Sizes and readings of the network, see :class:`Csa`."""
 
-    conv_dim: Literal[1, 2]
-    channels: tuple[int, ...]
-    kernels: tuple[int, ...]
-    pool: tuple[int, ...]
-    attn_reduction: int
-    gamma_mode: GammaMode
-    gamma_init: float
-    softmax_axis: SoftmaxAxis
-    head_pool: Literal["mean", "flatten"]
-    dropout: float
+    conv_dim: Literal[1, 2]  # 2: over time and frequency, 1: over time, filters as channels
+    channels: tuple[Annotated[int, Range(1, 4096)], ...]  # output channels of each block
+    kernels: tuple[Annotated[int, Range(1, 64)], ...]  # kernel size of each block
+    pool: tuple[Annotated[int, Range(1, 64)], ...]  # max-pooling behind each block; 1 is none
+    attn_reduction: Annotated[int, Range(1, 4096)]  # divisor of the channels of j and k
+    gamma_mode: GammaMode  # how the attention is added
+    gamma_init: float  # gamma at the start
+    softmax_axis: SoftmaxAxis  # what the attention's weights sum to 1 over
+    head_pool: Literal["mean", "flatten"]  # mean over positions, or all positions side by side
+    dropout: Dropout  # share of the pooled vector dropped in training
 
     def __post_init__(self) -> None:
         """Refuse lists of different lengths and sizes that leave nothing."""
         if not len(self.channels) == len(self.kernels) == len(self.pool) > 0:
             raise ValueError("channels, kernels and pool must be equally long lists, an entry a block")
-        if min(*self.channels, *self.kernels, *self.pool, self.attn_reduction) < 1:
-            raise ValueError("channels, kernels, pool and attn_reduction must be at least 1")
+        if len(self.channels) > MAX_BLOCKS:
+            raise ValueError(f"channels must have {MAX_BLOCKS} blocks at most, got {len(self.channels)}")
         if self.channels[-1] < self.attn_reduction:
             raise ValueError("attn_reduction must not exceed the last of channels")
-        check_dropout(self.dropout)
 
 
 @dataclass(frozen=True)
 class CsaSettings:
     """conf/csa.yaml."""
 
-    system: str
+    system: str  # the code: a word of ser/systems, or my_package.my_module:SYSTEM
     features: InputSettings
     unit: ChunkingConfig
     model: ModelSettings
     augmentation: AugmentationSettings
     optim: OptimSettings
     training: TrainingSettings
+
+    def __post_init__(self) -> None:
+        """Refuse pooling that leaves nothing of a chunk."""
+        if not _positions(self.unit.context, self.model.pool):
+            raise ValueError(
+                f"model.pool leaves nothing of chunks of {self.unit.context} frames (unit.context)"
+            )
 
 
 class Csa(nn.Module):
@@ -154,8 +163,11 @@ def _positions(size: int, pool: Sequence[int]) -> int:
 
 def build(settings: CsaSettings, sizes: Sizes) -> Csa:
     """The network of some settings."""
+    num_values = sizes.features[settings.features.sets[0]]
+    if settings.model.conv_dim == 2 and not _positions(num_values, settings.model.pool):
+        raise ValueError(f"model.pool leaves nothing of {num_values} values a frame")
     return Csa(
-        num_values=sizes.features[settings.features.sets[0]],
+        num_values=num_values,
         num_classes=sizes.num_classes,
         context=settings.unit.context,
         **asdict(settings.model),

@@ -15,8 +15,8 @@ from ser.systems.base import Arrays, Doubles, Estimator
 class MajoritySettings:
     """conf/majority.yaml."""
 
-    system: str
-    unit: Literal["utterance"]
+    system: str  # the code: a word of ser/systems, or my_package.my_module:SYSTEM
+    unit: Literal["utterance"]  # what it is trained on
 
 
 def fit(train: Subset, settings: MajoritySettings, num_classes: int, seed: int) -> Arrays:  # noqa: ARG001  (an estimator's)

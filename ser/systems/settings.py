@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from ser.feats.chunking import ChunkingConfig
 from ser.feats.subset import Norm
+from ser.ranges import Range
 
+Dropout = Annotated[float, Range(least=0, below=1)]  # share of the units that training drops
 Unit = Literal["utterance"] | ChunkingConfig
 
 
@@ -31,73 +33,52 @@ class AugmentationSettings:
     Masks after SpecAugment (Park et al. 2019); gains after FilterAugment's linear kind (Nam et al. 2022).
     """
 
-    time_masks: int  # masks over time in an utterance or chunk
-    time_mask_frames: int  # longest mask over time, in frames
-    freq_masks: int  # masks over frequency
-    freq_mask_bins: int  # widest mask over frequency, in filters
-    filter_gain: float  # standard deviation of a gain over the filters, in the (normalised) features' unit
-
-    def __post_init__(self) -> None:
-        """Refuse negative sizes."""
-        masks = (self.time_masks, self.time_mask_frames, self.freq_masks, self.freq_mask_bins)
-        if min(*masks, self.filter_gain) < 0:
-            raise ValueError("time_masks and the others must not be negative")
+    time_masks: Annotated[int, Range(0, 1000)]  # masks over time in an utterance or chunk
+    time_mask_frames: Annotated[int, Range(0, 100000)]  # longest mask over time, in frames
+    freq_masks: Annotated[int, Range(0, 1000)]  # masks over frequency
+    freq_mask_bins: Annotated[int, Range(0, 10000)]  # widest mask over frequency, in filters
+    # standard deviation of a gain over the filters, in the (normalised) features' unit
+    filter_gain: Annotated[float, Range(0, 100)]
 
 
 @dataclass(frozen=True)
 class PlateauSettings:
     """torch's ReduceLROnPlateau, once an epoch (paper §4.3)."""
 
-    metric: Literal["train_loss", "dev_loss"]
-    patience: int  # epochs without improvement that are forgiven
-    factor: float  # what the rate is multiplied by
+    metric: Literal["train_loss", "dev_loss"]  # what should fall
+    patience: Annotated[int, Range(0, 100000)]  # epochs without improvement that are forgiven
+    factor: Annotated[float, Range(above=0, below=1)]  # what the rate is multiplied by
 
 
 @dataclass(frozen=True)
 class CosineSettings:
     """A linear rise to ``optim.lr``, then half a cosine down to 0 at the end of the last epoch."""
 
-    warmup: float  # share of the training that the rise takes, 0..1
+    warmup: Annotated[float, Range(least=0, below=1)]  # share of the training that the rise takes
 
 
 @dataclass(frozen=True)
 class OptimSettings:
     """Adam and what guides it."""
 
-    lr: float  # initial rate; with ``cosine`` the highest
-    weight_decay: float  # decoupled (AdamW); 0 is plain Adam
-    clip_norm: float | None  # largest norm of the gradient; null: no clipping
-    schedule: Literal["plateau", "cosine", "constant"]
+    lr: Annotated[float, Range(above=0, most=10)]  # initial rate; with ``cosine`` the highest
+    weight_decay: Annotated[float, Range(0, 1000)]  # decoupled (AdamW); 0 is plain Adam
+    clip_norm: Annotated[float, Range(above=0)] | None  # largest norm of the gradient; null: no clipping
+    schedule: Literal["plateau", "cosine", "constant"]  # of the rate
     plateau: PlateauSettings
     cosine: CosineSettings
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot train."""
-        if self.lr <= 0 or self.weight_decay < 0:
-            raise ValueError("lr must be above 0 and weight_decay not below it")
-        if not 0 < self.plateau.factor < 1:
-            raise ValueError("plateau.factor must be between 0 and 1")
-        if not 0 <= self.cosine.warmup < 1:
-            raise ValueError("cosine.warmup must be from 0 up to, not including, 1")
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
     """How long, on what batches, and which epoch is kept."""
 
-    epochs: int
-    batch_size: int  # units (utterances or chunks) a batch, over all processes
+    epochs: Annotated[int, Range(1, 100000)]  # passes through the training subset
+    batch_size: Annotated[int, Range(1, 65536)]  # utterances or chunks a batch, over all processes
     class_weights: Literal["none", "balanced"]  # balanced: each class has the same share in the loss
     select: Literal["last", "best_dev_loss", "best_dev_uar"]  # which epoch becomes the model
     amp: Literal["none", "bfloat16", "float16"]  # mixed precision, on a GPU only
-
-    def __post_init__(self) -> None:
-        """Refuse empty trainings."""
-        if self.epochs < 1 or self.batch_size < 1:
-            raise ValueError("epochs and batch_size must be at least 1")
-
-
-def check_dropout(share: float) -> None:
-    """Refuse a share of dropped units outside 0..1; for ``__post_init__``."""
-    if not 0 <= share < 1:
-        raise ValueError("dropout must be from 0 up to, not including, 1")
+    max_frames: Annotated[int, Range(1)] | None  # longest utterance that is trained on as it is; null: any
+    long_utterances: Literal[
+        "cut", "split", "drop"
+    ]  # longer ones: their beginning, all in pieces, not at all

@@ -34,9 +34,9 @@ _SMALLEST = 1e-12  # probability of a class that an inner training subset does n
 class SvmSettings:
     """conf/svm_*.yaml."""
 
-    system: str
+    system: str  # the code: a word of ser/systems, or my_package.my_module:SYSTEM
     features: InputSettings  # norm is speaker, global or none
-    unit: Literal["utterance"]
+    unit: Literal["utterance"]  # what it is trained on
 
     def __post_init__(self) -> None:
         """Refuse a normalisation that one vector an utterance cannot have."""

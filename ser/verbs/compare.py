@@ -23,9 +23,13 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.Parser(__doc__, "compare")
     parser.add_argument(
-        "--bootstrap", type=int, default=10000, metavar="N", help="draws of speakers (%(default)s)"
+        "--bootstrap",
+        type=cli.whole(cli.DRAWS),
+        default=10000,
+        metavar="N",
+        help="draws of speakers (%(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of these draws (%(default)s)")
+    parser.add_argument("--seed", type=cli.whole(cli.SEED), default=0, help="of these draws (%(default)s)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write <key> <value> lines")
     parser.add_argument("data_dir", type=cli.existing_dir, metavar="<data-dir>")
     parser.add_argument("first", type=cli.existing_dir, metavar="<decode-A>")

@@ -1,7 +1,7 @@
 """Compare two alignments of the same utterances: how far apart their phone boundaries lie.
 
   ser compare_alignments <phones.yaml> <reference.ctm> <other.ctm>
-  e.g. ser compare_alignments conf/phones.yaml data/all/phone.ctm data/k2/phone.ctm
+  e.g. ser compare_alignments conf/phones.yaml data/all/phone.ctm exp/k2/phone.ctm
 
 Prints a table: for each pair of kinds of phones and for all, the number of the reference's boundaries, the
 per cent that the other has too, the per cent that lie within 10, 20 and 50 ms, and medians of the errors.

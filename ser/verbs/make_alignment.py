@@ -1,7 +1,7 @@
 """Put an alignment into the frames of a feature set: phone.frames, word.frames, not_aligned.
 
   ser make_alignment [options] <source> <data-dir> <out-dir>
-  e.g. ser make_alignment --tier phone=Laute ~/textgrids data/all data/alignments/mine
+  e.g. ser make_alignment --tier phone=Laute ~/textgrids data/all exp/alignments/mine
 
 source  the data folder itself (the corpus's own alignment), what the k2 aligner made, any folder with
         phone.ctm or word.ctm, one CTM file, or a folder of Praat TextGrids, <utterance>.TextGrid

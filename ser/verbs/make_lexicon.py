@@ -1,7 +1,7 @@
 """Write the pronunciations that the transcripts of a data folder need: a line `<word> <phone> ...` for each.
 
   ser make_lexicon [options] <phones.yaml> <data-dir> <lexicon.txt>
-  e.g. ser make_lexicon --g2p conf/phones.yaml data/all data/k2/lexicon.txt
+  e.g. ser make_lexicon --g2p conf/phones.yaml data/all exp/k2/lexicon.txt
 
 They come from a lexicon file, or from CMUdict (English); with --g2p espeak-ng guesses what is missing.  With
 --labels, phone labels of the corpus say how its words were really spoken (their times are not used).  Words
@@ -20,6 +20,7 @@ from ser.align import lexicon as lexicons
 from ser.data import tables
 from ser.data.alignment import read_ctm
 from ser.data.phones import load_phones
+from ser.ranges import Range
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -34,7 +35,11 @@ def get_parser() -> argparse.ArgumentParser:
         "--labels", type=Path, metavar="CTM", help="phones of the utterances, such as data/all/phone.ctm"
     )
     parser.add_argument(
-        "--max-variants", type=int, default=6, metavar="N", help="of a word, from --labels (%(default)s)"
+        "--max-variants",
+        type=cli.whole(Range(1, 1000)),
+        default=6,
+        metavar="N",
+        help="of a word, from --labels (%(default)s)",
     )
     parser.add_argument("phones", type=Path, metavar="<phones.yaml>")
     parser.add_argument("data", type=cli.existing_dir, metavar="<data-dir>")

@@ -1,7 +1,7 @@
 """Map the attention of a system onto phones and words (paper §5.1).
 
   ser map_attention [options] <alignment-dir> <data-dir> <out-dir> <decode-dir> ...
-  e.g. ser map_attention data/alignments/corpus data/all exp/interpret/a/seed1 exp/*/a/seed1/decode_test
+  e.g. ser map_attention exp/alignments/corpus data/all exp/interpret/a/seed1 exp/*/a/seed1/decode_test
 
 reads   <alignment-dir>/{phone.frames,word.frames,feats.yaml}, <data-dir>/{utt2emo,utt2spk},
         <decode-dir>/{post,attn.scp}, one a fold

@@ -17,17 +17,22 @@ from pathlib import Path
 
 from ser import cli
 from ser.interpret.statistics import write_statistics
+from ser.ranges import Range
 
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.Parser(__doc__, "phone_stats")
     parser.add_argument(
-        "--draws", type=int, default=999, metavar="N", help="of nulls and of speakers (%(default)s)"
+        "--draws",
+        type=cli.whole(cli.DRAWS),
+        default=999,
+        metavar="N",
+        help="of nulls and of speakers (%(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of these draws (%(default)s)")
+    parser.add_argument("--seed", type=cli.whole(cli.SEED), default=0, help="of these draws (%(default)s)")
     parser.add_argument(
-        "--min-segments", type=int, default=20, metavar="N",
+        "--min-segments", type=cli.whole(Range(1)), default=20, metavar="N",
         help="phones and words that come less often are not tested (%(default)s)",
     )  # fmt: skip
     parser.add_argument("out", type=Path, metavar="<out-dir>")

@@ -34,7 +34,14 @@ from ser import cli
 from ser.errors import DataError
 from ser.experiment.asked import read_experiment
 from ser.experiment.settings import work_out_settings
-from ser.experiment.work import check_settings, expected_folds, refuse_second_protocol, work_out, write_all
+from ser.experiment.work import (
+    check_settings,
+    expected_folds,
+    refuse_second_protocol,
+    tell_lost,
+    work_out,
+    write_all,
+)
 
 
 def get_parser() -> cli.Parser:
@@ -82,5 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.stage >= 3 and not there:
         raise DataError(f"{plan.folds / 'folds.tsv'}: no such file; run stage 2")
     write_all(plan, settings)
+    if there:
+        tell_lost(plan, range(args.stage, args.stop_stage + 1))
     print(plan.folds)
     return 0

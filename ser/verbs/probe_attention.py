@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser import cli
+from ser.ranges import Range
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -24,10 +25,21 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--job", type=int, default=1, help="which share of the list, from 1 (%(default)s)")
     parser.add_argument("--num-jobs", type=int, default=1, help="number of shares (%(default)s)")
     parser.add_argument("--fraction", type=_fraction, default=0.2, help="of the speech masked (%(default)s)")
-    parser.add_argument("--draws", type=int, default=3, help="of phones at random (%(default)s)")
-    parser.add_argument("--steps", type=int, default=16, help="of the integrated gradients (%(default)s)")
-    parser.add_argument("--max-utterances", type=int, default=100, help="of a subset, 0: all (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of sample and draws (%(default)s)")
+    parser.add_argument(
+        "--draws", type=cli.whole(cli.DRAWS), default=3, help="of phones at random (%(default)s)"
+    )
+    parser.add_argument(
+        "--steps",
+        type=cli.whole(Range(1, 100000)),
+        default=16,
+        help="of the integrated gradients (%(default)s)",
+    )
+    parser.add_argument(
+        "--max-utterances", type=cli.whole(Range(0)), default=100, help="of a subset, 0: all (%(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=cli.whole(cli.SEED), default=0, help="of sample and draws (%(default)s)"
+    )
     parser.add_argument(
         "--allow-code", action="append", default=[], metavar="MODULE:NAME",
         help="a system outside this package whose models may be run; may be given again",

@@ -20,8 +20,10 @@ from ser.interpret.masking import write_probe_statistics
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.Parser(__doc__, "probe_stats")
-    parser.add_argument("--draws", type=int, default=999, metavar="N", help="of speakers (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of these draws (%(default)s)")
+    parser.add_argument(
+        "--draws", type=cli.whole(cli.DRAWS), default=999, metavar="N", help="of speakers (%(default)s)"
+    )
+    parser.add_argument("--seed", type=cli.whole(cli.SEED), default=0, help="of these draws (%(default)s)")
     parser.add_argument("out", type=Path, metavar="<out-dir>")
     parser.add_argument("probed", type=cli.existing_dir, nargs="+", metavar="<probe-dir>")
     return parser

@@ -47,12 +47,14 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--bootstrap",
-        type=int,
+        type=cli.whole(cli.DRAWS),
         default=evaluate.NUM_DRAWS,
         metavar="N",
         help="draws of speakers for the intervals (%(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=evaluate.SEED, help="of these draws (%(default)s)")
+    parser.add_argument(
+        "--seed", type=cli.whole(cli.SEED), default=evaluate.SEED, help="of these draws (%(default)s)"
+    )
     parser.add_argument("--plan", type=Path, metavar="<exp-dir>", help="score all that this experiment plans")
     parser.add_argument(
         "folders",

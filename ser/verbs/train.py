@@ -13,6 +13,7 @@ from pathlib import Path
 from ser import cli, config
 from ser.errors import UsageError
 from ser.learn import fitting, tasks
+from ser.ranges import Range
 
 
 def get_parser() -> cli.Parser:
@@ -22,9 +23,11 @@ def get_parser() -> cli.Parser:
     parser.add_argument("train", type=Path, nargs="?", help="data folder of the training subset")
     parser.add_argument("folder", type=Path, nargs="?", help="model folder to make")
     parser.add_argument("--dev", type=Path, help="data folder of the dev subset, where the settings need one")
-    parser.add_argument("--seed", type=int, default=777, help="random seed (%(default)s, the authors')")
+    parser.add_argument(
+        "--seed", type=cli.whole(cli.SEED), default=777, help="random seed (%(default)s, the authors')"
+    )
     parser.add_argument("--tasks", type=Path, help="task list, see steps/train.sh --help")
-    parser.add_argument("--task", type=int, default=1, help="line of the task list, from 1")
+    parser.add_argument("--task", type=cli.whole(Range(1)), default=1, help="line of the task list, from 1")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
     parser.add_argument("--use-gpu", choices=["auto", "yes", "no"], default="auto")
     parser.add_argument("--tensorboard", choices=["true", "false"], default="true", help="write tb/ events")

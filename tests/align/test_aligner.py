@@ -21,6 +21,7 @@ from ser.errors import DataError, StaleError, UsageError
 from ser.feats import cmvn
 from ser.feats.sets import FeatureSet, load_set
 from tests.align.viterbi import search
+from tests.lost import check_made_again
 
 SETTINGS = AlignConfig(
     num_cepstra=8, delta_window=1, states=2, components=1, rounds=6, min_frames=5, variance_floor=0.01,
@@ -242,3 +243,14 @@ def test_boundaries_lie_between_the_middles_of_windows(data: Path) -> None:
         "phone": [("SIL", 0.0, 0.625), ("T", 0.625, 0.75), ("EH", 1.375, 0.25), ("S", 1.625, 0.625)],
         "word": [("<sil>", 0.0, 0.625), ("TE", 0.625, 1.0), ("S", 1.625, 0.625)],
     }
+
+
+def test_lost_models_and_alignments_are_made_again(
+    data: Path, repo: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    small = replace(SETTINGS, components=1, rounds=1)
+    model, out = train(data, repo, small), tmp_path / "k2"
+    names = {"model.npz", "align.yaml", "phones.yaml", "lexicon.txt", "feats.yaml"}
+    check_made_again(model, names, lambda: train(data, repo, small), caplog)
+    align(data, model, out, jobs=1)
+    check_made_again(out, {"phone.ctm", "word.ctm"}, lambda: align(data, model, out, jobs=1), caplog)

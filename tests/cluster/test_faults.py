@@ -268,6 +268,14 @@ def test_a_signal_cancels_the_job(cluster: Daemons, signum: signal.Signals) -> N
     assert not list(Path("q/sync").iterdir())
 
 
+def test_no_job_outlives_a_runner_that_is_killed(cluster: Daemons) -> None:
+    process = begin(cluster, "JOB=1:2", "x.JOB.log", "bash", "-c", "touch up.JOB; sleep 60")
+    until(Path("up.1").exists, 60, "the tasks")
+    process.kill()
+    finish(process)
+    until(lambda: not cluster.jobs(), 20, "the end of the job")
+
+
 # ---------------------------------------------------------------------------------------------------
 # Daemons
 

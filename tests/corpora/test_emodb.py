@@ -26,6 +26,7 @@ from ser.data.files import file_digest
 from ser.data.labels import read_emotions
 from ser.data.validate import validate
 from ser.errors import ConfigError, DataError
+from tests.lost import check_made_again
 
 LABELS = """signal x
 nfields 1
@@ -433,3 +434,10 @@ def test_the_real_phones(emodb: Path) -> None:
     first = found["03a01Fa"].alignment["phone"]
     assert [phone.symbol for phone in first[:5]] == ["_t", "!t", "E6", "l", "a"]
     assert (first[4].start, first[-1].end) == (0.348031, 1.84139)
+
+
+def test_lost_manifests_are_made_again(toy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    out = tmp_path / "manifests"
+    corpora.prepare("emodb", toy, out)
+    names = {"recordings.jsonl.gz", "supervisions.jsonl.gz"}
+    check_made_again(out, names, lambda: corpora.prepare("emodb", toy, out), caplog)

@@ -362,7 +362,7 @@ def test_an_unreadable_folder_and_file(root: Path, monkeypatch: pytest.MonkeyPat
 def test_a_folder_in_the_place_of_a_file(root: Path) -> None:
     words(root).unlink()
     words(root).mkdir()
-    refused(root, f"{words(root)}: cannot be read (Is a directory){COPY}")
+    refused(root, f"{words(root)}: is a folder where a file is expected{COPY}")
 
 
 def test_where_there_is_no_release(root: Path, tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ import pytest
 
 from ser import corpora
 from ser.corpora.mini.design import plan
+from ser.data import files
 from ser.data.corpus import load_corpus
+from ser.errors import DataError
 
 RECIPE = Path(__file__).parents[2] / "egs" / "mini"
 CLASSES = {"ang": "ang", "hap": "hap", "exc": "hap", "neu": "neu", "sad": "sad"}
@@ -79,3 +81,25 @@ def test_the_settings() -> None:
     assert config.protocol == "paper_dev"
     assert list(config.protocols) == ["paper", "paper_dev", "session"]
     assert [config.protocols[name].test for name in config.protocols] == [("5",), ("5",), "each"]
+
+
+def test_a_damaged_corpus_is_made_again_where_nobody_named_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(out: Path, *, num_jobs: int) -> None:  # noqa: ARG001
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "a.wav").write_text("sound")
+        files.write_made(out, {}, {}, [out / "a.wav"])
+
+    monkeypatch.setattr("ser.corpora.mini.release.make_release", make)
+    monkeypatch.delenv("MINI", raising=False)
+    config = load_corpus(RECIPE / "conf/corpus.yaml")
+    release = corpora.locate(config, None, tmp_path / "manifests")
+    (release / "a.wav").write_text("")
+    with pytest.raises(DataError) as error:
+        corpora.locate(config, release, tmp_path / "manifests")
+    assert str(error.value) == (
+        f"{release}/a.wav: is gone or damaged; remove {release} to have the corpus made again"
+    )
+    assert corpora.locate(config, None, tmp_path / "manifests") == release
+    assert (release / "a.wav").read_text() == "sound"

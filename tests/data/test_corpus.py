@@ -44,12 +44,12 @@ def test_the_settings_are_read(path: Path) -> None:
         ("classes=[ang, sad, ang]", "classes names ang twice; correct it"),
         (
             "classes=[ang, 's d']",
-            "classes: 's d' may hold only letters, digits and _.@%+=:,-; correct it",
+            "classes: the id 's d' has characters other than letters, digits and _.@%+=:,-; correct it",
         ),
         ("protocol=losso", "protocol losso is unknown; did you mean loso?; correct it"),
         (
             "protocols.loso.dev.speakers=0",
-            "protocols.loso.dev.speakers must be at least 1, got 0 (write dev: null for no dev subset)",
+            "protocols.loso.dev.speakers must be from 1 to 1000000, got 0; correct it",
         ),
         (
             "protocols.paper.test=[]",
@@ -63,8 +63,8 @@ def test_the_settings_are_read(path: Path) -> None:
         ("protocols.paper.test={a: []}", "protocols.paper.test must be 'each' or name at least one session"),
         ("protocols.paper.test=[5]", "protocols.paper.test[0] must be a string, got 5; correct it"),
         ("keep.style=[]", "keep.style must name at least one value; correct it"),
-        ("audio.channel=-1", "audio.channel must be null or counted from 0, got -1; correct it"),
-        ("audio.sampling_rate_hz=0", "audio.sampling_rate_hz must be above 0, got 0; correct it"),
+        ("audio.channel=-1", "audio.channel must be from 0 to 1023, got -1; correct it"),
+        ("audio.sampling_rate_hz=0", "audio.sampling_rate_hz must be from 1 to 768000, got 0; correct it"),
         ("audio.resample=yes", "audio.resample must be one of refuse, convert, got True"),
         ("clases=[a]", "unknown key clases; did you mean classes?"),
     ],

@@ -419,3 +419,38 @@ def test_the_verbs_start_without_torch_and_lhotse(repo: Path, verb: str) -> None
         [sys.executable, "-c", code], cwd=repo, capture_output=True, text=True, check=True
     )
     assert result.stdout == "[]\n"
+
+
+def test_a_lost_table_is_made_again_and_nothing_else_is_touched(
+    manifests: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "all"
+    make_data_dir(manifests, out, CONFIG)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    (out / "feats.scp").write_text("a feature table\n")
+    (out / "utt2emo").unlink()
+    (out / "wav.scp").write_text("")
+    make_data_dir(manifests, out, CONFIG)
+    assert caplog.messages[-1] == f"{out}/utt2emo: is gone or damaged (and 1 more); making it again"
+    assert (out / "feats.scp").read_text() == "a feature table\n"
+    assert {name: (out / name).read_bytes() for name in before} == before
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+def test_a_table_that_was_edited_is_not_overwritten(manifests: Path, tmp_path: Path) -> None:
+    out = tmp_path / "all"
+    make_data_dir(manifests, out, CONFIG)
+    before = (out / "utt2emo").read_text()
+    edited = before.replace(" ang", " sad", 1)
+    (out / "utt2emo").write_text(edited)
+    (out / "wav.scp").unlink()
+    with pytest.raises(StaleError) as error:
+        make_data_dir(manifests, out, CONFIG)
+    assert str(error.value) == (
+        f"{out}/utt2emo: was changed since it was made; put it back, or remove the file to have it made again"
+    )
+    assert (out / "utt2emo").read_text() == edited
+    (out / "utt2emo").unlink()
+    make_data_dir(manifests, out, CONFIG)
+    assert (out / "utt2emo").read_text() == before
+    assert (out / "wav.scp").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -117,13 +118,50 @@ def test_a_folder_has_one_owner_at_a_time(tmp_path: Path) -> None:
             pass
 
 
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("of somebody\n")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "a").symlink_to(victim)
+    with files.whole_file(folder / "a") as stream:
+        stream.write("new\n")
+    assert victim.read_text() == "of somebody\n"
+    assert not (folder / "a").is_symlink()
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hard link", "pipe", "folder"])
+def test_what_is_no_lock_is_refused(tmp_path: Path, kind: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("of somebody\n")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    path = folder / ".lock"
+    make = {"pipe": os.mkfifo, "folder": Path.mkdir}
+    if kind in make:
+        make[kind](path)
+    else:
+        (path.symlink_to if kind == "symlink" else path.hardlink_to)(victim)
+    with pytest.raises(DataError, match=r"^\S+/out/\.lock: .*; remove it") as error, files.locked(folder):
+        pass
+    assert "\n" not in str(error.value)
+    assert victim.read_text() == "of somebody\n"
+
+
+def test_a_folder_named_like_a_leftover_stays(tmp_path: Path) -> None:
+    (tmp_path / ".a.part").mkdir()
+    (tmp_path / ".b.part").write_text("")
+    with files.locked(tmp_path):
+        assert {path.name for path in tmp_path.iterdir()} == {".a.part", ".lock"}
+
+
 def test_finished_output_is_known_by_settings_and_inputs(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_text("1\n")
     settings = {"a": {"b": 1, "c": (1, 2)}, "d": None}
     folder = tmp_path / "out"
     assert not files.is_made(folder, settings, {"source": source})
-    files.write_made(folder, settings, {"source": source})
+    files.write_made(folder, settings, {"source": source}, [])
     assert files.is_made(folder, settings, {"source": source}, remedy="x")
     time.sleep(0.01)
     os.utime(source)  # another date is no other content
@@ -135,7 +173,7 @@ def test_finished_output_is_known_by_settings_and_inputs(tmp_path: Path) -> None
 def test_stale_output_says_what_differs_and_what_to_do(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_text("1\n")
-    files.write_made(tmp_path, {"a": {"b": 1}, "gone": 2}, {"source": source})
+    files.write_made(tmp_path, {"a": {"b": 1}, "gone": 2}, {"source": source}, [])
     old = files.file_digest(source)[:16]
     source.write_text("2\n")
     new = files.file_digest(source)[:16]
@@ -150,7 +188,7 @@ def test_stale_output_says_what_differs_and_what_to_do(tmp_path: Path) -> None:
 
 
 def test_many_differences_are_counted(tmp_path: Path) -> None:
-    files.write_made(tmp_path, {f"k{i}": 0 for i in range(8)}, {})
+    files.write_made(tmp_path, {f"k{i}": 0 for i in range(8)}, {}, [])
     with pytest.raises(StaleError) as error:
         files.is_made(tmp_path, {f"k{i}": 1 for i in range(8)}, {}, remedy="stop")
     assert str(error.value) == (
@@ -162,7 +200,7 @@ def test_many_differences_are_counted(tmp_path: Path) -> None:
 def test_the_record_is_the_same_for_the_same_work(tmp_path: Path) -> None:
     texts = []
     for settings in ({"a": 1, "b": 2}, {"b": 2, "a": 1}):
-        files.write_made(tmp_path, settings, {})
+        files.write_made(tmp_path, settings, {}, [])
         texts.append((tmp_path / files.MADE).read_text())
     assert texts[0] == texts[1]
 
@@ -172,3 +210,42 @@ def test_the_digest_is_sha256(tmp_path: Path) -> None:
     assert files.file_digest(tmp_path / "a") == (
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
+
+
+def test_lost_outputs_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    out, small, large = tmp_path / "out", tmp_path / "out" / "small", tmp_path / "beside"
+    out.mkdir()
+    small.write_text("abc")
+    large.write_bytes(bytes(files.CHEAP_BYTES + 1))
+    files.write_made(out, {}, {}, [small, large])
+    made = json.loads((out / files.MADE).read_text())
+    assert made["outputs"] == {
+        "../beside": [files.CHEAP_BYTES + 1],
+        "small": [3, files.file_digest(small)[:16]],
+    }
+    assert files.is_made(out, {}, {}, remedy="x")
+    small.write_text("abd")
+    assert files.lost_outputs(out) == [small]
+    assert not files.is_made(out, {}, {}, remedy="x", tell=False)
+    assert caplog.messages == []
+    large.write_bytes(b"")
+    assert not files.is_made(out, {}, {}, remedy="x")
+    assert caplog.messages == [f"{large}: is gone or damaged (and 1 more); making it again"]
+    with pytest.raises(StaleError):  # what it was made with comes first
+        files.is_made(out, {"a": 1}, {}, remedy="x")
+
+
+def test_large_outputs_are_read_only_when_asked_for(tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    for thorough in (False, True):
+        large.write_bytes(bytes(files.CHEAP_BYTES + 1))
+        files.write_made(tmp_path, {}, {}, [large], thorough=thorough)
+        large.write_bytes(bytes(files.CHEAP_BYTES) + b"1")
+        assert files.is_made(tmp_path, {}, {})
+        assert files.is_made(tmp_path, {}, {}, thorough=True) is not thorough
+
+
+def test_a_record_of_an_older_version_names_no_outputs(tmp_path: Path) -> None:
+    (tmp_path / files.MADE).write_text('{"inputs": {}, "settings": {}}')
+    assert files.is_made(tmp_path, {}, {})
+    assert files.lost_outputs(tmp_path) == []

@@ -192,7 +192,7 @@ def test_the_same_folds_are_made_twice(data: Path, tmp_path: Path) -> None:
         make_folds(data, tmp_path / name, chosen)
     files = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()]
     for file in files:
-        if not file.name.startswith("cmvn"):  # their scp names where they are
+        if not file.name.startswith("cmvn") and file.name != "made.json":  # an scp names where it is
             assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
     assert len(files) > 100
 
@@ -481,3 +481,23 @@ def test_dev_speakers_are_balanced_and_never_tested(
     women = sum(speakers[s] == "f" for s in chosen)
     spare = {gender: sum(speakers[s] == gender for s in rest - set(chosen)) for gender in "fm"}
     assert abs(2 * women - number) <= 1 or not spare["f" if 2 * women < number else "m"]
+
+
+def test_what_is_lost_of_folds_is_made_again(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out, chosen = tmp_path / "folds", config(loso=LOSO)
+    make_folds(data, out, chosen)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    lost = sorted(before)[2]
+    lost.unlink()
+    make_folds(data, out, chosen)
+    assert f"{lost}: is gone or damaged; making it again" in caplog.messages
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    lost.write_text("mine\n")
+    with pytest.raises(StaleError, match=f"{lost}: was changed since it was made; put it back, or remove"):
+        make_folds(data, out, chosen)
+    shutil.rmtree(out / "pooled")
+    lost.unlink()
+    make_folds(data, out, chosen)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before

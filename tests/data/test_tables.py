@@ -46,7 +46,7 @@ def test_a_table_reads_back(tmp_path: Path) -> None:
     ]
 
 
-KEYS = st.text(st.sampled_from("abcXYZ019_.@%+=:,-"), min_size=1)
+KEYS = st.text(st.sampled_from("abcXYZ019_.@%+=:,-"), min_size=1).filter(lambda key: key[0] not in ".-")
 VALUES = st.text(
     st.characters(codec="utf-8", exclude_characters="\r\n", exclude_categories=["Cc", "Z"]), min_size=1
 )
@@ -67,7 +67,7 @@ def test_any_table_reads_back(tmp_path_factory: pytest.TempPathFactory, table: d
         (b"", "t: is empty; make it, or name another"),
         (b"\xef\xbb\xbfa 1\n", "t:1: starts with a UTF-8 byte order mark; save it without one"),
         (b"a 1\nb 2\r\n", "t:2: has a carriage return; convert it with dos2unix"),
-        (b"a 1\nb \xff\n", "t:2: is not UTF-8; convert it with iconv"),
+        (b"a 1\nb \xff\n", "t:2: is not UTF-8; save it as UTF-8, for example with iconv"),
         (
             b"a 1\nb 2",
             "t:2: the last line has no newline, the file may be cut short; make it again, or add the newline",
@@ -120,16 +120,37 @@ def test_a_missing_table_names_what_makes_it(tmp_path: Path) -> None:
         assert str(error.value) == f"{path}: no such file; {remedy}"
     with pytest.raises(DataError) as error:
         tables.read_table(tmp_path)
-    assert str(error.value) == f"{tmp_path}: cannot be read (Is a directory); make it, or name another"
+    assert str(error.value) == f"{tmp_path}: is a folder where a file is expected; make it, or name another"
 
 
-@pytest.mark.parametrize("key", ["a b", "", "a/b", "$(x)", "a'b", "a|b", "a*", "~", "a\n"])
+@pytest.mark.parametrize("key", ["a b", "a/b", "$(x)", "a'b", "a|b", "a*", "~", "a\n"])
 def test_ids_must_be_safe_in_a_shell(key: str) -> None:
     with pytest.raises(DataError) as error:
         tables.check_key(key, "x:1")
     assert str(error.value) == (
         f"x:1: the id {key!r} has characters other than letters, digits and _.@%+=:,-; "
         "rename it where the corpus is prepared"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "what"),
+    [
+        ("", "is no name"),
+        (".", "begins with ."),
+        ("..", "begins with ."),
+        (".lock", "begins with ."),
+        ("-rf", "begins with -"),
+        ("a" * 201, "is longer than 200 characters"),
+        ("/tmp/victim", "has characters other than letters, digits and _.@%+=:,-"),
+    ],
+)
+def test_ids_must_be_safe_as_file_names(key: str, what: str) -> None:
+    with pytest.raises(DataError) as error:
+        tables.check_key(key, "x:1")
+    end = "... (201 characters)" if len(key) > 200 else ""
+    assert str(error.value) == (
+        f"x:1: the id {key[:200]!r}{end} {what}; rename it where the corpus is prepared"
     )
 
 
@@ -329,7 +350,7 @@ def test_broken_archives_are_refused(tmp_path: Path) -> None:
         ark.write_bytes(whole[:length])
         assert fault(scp) == cut_short, length
     ark.unlink()
-    assert fault(scp) == "D/feats.scp: a: D/feats.ark: no such file; run stage 1 again"
+    assert fault(scp) == "D/feats.scp: a: D/feats.ark:2: no such file; run stage 1 again"
 
 
 @pytest.mark.parametrize("compress", ["CM", "CM2"])
@@ -381,7 +402,10 @@ def test_nan_is_never_written(tmp_path: Path, bad: float) -> None:
     value[2, 3] = bad
     with pytest.raises(DataError) as error:
         write(tmp_path, {"a": features(5), "b": value})
-    assert str(error.value) == f"{tmp_path}/feats.ark: b: empty, NaN or infinite values cannot be written"
+    assert str(error.value) == (
+        f"{tmp_path}/feats.ark: b: empty, NaN or infinite values cannot be written; correct what they are "
+        "made of"
+    )
     with pytest.raises(DataError):
         write(tmp_path, {"a": np.empty((0, 23), np.float32)})
     assert list(tmp_path.iterdir()) == []
@@ -429,3 +453,19 @@ def test_a_failed_rewrite_leaves_the_old_archive(tmp_path: Path) -> None:
         fail()
     np.testing.assert_array_equal(ArkReader(scp).read("a"), features(50))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["feats.ark", "feats.scp"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_not_read(tmp_path: Path, value: float) -> None:
+    """Whoever wrote it: features, statistics or attention."""
+    scp = write(tmp_path, {"a": np.ones((2, 3), np.float32), "b": np.full((2, 3), 7.0, np.float32)})
+    ark = tmp_path / "feats.ark"
+    content = ark.read_bytes()
+    ark.write_bytes(content[:-4] + np.float32(value).tobytes())
+    reader = ArkReader(scp, made_by="stage 1")
+    assert reader.read("a").shape == (2, 3)
+    with pytest.raises(DataError) as error:
+        reader.read("b")
+    assert str(error.value) == (
+        f"{scp}: b: {reader.places['b']}: holds NaN or infinite values; run stage 1 again"
+    )

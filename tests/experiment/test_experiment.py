@@ -10,13 +10,15 @@ from subprocess import CompletedProcess
 import pytest
 import yaml
 
+from ser.data import files
 from ser.data.division import Fold
 from ser.data.folds import FoldLine, write_folds
-from ser.errors import SerError
+from ser.errors import SerError, StaleError
 from ser.experiment.asked import read_experiment
 from ser.experiment.settings import work_out_settings
-from ser.experiment.work import expected_folds, refuse_second_protocol, work_out, write_all
+from ser.experiment.work import expected_folds, refuse_second_protocol, tell_lost, work_out, write_all
 from ser.plan import Plan, read_plan
+from ser.verbs import plan as plan_verb
 
 RunVerb = Callable[..., "CompletedProcess[str]"]
 
@@ -252,7 +254,7 @@ def test_task_lists(tmp_path: Path) -> None:
     assert len(decode) == len(train)
     assert ["exp/1-dev/csa_30/seed2", "data/folds/1-dev/test", "exp/1-dev/csa_30/seed2/decode_test"] in decode
     assert lines(tmp_path, "interpret")[1] == [
-        "blstmatt", "fbank", "data/all", "data/alignments/corpus", "exp/interpret/blstmatt/corpus",
+        "blstmatt", "fbank", "data/all", "exp/alignments/corpus", "exp/interpret/blstmatt/corpus",
         "exp/interpret/blstmatt/corpus/seed2", "exp/1/blstmatt/seed2/decode_test",
         "exp/2/blstmatt/seed2/decode_test",
     ]  # fmt: skip
@@ -348,3 +350,53 @@ def test_the_verb(tmp_path: Path, run_verb: RunVerb, recipe: Path) -> None:
         done = run_verb("score", "--plan", tmp_path / "nowhere")
         assert done.returncode == 1
         assert done.stderr == f"ser: error: {tmp_path}/nowhere/{name}: {text}\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            "blstmatt:optim.clip_norm=-1.0",
+            "blstmatt.yaml: optim.clip_norm must be above 0, got -1.0; correct it",
+        ),
+        ("csa:model.pool=[6,4,1]", "csa.yaml: model.pool leaves nothing of 23 values a frame; correct it"),
+        ("fbank:dither=.nan", "fbank.yaml: dither must be a finite number, got nan; correct it"),
+        ("corpus:audio.channel=-1", "corpus.yaml: audio.channel must be from 0 to 1023, got -1; correct it"),
+    ],
+)
+def test_settings_are_checked_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, message: str
+) -> None:
+    where = ["--corpus-conf", "conf/corpus.yaml", "--data-dir", str(tmp_path / "data")]
+    with pytest.raises(SerError) as error:
+        plan_verb.main([*where, "--exp-dir", str(tmp_path / "exp"), f"set={change}"])
+    assert str(error.value).endswith(message)
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().out == ""
+
+
+def test_lost_outputs_are_told_before_their_stages_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_folds(tmp_path / "data" / "folds" / "folds.tsv", [Fold("03", {})])
+    plan = plan_of(tmp_path, "systems=blstmatt")
+    features = tmp_path / "data" / "all" / "fbank"
+    model = tmp_path / "exp" / "03" / "blstmatt" / "seed777"
+    outputs = [features / "feats.scp", features / "cmvn" / "cmvn_utt.ark", model / "model.json"]
+    outputs.append(model / "decode_test" / "post")
+    for path in outputs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("whole")
+        files.write_made(path.parent, {}, {}, [path])
+        path.write_text("damaged")
+    said = [f"{path}: is gone or damaged; making it again" for path in outputs]
+    tell_lost(plan, range(10))
+    assert caplog.messages == said
+    caplog.clear()
+    tell_lost(plan, range(4, 6))
+    assert caplog.messages == said[2:]
+
+    files.write_made(plan.folds, {}, {}, [plan.folds / "folds.tsv"])
+    (plan.folds / "folds.tsv").write_text("mine")
+    with pytest.raises(StaleError, match="folds.tsv: was changed since it was made; put it back, or remove"):
+        tell_lost(plan, range(3))

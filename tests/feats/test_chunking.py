@@ -170,10 +170,10 @@ def test_ten_million_chunks_in_a_moment() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("context=0", "context must be 1 frame or more, got 0"),
-        ("overlap=30", "overlap must be from 0 to below context (30), got 30"),
-        ("overlap=-1", "overlap must be from 0 to below context (30), got -1"),
-        ("shift=0", "shift must be null or 1 frame or more, got 0"),
+        ("context=0", "context must be from 1 to 100000, got 0"),
+        ("overlap=30", "overlap must be below context (30), got 30"),
+        ("overlap=-1", "overlap must be from 0 to 100000, got -1"),
+        ("shift=0", "shift must be from 1 to 100000, got 0"),
         ("tail=cut", "tail must be one of drop, pad, shift_back, got 'cut'"),
     ],
 )

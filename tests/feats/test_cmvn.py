@@ -10,6 +10,7 @@ import pytest
 from ser.data import tables
 from ser.errors import DataError
 from ser.feats import cmvn
+from tests.lost import check_made_again
 
 
 def features(num_frames: int, seed: int = 0) -> cmvn.Floats:
@@ -83,6 +84,14 @@ def test_the_verb_writes_statistics_of_every_utterance(
     again = run_verb("compute_cmvn", *options, data)
     assert again.returncode == 0
     assert again.stderr.endswith(f"{data}/fbank/cmvn_utt.scp: up to date\n")
+
+
+def test_lost_statistics_are_made_again(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cmvn.compute(data, "fbank", lambda keys, _: keys)
+    names = {"../cmvn_utt.scp", "cmvn_utt.ark", "cmvn_utt.scp"}
+    check_made_again(
+        data / "fbank" / "cmvn", names, lambda: cmvn.compute(data, "fbank", lambda keys, _: keys), caplog
+    )
 
 
 def test_new_features_give_new_statistics(data: Path) -> None:

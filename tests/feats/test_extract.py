@@ -26,6 +26,7 @@ from ser.feats.fbank import FbankSettings, log_mel
 from ser.feats.sets import Compress, FeatureSet, load_set, read_set
 from ser.verbs import extract as verb
 from tests.feats.conftest import make, noise, plain, tree
+from tests.lost import check_made_again
 
 REPO = Path(__file__).parents[2]
 FBANK = REPO / "conf" / "fbank.yaml"
@@ -87,7 +88,7 @@ def test_the_number_of_jobs_changes_nothing(data: Path, tmp_path: Path, dither: 
     shutil.copytree(data, other)
     make(data, features, 1)
     make(other, features, 5)
-    for name in ("utt2num_frames", "frame_shift", "settings.yaml", "made.json", "utt2digest"):
+    for name in ("utt2num_frames", "frame_shift", "settings.yaml", "utt2digest"):
         assert (data / "fbank" / name).read_bytes() == (other / "fbank" / name).read_bytes()
     one, five = (
         tables.ArkReader(data / "fbank" / "feats.scp"),
@@ -126,6 +127,25 @@ def test_what_was_taken_away_is_made_again(data: Path, name: str) -> None:
     make(data, SETTINGS, 2)
     assert (data / "fbank" / name).exists()
     tables.ArkReader(data / "fbank" / "feats.scp").read("utt6")
+
+
+def test_damaged_features_are_made_again(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(data, SETTINGS, 2)
+    names = {"feats.scp", "utt2num_frames", "frame_shift", "settings.yaml", "utt2digest"}
+    names |= {f"feats.{job}.{kind}" for job in (1, 2) for kind in ("ark", "scp")}
+    check_made_again(data / "fbank", names, lambda: make(data, SETTINGS, 2), caplog)
+
+
+def test_copies_of_the_main_set_that_differ_are_told(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(data, SETTINGS, 2)
+    extract.make_main(data, "fbank")
+    assert caplog.messages == []
+    (data / "utt2num_frames").write_text("")
+    extract.make_main(data, "fbank")
+    assert caplog.messages == [
+        f"{data}: its copies of the tables of fbank are gone or others; copying them again"
+    ]
+    assert (data / "utt2num_frames").read_bytes() == (data / "fbank" / "utt2num_frames").read_bytes()
 
 
 def test_the_shards_of_another_number_of_jobs_go(data: Path) -> None:

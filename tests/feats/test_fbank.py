@@ -183,12 +183,12 @@ def test_the_settings_are_the_papers_and_kaldis() -> None:
     ("key", "value", "rule"),
     [
         ("sampling_rate_hz", 0, "frame_shift_ms must be one sample or more, got 10.0"),
-        ("num_mel_bins", 3, "num_mel_bins must be 4 or more, got 3"),
-        ("frame_shift_ms", 0.0, "frame_shift_ms must be one sample or more, got 0.0"),
+        ("num_mel_bins", 3, "num_mel_bins must be from 4 to 4096, got 3"),
+        ("frame_shift_ms", 0.0, "frame_shift_ms must be above 0 and at most 10000, got 0.0"),
         ("frame_length_ms", 0.1, "frame_length_ms must be two samples or more, got 0.1"),
         ("preemphasis", 1.5, "preemphasis must be from 0 to 1, got 1.5"),
-        ("dither", -1.0, "dither must be 0 or more, got -1.0"),
-        ("low_freq_hz", 8000.0, "low_freq_hz must be from 0 to below 8000, got 8000.0"),
+        ("dither", -1.0, "dither must be from 0 to 32768, got -1.0"),
+        ("low_freq_hz", 8000.0, "low_freq_hz must be below 8000, half the sampling rate, got 8000.0"),
         ("high_freq_hz", 9000.0, "high_freq_hz must lie above low_freq_hz and not above 8000, half the sampling rate, got 9000.0"),  # noqa: E501
         ("high_freq_hz", -8000.0, "high_freq_hz must lie above low_freq_hz and not above 8000, half the sampling rate, got -8000.0"),  # noqa: E501
     ],

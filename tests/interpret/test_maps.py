@@ -17,6 +17,7 @@ from ser.data.tsv import read_tsv
 from ser.errors import DataError
 from ser.interpret.maps import Attended, map_attention, measure, uncovered_frames
 from tests.interpret.conftest import PHONES, planted_attention
+from tests.lost import check_made_again
 
 Planted = Callable[..., tuple[Path, Path, list[Path]]]
 
@@ -80,6 +81,15 @@ def test_utterances_without_alignment_are_listed(planted: Planted, tmp_path: Pat
     map_attention(aligned, data, decoded, tmp_path / "map", PHONES)
     assert (tmp_path / "map" / "not_mapped").read_text() == "u002 no path\n"
     assert "u002" not in {row.utt for row in read_tsv(tmp_path / "map" / "phone_attn.tsv", Attended)}
+
+
+def test_a_lost_map_is_made_again(planted: Planted, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data, aligned, decoded = planted(planted_attention(7, num=2))
+    out = tmp_path / "map"
+    map_attention(aligned, data, decoded, out, PHONES)
+    names = {"phone_attn.tsv", "word_attn.tsv", "attn.scp", "not_mapped", "feats.yaml"}
+    names |= {"post", "hyp", "emotions.txt"}
+    check_made_again(out, names, lambda: map_attention(aligned, data, decoded, out, PHONES), caplog)
 
 
 def test_attention_that_is_none_is_refused(planted: Planted, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from ser.learn.models import save_model
 from ser.systems.base import Inputs, Network, Outputs, Sizes
 from ser.systems.blstmatt import Blstmatt, BlstmattSettings
 from tests.interpret.conftest import FBANK, write_set
+from tests.lost import check_made_again
 
 CODE = "tests.interpret.test_probing:SYSTEM"
 
@@ -207,6 +208,15 @@ def test_any_system_with_frame_attention_is_probed(probed: tuple[Path, Path, Pat
     stamp = (out / masking.MASKING).stat().st_mtime_ns
     probe_folder(*probed, out, SETTINGS, [CODE])
     assert (out / masking.MASKING).stat().st_mtime_ns == stamp
+
+
+def test_lost_outcomes_are_made_again(
+    probed: tuple[Path, Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    probe_folder(*probed, out, SETTINGS, [CODE])
+    names = {masking.MASKING, masking.GRADIENTS}
+    check_made_again(out, names, lambda: probe_folder(*probed, out, SETTINGS, [CODE]), caplog)
 
 
 def test_code_that_is_not_allowed(probed: tuple[Path, Path, Path], tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from ser.interpret.maps import Attended, map_attention
 from ser.interpret.statistics import write_statistics
 from ser.scoring.posteriors import Posteriors, write_posteriors
 from tests.interpret.conftest import EMOTIONS, FBANK, PHONES, write_set
+from tests.lost import check_made_again
 
 READING = AlignmentConfig(SourceConfig("frames", 10.0, 0, 3, 3), SourceConfig("audio", 10.0, 0, 3, 3))
 TIMES = [("sil", 0.0, 0.2), ("t", 0.2, 0.2), ("a", 0.4, 0.3), ("s", 0.7, 0.3)]
@@ -128,6 +129,29 @@ def test_attention_and_figures(data: Path, decoded: Path, tmp_path: Path) -> Non
     settings = figures.FigureConfig((), None, "mel", ("png",))
     figures.draw_all(data, statistics, tmp_path / "figures", [out], settings, ["u1"])
     assert (tmp_path / "figures" / "utterance_u1.png").stat().st_size > 10_000
+
+
+def test_lost_alignments_and_figures_are_made_again(
+    data: Path, decoded: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    aligned, out = align(tmp_path / "mine.ctm", data, "slow"), tmp_path / "map" / "seed1"
+    names = {"phone.frames", "not_aligned", "feats.yaml"}
+    check_made_again(aligned, names, lambda: align(tmp_path / "mine.ctm", data, "slow"), caplog)
+
+    pytest.importorskip("matplotlib", reason="utils/install.sh --extra interpret is not done")
+    from ser.interpret import figures
+
+    map_attention(aligned, data, [decoded], out, PHONES)
+    write_statistics([out], tmp_path / "map", num_draws=9, seed=0, min_segments=1)
+
+    def draw() -> None:
+        settings = figures.FigureConfig((), None, "mel", ("png", "svg"))
+        figures.draw_all(data, tmp_path / "map", tmp_path / "figures", [out], settings, [])
+
+    draw()
+    names = {path.name for path in (tmp_path / "figures").iterdir() if path.suffix in (".png", ".svg")}
+    assert {"phones.png", "page.svg"} <= names
+    check_made_again(tmp_path / "figures", names, draw, caplog)
 
 
 def test_attention_over_the_frames_of_another_set(data: Path, decoded: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from ser.interpret.maps import map_attention
 from ser.interpret.phone_tests import PhoneTest
 from ser.interpret.statistics import VowelConsonant, write_statistics
 from tests.interpret.conftest import PHONES, planted_attention
+from tests.lost import check_made_again
 
 Planted = Callable[..., tuple[Path, Path, list[Path]]]
 
@@ -104,6 +105,19 @@ def test_nothing_to_compare(planted: Planted, tmp_path: Path) -> None:
     assert str(error.value) == (
         f"{folder}: no utterance has both vowels and consonants; check conf/phones.yaml"
     )
+
+
+def test_lost_statistics_are_made_again(
+    planted: Planted, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folders, out = maps(planted, tmp_path, num=6), tmp_path / "out"
+
+    def again() -> None:
+        write_statistics(folders, out, num_draws=19, seed=0, min_segments=5)
+
+    again()
+    names = {"vowel_consonant.tsv", "phone_stats.tsv", "phone_tests.tsv"}
+    check_made_again(out, names, again, caplog)
 
 
 def test_again_is_left_alone(planted: Planted, tmp_path: Path) -> None:

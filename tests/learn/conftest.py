@@ -72,7 +72,8 @@ optim:
   schedule: plateau
   plateau: {metric: dev_loss, patience: 0, factor: 0.5}
   cosine: {warmup: 0.2}
-training: {epochs: 4, batch_size: 4, class_weights: balanced, select: best_dev_uar, amp: none}
+training: {epochs: 4, batch_size: 4, class_weights: balanced, select: best_dev_uar, amp: none,
+  max_frames: null, long_utterances: split}
 """
 
 CSA = """\
@@ -98,7 +99,8 @@ optim:
   schedule: cosine
   plateau: {metric: train_loss, patience: 4, factor: 0.8}
   cosine: {warmup: 0.2}
-training: {epochs: 4, batch_size: 8, class_weights: none, select: last, amp: none}
+training: {epochs: 4, batch_size: 8, class_weights: none, select: last, amp: none,
+  max_frames: null, long_utterances: split}
 """
 
 

@@ -22,6 +22,7 @@ from ser.learn.inference import pool_chunks
 from ser.learn.tasks import Task
 from ser.systems.base import Arrays, Inputs
 from tests.learn.conftest import EMOTIONS, MakePart
+from tests.lost import check_made_again
 
 
 def trained(make_part: MakePart, tmp_path: Path, yaml: Path) -> Path:
@@ -250,7 +251,7 @@ def test_damaged_models(make_part: MakePart, tmp_path: Path, csa_yaml: Path) -> 
     path.write_text(json.dumps(record | {"weights": hashlib.sha256(b"\xff" * 100).hexdigest()}))
     assert refusal().startswith(f"{weights}: is no safetensors file (")
     weights.unlink()
-    assert refusal() == f"{weights}: cannot be read (No such file or directory); {remedy}"
+    assert refusal() == f"{weights}: no such file; {remedy}"
     weights.write_bytes(whole)
     path.write_text(json.dumps(record)[:-20])
     assert refusal() == f"{path}: is cut short, damaged, or no model at all; {remedy}"
@@ -326,3 +327,52 @@ def test_decoding_settings_change_without_training(
     for key, posterior in tables.read_vectors(out / "post", 4).items():
         won = [int(np.argmax(row)) for chunk, row in chunks.items() if chunk2utt[chunk] == key]
         np.testing.assert_allclose(posterior, np.bincount(won, minlength=4) / len(won))
+
+
+@pytest.mark.parametrize(
+    ("yaml", "more"),
+    [
+        ("blstmatt_yaml", {"attn.ark", "attn.scp"}),
+        (
+            "csa_yaml",
+            {
+                *(
+                    f"chunks/{name}"
+                    for name in ("post", "hyp", "emotions.txt", "notes", "chunk2utt", "made.json")
+                ),
+                *(f"padded/{name}" for name in ("post", "hyp", "emotions.txt", "notes", "made.json")),
+                "not_scored",
+            },
+        ),
+    ],
+)
+def test_lost_posteriors_are_made_again(
+    make_part: MakePart,
+    tmp_path: Path,
+    yaml: str,
+    more: set[str],
+    request: pytest.FixtureRequest,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model, test = trained(make_part, tmp_path, request.getfixturevalue(yaml)), make_part("test", "e", seed=2)
+    out = tmp_path / "decode_test"
+    decode_folder(model, test, out, use_gpu="no")
+    names = {"post", "hyp", "emotions.txt", "notes"} | more
+    check_made_again(out, names, lambda: decode_folder(model, test, out, use_gpu="no"), caplog)
+
+
+@pytest.mark.parametrize("yaml", ["blstmatt_yaml", "csa_yaml"])
+def test_features_that_are_no_numbers_are_not_decoded(
+    make_part: MakePart, tmp_path: Path, yaml: str, request: pytest.FixtureRequest
+) -> None:
+    model, test = trained(make_part, tmp_path, request.getfixturevalue(yaml)), make_part("test", "e", seed=2)
+    content = (test / "feats.ark").read_bytes()
+    (test / "feats.ark").write_bytes(content[:-4] + np.float32(np.nan).tobytes())
+    place = tables.read_table(test / "feats.scp")["e-07"]
+    with pytest.raises(DataError) as error:
+        decode_folder(model, test, tmp_path / "decode_test", use_gpu="no")
+    assert str(error.value) == (
+        f"{test}/feats.scp: e-07: {place}: holds NaN or infinite values; run stages 1 and 2 again"
+    )
+    assert not list((tmp_path / "decode_test").glob("**/made.json"))
+    assert not (tmp_path / "decode_test" / "post").exists()

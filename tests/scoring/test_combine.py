@@ -14,6 +14,7 @@ from ser.errors import DataError, UsageError
 from ser.scoring.combine import TuningData, fuse_folders, fusion_text
 from ser.scoring.fusion import GRID, fuse_posteriors
 from ser.scoring.posteriors import read_posteriors
+from tests.lost import check_made_again
 
 from .conftest import EMOTIONS, Maker
 
@@ -68,6 +69,18 @@ def test_fused_again_only_when_something_changed(tmp_path: Path, make_output: Ma
     make_output("B", {"u": A})
     fuse_folders(tmp_path / "f", folders, mode="power", weights=[0.0])
     assert tuple(read_posteriors(tmp_path / "f").posteriors["u"]) == A
+
+
+def test_a_lost_fusion_is_made_again(
+    tmp_path: Path, make_output: Maker, caplog: pytest.LogCaptureFixture
+) -> None:
+    folders = [make_output("A", {"u": A}), make_output("B", {"u": B})]
+    fuse_folders(tmp_path / "f", folders, mode="product")
+    names = {path.name for path in (tmp_path / "f").iterdir()} - {"made.json"}
+    assert {"post", "hyp", "emotions.txt", "fusion.txt"} <= names
+    check_made_again(
+        tmp_path / "f", names, lambda: fuse_folders(tmp_path / "f", folders, mode="product"), caplog
+    )
 
 
 def noisy(labels: dict[str, str], strength: float, seed: int) -> dict[str, Sequence[float]]:

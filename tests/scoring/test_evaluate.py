@@ -20,6 +20,7 @@ from ser.scoring.evaluate import (
     summary,
 )
 from ser.scoring.posteriors import read_posteriors
+from tests.lost import check_made_again
 
 from .conftest import EMOTIONS, Maker
 
@@ -213,6 +214,15 @@ def test_score_is_made_again_only_when_something_changed(make_data: Maker, make_
 
 CHUNKS = {"s1-a-0": "s1-a", "s1-a-1": "s1-a", "s2-b-0": "s2-b"}
 CHUNK_POST = {"s1-a-0": POST["s1-a"], "s1-a-1": POST["s1-b"], "s2-b-0": POST["s2-b"]}
+
+
+def test_lost_scores_are_made_again(
+    make_data: Maker, make_output: Maker, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, decode = make_data("data", LABELS), make_output("x", POST)
+    scored(data, decode)
+    names = {"result.txt", "confusion.txt", "errors.txt"}
+    check_made_again(decode / "score", names, lambda: scored(data, decode), caplog)
 
 
 def test_chunks_are_scored_with_the_label_of_their_utterance(make_data: Maker, make_output: Maker) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from ser.errors import DataError
 from ser.scoring.posteriors import Posteriors, merge_notes, pool_folders, read_posteriors, write_posteriors
+from tests.lost import check_made_again
 
 from .conftest import EMOTIONS, Maker
 
@@ -38,7 +39,9 @@ def test_round_trip(tmp_path: Path) -> None:
     hyp = (tmp_path / "a" / "hyp").read_text().split()
     assert hyp[::2] == ["s1-a", "s1-c", "s2-b"]
     assert hyp[1::2] == [EMOTIONS[row.argmax()] for row in (rows[1], rows[0], rows[2])]
-    assert json.loads((tmp_path / "a" / "made.json").read_text()) == {"inputs": {}, "settings": {"mode": "x"}}
+    made = json.loads((tmp_path / "a" / "made.json").read_text())
+    assert (made["inputs"], made["settings"]) == ({}, {"mode": "x"})
+    assert list(made["outputs"]) == ["emotions.txt", "hyp", "not_scored", "notes", "post"]
 
 
 def test_writing_again_leaves_nothing_of_earlier_posteriors(tmp_path: Path) -> None:
@@ -127,6 +130,16 @@ def test_pool_is_made_again_only_when_an_input_changed(tmp_path: Path, make_outp
     assert tuple(read_posteriors(tmp_path / "p").posteriors["b"]) == (1, 0, 0, 0)
 
 
+def test_a_lost_pool_is_made_again(
+    tmp_path: Path, make_output: Maker, caplog: pytest.LogCaptureFixture
+) -> None:
+    folders = [make_output("1", {"a": HAPPY}), make_output("2", {"b": HAPPY})]
+    pool_folders(tmp_path / "p", folders)
+    check_made_again(
+        tmp_path / "p", {"post", "hyp", "emotions.txt"}, lambda: pool_folders(tmp_path / "p", folders), caplog
+    )
+
+
 def test_pool_refuses_an_utterance_in_two_folds(tmp_path: Path, make_output: Maker) -> None:
     one = make_output("1", {"a": HAPPY, "b": HAPPY})
     two = make_output("2", {"c": HAPPY}, not_scored={"b": "short"})
@@ -152,3 +165,15 @@ def test_pool_of_chunks(tmp_path: Path, make_output: Maker) -> None:
     two = make_output("2", {"b-0": HAPPY}, chunk2utt={"b-0": "b"})
     pool_folders(tmp_path / "p", [one, two])
     assert read_posteriors(tmp_path / "p").chunk2utt == {"a-0": "a", "a-1": "a", "b-0": "b"}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_posteriors_that_are_no_numbers_are_not_written(tmp_path: Path, value: float) -> None:
+    rows = {"a": np.array(HAPPY), "b": np.array([value, 0.0, 0.0, 0.0])}
+    with pytest.raises(DataError) as error:
+        write_posteriors(tmp_path / "out", Posteriors("x", EMOTIONS, rows), {}, {})
+    assert str(error.value) == (
+        f"{tmp_path}/out: the posteriors of b would be NaN or infinite, none is written; are their "
+        "features as large as those the system was trained on?"
+    )
+    assert not (tmp_path / "out").exists()

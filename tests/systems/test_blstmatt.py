@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ser.systems.base import Inputs
 from ser.systems.blstmatt import Blstmatt
+from ser.systems.layers import blstm
 from ser.systems.layers.blstm import Blstm
 
 LENGTHS = torch.tensor([37, 5, 22, 1])
@@ -55,6 +56,22 @@ def test_encoder_equals_torch_lstm_on_packed_sequences() -> None:
     got = ours(x, LENGTHS)
     for row, length in enumerate(LENGTHS):
         torch.testing.assert_close(got[row, :length], expected[row, :length], atol=1e-6, rtol=1e-5)
+
+
+def test_a_long_segment_goes_through_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    encoder, x, lengths = Blstm(7, 5, 2, 0.0), torch.randn(2, 50, 7), torch.tensor([50, 33])
+    whole = encoder(x, lengths)
+    monkeypatch.setattr(blstm, "BLOCK_STEPS", 16)
+    with torch.inference_mode():
+        torch.testing.assert_close(encoder(x, lengths), whole.detach())
+    steps: list[int] = []
+    handle = encoder.ahead[0].register_forward_hook(lambda _, taken, __: steps.append(len(taken[0])))
+    with torch.no_grad():
+        encoder(x, lengths)
+    encoder(x, lengths)
+    handle.remove()
+    assert steps == [16, 16, 16, 2, 50]
 
 
 def run(model: Blstmatt, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

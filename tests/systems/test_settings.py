@@ -8,7 +8,7 @@ import pytest
 
 from ser import systems
 from ser.errors import ConfigError
-from ser.systems.base import Network
+from ser.systems.base import Network, Sizes
 from ser.systems.settings import AugmentationSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,14 +72,14 @@ BLSTMATT, CSA = ROOT / "conf/blstmatt.yaml", ROOT / "conf/csa.yaml"
             "features.norm=no",
             "features.norm must be one of none, utterance, speaker, global, got False",
         ),
-        (BLSTMATT, "optim.plateau.factor=1.5", "optim.plateau.factor must be between 0 and 1; correct it"),
-        (BLSTMATT, "model.dropout=1.0", "model.dropout must be from 0 up to, not including, 1; correct it"),
+        (BLSTMATT, "optim.plateau.factor=1.5", "optim.plateau.factor must be above 0 and below 1, got 1.5"),
+        (BLSTMATT, "model.dropout=1.0", "model.dropout must be at least 0 and below 1, got 1.0; "),
         (
             BLSTMATT,
             "augmentation.filter_gain=-0.5",
-            "augmentation.time_masks and the others must not be negative; correct it",
+            "augmentation.filter_gain must be from 0 to 100, got -0.5; correct it",
         ),
-        (BLSTMATT, "training.epochs=0", "training.epochs and batch_size must be at least 1; correct it"),
+        (BLSTMATT, "training.epochs=0", "training.epochs must be from 1 to 100000, got 0; correct it"),
         (
             CSA,
             "model.kernels=[5,4]",
@@ -88,7 +88,7 @@ BLSTMATT, CSA = ROOT / "conf/blstmatt.yaml", ROOT / "conf/csa.yaml"
         (
             CSA,
             "unit.overlap=30",
-            "unit.overlap must be from 0 to below context (30), got 30; correct it",
+            "unit.overlap must be below context (30), got 30; correct it",
         ),
         (
             CSA,
@@ -102,6 +102,27 @@ BLSTMATT, CSA = ROOT / "conf/blstmatt.yaml", ROOT / "conf/csa.yaml"
             "got None; add it",
         ),
         (CSA, "features.sets=[]", "features.sets must name feature sets, each once, got none; correct it"),
+        (BLSTMATT, "optim.clip_norm=-1.0", "optim.clip_norm must be above 0, got -1.0; correct it"),
+        (BLSTMATT, "optim.lr=.nan", "optim.lr must be a finite number, got nan; correct it"),
+        (BLSTMATT, "optim.lr=.inf", "optim.lr must be a finite number, got inf; correct it"),
+        (BLSTMATT, f"optim.lr=1{'0' * 400}", "optim.lr must be a finite number, got 1000"),
+        (
+            BLSTMATT,
+            "model.hidden=1000000000",
+            "model.hidden must be from 1 to 16384, got 1000000000; correct it",
+        ),
+        (CSA, "model.gamma_init=-.inf", "model.gamma_init must be a finite number, got -inf; correct it"),
+        (CSA, "model.kernels=[5,0,3]", "model.kernels[1] must be from 1 to 64, got 0; correct it"),
+        (
+            CSA,
+            "unit={context: 1, overlap: 0, shift: null, tail: drop, short_utt: drop, pooling: mean}",
+            "model.pool leaves nothing of chunks of 1 frames (unit.context); correct it",
+        ),
+        (
+            CSA,
+            "model.pool=[8,8,1]",
+            "model.pool leaves nothing of chunks of 30 frames (unit.context); correct it",
+        ),
         (CSA, "unit=utterance", "unit must be a mapping, got 'utterance'; correct it"),
     ],
 )
@@ -160,3 +181,29 @@ def test_a_system_file_that_lacks_pieces(
     assert str(error.value) == f"{tmp_path}/x.yaml: system {code}: {message}"
     (tmp_path / "x.yaml").write_text("system: mine:ESTIMATOR\n")
     assert systems.load_settings(tmp_path / "x.yaml")[1].system == "mine:ESTIMATOR"
+
+
+@pytest.mark.parametrize(
+    ("path", "override", "message"),
+    [
+        (CSA, "unit.context=300", None),
+        (CSA, "model.pool=[6,4,1]", "model.pool leaves nothing of 23 values a frame; correct it"),
+        (
+            BLSTMATT,
+            "model={hidden: 16384, layers: 64, attention_dim: 1, frame_stack: 1, dropout: 0.0}",
+            "the network would have 408,041,881,608 parameters, more than 1,073,741,824; lower the sizes in "
+            "model",
+        ),
+    ],
+)
+def test_networks_that_cannot_be_made_are_told_without_making_them(
+    path: Path, override: str, message: str | None
+) -> None:
+    system, settings = systems.load_settings(path, [override])
+    sizes = Sizes({"fbank": 23}, 4, {})
+    if message is None:
+        systems.check_network(system, settings, sizes, path)
+        return
+    with pytest.raises(ConfigError) as error:
+        systems.check_network(system, settings, sizes, path)
+    assert str(error.value) == f"{path}: {message}"

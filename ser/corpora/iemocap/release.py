@@ -19,6 +19,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ser import reading
 from ser.cli import log
 from ser.errors import DataError
 
@@ -109,8 +110,9 @@ def read_lines(path: Path) -> list[str]:
         DataError: the file is missing, a dead link, unreadable or no text.
     """
     try:
-        raw = path.read_bytes()
-    except OSError as error:
+        with reading.open_file(path, reading.LIMIT) as stream:
+            raw = stream.read()
+    except (OSError, reading.BadFileError) as error:
         raise unreadable(path, error) from error
     if b"\0" in raw:
         line = raw.count(b"\n", 0, raw.index(b"\0")) + 1
@@ -122,8 +124,10 @@ def read_lines(path: Path) -> list[str]:
     return text.replace("\r\n", "\n").split("\n")
 
 
-def unreadable(path: Path, error: OSError) -> DataError:
+def unreadable(path: Path, error: OSError | reading.BadFileError) -> DataError:
     """The error for a file or folder of the release that cannot be opened."""
+    if isinstance(error, reading.BadFileError):
+        return DataError(f"{path}: {error}; {COPY_AGAIN}")
     if path.is_symlink() and isinstance(error, FileNotFoundError):
         return DataError(f"{path}: is a dead symbolic link to {os.readlink(path)}; {COPY_AGAIN}")
     if isinstance(error, FileNotFoundError):

@@ -6,6 +6,7 @@ import os
 import struct
 from pathlib import Path
 
+from ser import reading
 from ser.corpora.iemocap.release import COPY_AGAIN, unreadable
 from ser.errors import DataError
 
@@ -21,10 +22,10 @@ def count_samples(path: Path) -> int:
             16 kHz, one channel, 16-bit PCM as in the release.
     """
     try:
-        with open(path, "rb") as stream:
+        with reading.open_file(path) as stream:
             size = os.fstat(stream.fileno()).st_size
             head = stream.read(4096)
-    except OSError as error:
+    except (OSError, reading.BadFileError) as error:
         raise unreadable(path, error) from error
     chunks = _chunks(head)
     if chunks is None:

@@ -21,7 +21,7 @@ from ser.corpora.mini.espeak import Espeak, EspeakError
 from ser.corpora.mini.formant import SOUNDS, Formant
 from ser.corpora.mini.phones import LEXICON, SENTENCES
 from ser.corpora.mini.speech import Engine, say
-from ser.data.files import MADE, is_made, locked, write_made
+from ser.data.files import MADE, files_below, is_made, locked, write_made
 from ser.errors import DataError, UsageError
 
 log = logging.getLogger("ser")
@@ -81,7 +81,7 @@ def make_release(
             with _whole_folder(out) as part:
                 part.joinpath("README.txt").write_text(_README.format(**settings), encoding="ascii")
                 _make(Job(part, seed, ready), plan(seed, scale), num_jobs)
-                write_made(part, settings, inputs)
+                write_made(part, settings, inputs, files_below(part))
         except OSError as error:
             raise DataError(
                 f"{out}: cannot be written ({error.strerror}); free some space or choose another folder, "
@@ -131,6 +131,8 @@ def _whole_folder(out: Path) -> Iterator[Path]:
     What an earlier process left there when it was killed goes first.
     """
     part = out.with_name(f".{out.name}.part")
+    if part.is_symlink():
+        raise DataError(f"{part}: is a link, which must not be emptied; remove it")
     with locked(part):
         for entry in part.iterdir():
             if entry.is_dir():

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+BLOCK_STEPS = 50_000  # steps at a time where there is no gradient
+
 
 class Blstm(nn.Module):
     """A stack of bidirectional LSTM layers, exact on padded batches.
@@ -37,11 +39,26 @@ class Blstm(nn.Module):
         row = torch.arange(x.shape[1], device=x.device)  # (B,)
         mirror = (mirror * x.shape[1] + row).flatten()  # (T * B,)
         for ahead, back in zip(self.ahead, self.back, strict=True):
-            right = ahead(x)[0]  # (T, B, H/2)
-            left = _reorder(back(_reorder(x, mirror))[0], mirror)  # (T, B, H/2)
+            right = _run(ahead, x)  # (T, B, H/2)
+            left = _reorder(_run(back, _reorder(x, mirror)), mirror)  # (T, B, H/2)
             x = torch.cat([right, left], dim=-1)  # (T, B, H)
             x = self.dropout(x.permute(1, 2, 0)).permute(2, 0, 1)
         return x.transpose(0, 1)
+
+
+def _run(lstm: nn.Module, x: Tensor) -> Tensor:
+    """What an LSTM gives for ``x`` (T, B, F); without a gradient a long one goes through it in blocks.
+
+    It wants much memory beside its output, and torch's on CPUs cannot take a million steps at once.
+    """
+    if torch.is_grad_enabled() or len(x) <= BLOCK_STEPS:
+        given: Tensor = lstm(x)[0]
+        return given
+    blocks, state = [], None
+    for block in torch.split(x, BLOCK_STEPS):
+        given, state = lstm(block, state)
+        blocks.append(given)
+    return torch.cat(blocks)
 
 
 class _Swap(torch.autograd.Function):

@@ -49,13 +49,13 @@ def guard(descriptor: int) -> None:
 
 def alive(groups: set[int]) -> set[int]:
     """The groups that have a process other than zombies, which may stay where nobody takes them away."""
-    found = set()
+    living = set()
     for path in Path("/proc").glob("[0-9]*/stat") if groups else ():
         with contextlib.suppress(OSError):
             state, _, group = path.read_text(errors="replace").rpartition(")")[2].split()[:3]
             if int(group) in groups and state not in "ZX":
-                found.add(int(group))
-    return found
+                living.add(int(group))
+    return living
 
 
 if __name__ == "__main__":

@@ -274,8 +274,8 @@ def tell_lost(lost: Sequence[Path]) -> None:
 
 def files_below(folder: Path) -> list[Path]:
     """All files of a folder and below, without hidden ones and its record."""
-    found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
-    return sorted(path for path in found if not path.name.startswith(".") and path != folder / MADE)
+    paths = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
+    return sorted(path for path in paths if not path.name.startswith(".") and path != folder / MADE)
 
 
 def _state(path: Path, *, digest: bool) -> list[int | str]:

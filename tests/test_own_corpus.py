@@ -126,6 +126,7 @@ def checkout(repo: Path, top: Path) -> Path:
     return top
 
 
+@pytest.mark.slow
 def test_a_folder_with_nothing_but_its_settings(repo: Path, mine: Path) -> None:
     top = checkout(repo, mine / "top")
     recipe = top / "egs" / "mine"

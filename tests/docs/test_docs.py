@@ -265,6 +265,7 @@ def planned() -> dict[str, str]:
     return lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", planned().values(), ids=planned().keys())
 def test_experiments_can_be_planned(top: Path, line: str) -> None:
     """Systems, protocols, settings and fusions of every command line exist; nothing is written."""
@@ -274,6 +275,7 @@ def test_experiments_can_be_planned(top: Path, line: str) -> None:
     assert not (top / "exp").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.mark == "run"], ids=name)
 def test_commands_run(top: Path, block: Block) -> None:
     done = run(top, block.text)

@@ -324,6 +324,7 @@ def test_two_protocols_in_one_folder(tmp_path: Path) -> None:
         assert str(error.value) == f"{tmp_path}/exp: {message}, or remove it: rm -r {tmp_path}/exp"
 
 
+@pytest.mark.slow
 def test_the_verb(tmp_path: Path, run_verb: RunVerb, recipe: Path) -> None:
     where = [
         "--corpus-conf",

@@ -197,6 +197,7 @@ def check_damaged(name: str, folder: Path, edits: list[tuple[str, float, int, by
         shutil.rmtree(target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_files(name: str, whole: Callable[[str], Path], tmp_path: Path) -> None:
     folder = whole(name)

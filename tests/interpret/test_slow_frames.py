@@ -131,6 +131,7 @@ def test_attention_and_figures(data: Path, decoded: Path, tmp_path: Path) -> Non
     assert (tmp_path / "figures" / "utterance_u1.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_lost_alignments_and_figures_are_made_again(
     data: Path, decoded: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

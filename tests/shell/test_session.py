@@ -69,6 +69,7 @@ def test_steps_run_and_their_status_is_the_script_s(session: Sessions) -> None:
     assert ended(session(text)) == (7, "one\n", "")
 
 
+@pytest.mark.slow
 def test_readers_share_and_a_writer_is_alone(session: Sessions, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     hold = session('lock data --shared; flock --shared "$lock_fd"; step sleep 60')

@@ -286,10 +286,6 @@ class Subset:
             )
         return frames
 
-    def label_names(self, names: Sequence[str]) -> list[str]:
-        """The class of each utterance by name."""
-        return [names[index] for index in self.labels]
-
     def _read_labels(self, emotions: Sequence[str]) -> Ints:
         own = labels.read_emotions(self.folder / labels.EMOTIONS)
         if own != tuple(emotions):

@@ -27,6 +27,7 @@ from ser.data.alignment import (
 )
 from ser.data.datadir import MAIN
 from ser.data.manifests import RECORDINGS, SUPERVISIONS, read_items
+from ser.data.naming import utterances_by_raw_id
 from ser.data.phones import PhoneSet
 from ser.errors import DataError, all_of
 from ser.feats.sets import SETTINGS, FeatureSet, read_set, set_folder
@@ -111,7 +112,7 @@ def make_alignment(
     if files.is_made(out, settings, inputs):
         log.info("%s: up to date", out)
         return
-    times, reasons = reader.read(tiers)
+    times, reasons = reader.read(tiers, data)
     alignment = _in_frames(
         times, reasons, source, data, feature_set, Clock(timing.shift_s, timing.middle_s, reading), phones
     )
@@ -122,7 +123,8 @@ def make_alignment(
             out / name for name in (*(f"{tier}.frames" for tier in alignment.tiers), NOT_ALIGNED, MAIN)
         ]
         if manifests is not None and not own:
-            _write_supervisions(manifests, out / SUPERVISIONS, times, alignment.num_frames)
+            named = utterances_by_raw_id(data) or {utt: utt for utt in alignment.num_frames}
+            _write_supervisions(manifests, out / SUPERVISIONS, times, named)
             outputs.append(out / SUPERVISIONS)
         files.write_made(out, settings, inputs, outputs)
     log.info("%s: %s", out, _summary(alignment))
@@ -223,19 +225,22 @@ def _write(out: Path, alignment: Alignment) -> None:
 
 
 def _write_supervisions(
-    manifests: Path, out: Path, times: Mapping[str, Times], utterances: Mapping[str, int]
+    manifests: Path, out: Path, times: Mapping[str, Times], utterances: Mapping[str, str]
 ) -> None:
-    """The supervisions of the data's utterances with these alignments (lhotse's AlignmentItems)."""
+    """The supervisions of the data's utterances with these alignments (lhotse's AlignmentItems).
+
+    ``utterances`` maps the ids of the manifests to the utterances of the data.
+    """
     for name in (RECORDINGS, SUPERVISIONS):
         if not (manifests / name).is_file():
             raise DataError(f"{manifests / name}: no such file; run stage 0, or leave --manifests out")
     items = []
     for _, item in read_items(manifests / SUPERVISIONS):
-        if item["id"] in utterances:
+        if (utt := utterances.get(item["id"])) is not None:
             alignment = {
-                tier: [[symbol, start, length, None] for symbol, start, length in segments[item["id"]]]
+                tier: [[symbol, start, length, None] for symbol, start, length in segments[utt]]
                 for tier, segments in times.items()
-                if item["id"] in segments
+                if utt in segments
             }
             items.append(
                 {**{key: value for key, value in item.items() if key != "alignment"}, "alignment": alignment}

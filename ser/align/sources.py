@@ -1,7 +1,8 @@
 """Alignments of any source: the times of its phones and words.
 
 A source is a folder with ``phone.ctm`` or ``word.ctm`` (a data folder, what the k2 aligner made), one
-``.ctm`` file, or a folder of TextGrids, ``<utterance>.TextGrid``.
+``.ctm`` file, or a folder of TextGrids, ``<utterance>.TextGrid``.  Utterances are named as in the data
+folder, or by their raw ids (``utt2raw``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ser.align.textgrid import read_textgrid, write_textgrid
 from ser.data import files, tables
 from ser.data.alignment import TIERS, read_ctm
 from ser.data.manifests import Segment
+from ser.data.naming import by_utterance
 from ser.errors import DataError, UsageError, all_of
 
 NOT_ALIGNED = "not_aligned"
@@ -40,23 +42,28 @@ class Source:
             digest.update(f"{path.name} {files.file_digest(path)}\n".encode())
         return digest.hexdigest()[:16]
 
-    def read(self, tiers: Mapping[str, str]) -> tuple[dict[str, Times], dict[str, str]]:
+    def read(self, tiers: Mapping[str, str], data: Path) -> tuple[dict[str, Times], dict[str, str]]:
         """The times of all tiers.
 
         Args:
             tiers: names of a TextGrid's tiers; or the one tier that a single CTM file holds (default: phone).
+            data: the data folder, which names the utterances.
 
         Returns:
             tier -> utterance -> segments; and utterance -> why the source says that it could not align it.
 
         Raises:
-            DataError: all that is wrong with the files.
+            DataError: all that is wrong with the files, or an utterance is there by its name and its raw id.
         """
+        reasons: dict[str, str] = {}
         if self.files[0].suffix == ".TextGrid":
-            return _read_grids(self.files, tiers), {}
-        if self.path.is_file():
-            return {next(iter(tiers), "phone"): read_ctm(self.path)}, {}
-        return {path.stem: read_ctm(path) for path in self.files}, read_reasons(self.path)
+            times = _read_grids(self.files, tiers)
+        elif self.path.is_file():
+            times = {next(iter(tiers), "phone"): read_ctm(self.path)}
+        else:
+            times = {path.stem: read_ctm(path) for path in self.files}
+            reasons = by_utterance(read_reasons(self.path), data, self.path / NOT_ALIGNED)
+        return {tier: by_utterance(times[tier], data, self.path) for tier in times}, reasons
 
 
 def find_source(path: Path) -> Source:
@@ -109,7 +116,7 @@ def export_textgrids(source: Path, data: Path, out: Path) -> int:
         DataError: the source cannot be used, or has none of the utterances.
         UsageError: praatio is not installed.
     """
-    times, _ = find_source(source).read({})
+    times, _ = find_source(source).read({}, data)
     path = data / "utt2dur"
     durations = tables.convert(
         tables.read_table(path, made_by="stage 0"), path, tables.positive_float, "<seconds above 0>"

@@ -15,6 +15,7 @@ import socket
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from ser.data.files import (
 )
 from ser.data.labels import EMOTIONS, write_emotions
 from ser.data.manifests import RECORDINGS, SUPERVISIONS, Utterance, read_manifests
+from ser.data.naming import RAW_IDS, name_utterances
 from ser.errors import DataError, StaleError, all_of
 
 log = logging.getLogger("ser")
@@ -139,7 +141,7 @@ def _remove_leftovers(parent: Path, stem: str) -> None:
 
 
 def make_data_dir(manifests: Path, out: Path, config: CorpusConfig) -> None:
-    """Make the tables of all utterances that have a class.
+    """Make the tables of all utterances that have a class, each named as :mod:`ser.data.naming` says.
 
     Args:
         manifests: folder with ``recordings.jsonl.gz`` and ``supervisions.jsonl.gz``.
@@ -148,18 +150,21 @@ def make_data_dir(manifests: Path, out: Path, config: CorpusConfig) -> None:
 
     Raises:
         StaleError: ``out`` was made from other manifests or settings.
-        DataError: the manifests cannot be used, a class has no utterance left, or recordings are
-            not as ``config.audio`` wants them.
+        DataError: the manifests cannot be used, a class has no utterance left, recordings are not as
+            ``config.audio`` wants them, or an utterance cannot be named.
     """
     tree = settings_io.to_dict(config)
     settings = {key: tree[key] for key in ("name", "classes", "labels", "audio", "keep")}
+    settings["utterances"] = "<speaker>-<raw id>"
     inputs = {name: manifests / name for name in (RECORDINGS, SUPERVISIONS) if (manifests / name).is_file()}
     if len(inputs) == 2 and up_to_date(out, settings, inputs):
         return
     utterances = select(read_manifests(manifests), config, manifests / SUPERVISIONS)
     check_audio(utterances, config)
+    names = name_utterances({item.id: item.speaker for item in utterances}, manifests / SUPERVISIONS)
     with whole_dir(out) as staging:
-        _write(staging, utterances, config)
+        _write(staging, [replace(item, id=names[item.id]) for item in utterances], config)
+        tables.write_table(staging / RAW_IDS, {name: raw for raw, name in names.items()})
         write_made(staging, settings, inputs, files_below(staging))
     speakers = {item.speaker for item in utterances}
     log.info("%s: %d utterances of %d speakers", out, len(utterances), len(speakers))

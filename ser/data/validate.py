@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
 from collections.abc import Callable, Collection
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -13,9 +15,11 @@ from ser import reading
 from ser.data import tables
 from ser.data.datadir import MAIN, PARTIAL, SOURCE, main_set, source_of, utterance_tables
 from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
+from ser.data.naming import RAW_IDS, utterances_by_raw_id
 from ser.errors import DataError, all_of, short, shown
 
 V = TypeVar("V")
+log = logging.getLogger("ser")
 _PLACE = re.compile(r"(:\d+)?(\[[\d:,]*\])?$")  # offset and range behind the name of an ark
 _SHOWN = 10_000  # problems that one error lists
 _LATE_S = 0.1  # an alignment may end this much after its recording, in seconds
@@ -30,6 +34,8 @@ class Summary(NamedTuple):
 
 def validate(folder: Path, *, need: Collection[str] = ("wav.scp", "feats.scp")) -> Summary:
     """Check that a data folder is whole and its tables agree, those of its feature sets too.
+
+    Utterances that are not in the order of their speakers are warned of: only Kaldi's tools need that.
 
     Args:
         folder: a data folder, or a view on one.
@@ -50,11 +56,26 @@ def validate(folder: Path, *, need: Collection[str] = ("wav.scp", "feats.scp")) 
         check.utterance_table(name, utt2spk)
     check.feature_sets(utt2spk)
     check.speakers(utt2spk)
+    if (folder / RAW_IDS).exists():
+        check.attempt(lambda: utterances_by_raw_id(folder))
     for path in sorted(folder.glob("*.ctm")):
         check.alignment(path)
     if check.problems:
         raise all_of(check.problems, _SHOWN)
+    _warn_of_order(folder / "utt2spk", utt2spk)
     return Summary(len(utt2spk), len(set(utt2spk.values())))
+
+
+def _warn_of_order(path: Path, utt2spk: dict[str, str]) -> None:
+    """Say it if a list of utterances in byte order is not in the order of their speakers."""
+    for (one, first), (two, second) in pairwise(utt2spk.items()):
+        if second < first:
+            log.warning(
+                "%s: %s of speaker %s comes after %s of speaker %s; the recipe takes that, Kaldi's own tools "
+                "do not: they need utterances that sort by speaker, such as %s-%s",
+                path, two, second, one, first, second, two,
+            )  # fmt: skip
+            return
 
 
 class _Check:

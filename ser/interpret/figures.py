@@ -14,6 +14,7 @@ import numpy as np
 from ser import config
 from ser.align.features import frame_timing, read_used_set
 from ser.data import files, tables
+from ser.data.naming import utterances_by_raw_id
 from ser.data.tsv import read_tsv
 from ser.errors import DataError
 from ser.feats.audio import load_samples
@@ -37,7 +38,7 @@ AROUND_S = 0.15  # what is shown before and behind a word
 class FigureConfig:
     """``conf/figures.yaml``."""
 
-    utterances: tuple[str, ...]  # each gets a figure of its own
+    utterances: tuple[str, ...]  # names or raw ids; each gets a figure of its own
     word: str | None  # is drawn in every emotion; null: one that is said in all of them
     above: str  # wave, or mel: the features
     formats: tuple[str, ...]  # png, svg, pdf
@@ -64,6 +65,7 @@ class FigureInputs:
         references: utterance -> its class.
         phones: utterance -> its phones in time order.
         words: utterance -> its words; empty if the alignment has none.
+        names: raw id -> utterance.
     """
 
     def __init__(self, data: Path, folders: Sequence[Path], above: str) -> None:
@@ -88,6 +90,7 @@ class FigureInputs:
         self.references = {row.utt: row.emotion for row in self.maps.phones[0]}
         self.phones = _by_utterance(self.maps.phones[0])
         self.words = _by_utterance(self.maps.words[0]) if self.maps.words else {}
+        self.names = utterances_by_raw_id(data)
         self._above = above
         self._recordings = tables.read_table(data / "wav.scp", made_by="stage 0")
         feats = set_folder(data, self.feature_set.name) / "feats.scp"
@@ -212,15 +215,16 @@ def _utterance_figures(
 ) -> dict[str, Drawing]:
     """One figure for each utterance that is asked for; those of the settings may be missing."""
     figures = {}
-    for utt in [*utterances, *also]:
+    for name in [*utterances, *also]:
+        utt = drawn.names.get(name, name)
         if utt in drawn.phones:
             figures[f"utterance_{utt}"] = plots.draw_utterance(drawn.panel(utt, drawn.title(utt)))
-        elif utt in also:
+        elif name in also:
             raise DataError(
-                f"--utt {utt}: has no attention or no phones; name a decoded and aligned utterance"
+                f"--utt {name}: has no attention or no phones; name a decoded and aligned utterance"
             )
         else:
-            log.info("%s: not decoded or not aligned, so it is not drawn", utt)
+            log.info("%s: not decoded or not aligned, so it is not drawn", name)
     return figures
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ser.data import files, tables
 from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo, same_emotions
+from ser.data.naming import RAW_IDS, utterances_by_raw_id
 from ser.errors import DataError
 from ser.scoring import significance
 from ser.scoring.metrics import METRICS, Counts, Floats, Scores, confusion_matrix, decide, score
@@ -88,7 +89,7 @@ def match(output: Posteriors, references: References, *, allow_missing: bool = F
         raise DataError(
             f"{output.name}: {len(strange)} keys are not in {references.folder / 'utt2emo'}"
             f"{' by way of ' + expected if output.chunk2utt else ''} ({_examples(strange)}); "
-            "score with the data folder that was decoded"
+            f"{_naming_remedy(strange, references.folder)}"
         )
     missing = utts.keys() - output.keys
     if missing and not allow_missing:
@@ -104,6 +105,13 @@ def match(output: Posteriors, references: References, *, allow_missing: bool = F
         speakers=[references.speakers[utts[key]] for key in keys],
         n_total=len(utts),
     )
+
+
+def _naming_remedy(keys: set[str], folder: Path) -> str:
+    """What to do about keys that are no utterances of a data folder."""
+    if keys <= utterances_by_raw_id(folder).keys():
+        return f"they are raw ids; write the names that {folder / RAW_IDS} has for them, and sort again"
+    return "score with the data folder that was decoded"
 
 
 def _examples(keys: set[str]) -> str:

@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     compared = boundaries.compare(reference, other, load_phones(args.phones))
     if not compared:
         raise DataError(
-            f"{args.other}: has no utterance of {args.reference}; compare alignments of the same data"
+            f"{args.other}: has no utterance of {args.reference}; compare alignments of the same data, with "
+            "the same ids"
         )
     for row in (boundaries.HEADER, *boundaries.table(compared)):
         print("\t".join(row))

@@ -3,8 +3,9 @@
   ser export_textgrids <source> <data-dir> <out-dir>
   e.g. ser export_textgrids data/all data/all textgrids
 
-source  a data folder (the corpus's own alignment), what the k2 aligner made, or a CTM file
-reads   <data-dir>/utt2dur
+source  a data folder (the corpus's own alignment), what the k2 aligner made, or a CTM file; it names
+        utterances as <data-dir> does, or by their raw ids
+reads   <data-dir>/utt2dur, <data-dir>/utt2raw where it is there
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@
   e.g. ser make_alignment --tier phone=Laute ~/textgrids data/all exp/alignments/mine
 
 source  the data folder itself (the corpus's own alignment), what the k2 aligner made, any folder with
-        phone.ctm or word.ctm, one CTM file, or a folder of Praat TextGrids, <utterance>.TextGrid
-reads   <data-dir>/<set>/{utt2num_frames,settings.yaml}
+        phone.ctm or word.ctm, one CTM file, or a folder of Praat TextGrids, <utterance>.TextGrid; it names
+        utterances as <data-dir> does, or by their raw ids
+reads   <data-dir>/<set>/{utt2num_frames,settings.yaml}, <data-dir>/utt2raw where it is there
 writes  <utterance> 1 <first frame> <frames> <symbol> lines; feats.yaml, the set; not_aligned, the utterances
         that the source lacks; with --manifests also lhotse's supervisions.jsonl.gz with the alignment
 

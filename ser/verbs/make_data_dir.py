@@ -1,7 +1,8 @@
 """Make the tables of a data folder (wav.scp, utt2spk, utt2emo, ...) from manifests.
 
-Only utterances whose label has a class in the corpus's settings, and that `keep` allows, are taken.  The
-folder appears whole or not at all; one that was made from the same manifests and settings is left alone.
+Only utterances whose label has a class in the corpus's settings, and that `keep` allows, are taken.  They are
+named <speaker>-<id in the manifests>, as Kaldi's tools need; utt2raw has both.  The folder appears whole or
+not at all; one that was made from the same manifests and settings is left alone.
 """
 
 from __future__ import annotations

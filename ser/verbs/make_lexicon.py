@@ -19,6 +19,7 @@ from ser.align import g2p, variants
 from ser.align import lexicon as lexicons
 from ser.data import tables
 from ser.data.alignment import read_ctm
+from ser.data.naming import by_utterance
 from ser.data.phones import load_phones
 from ser.ranges import Range
 
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.labels is not None:
         labels = {
             name: [phone for phone, _, _ in phones.merge(rows)]
-            for name, rows in read_ctm(args.labels).items()
+            for name, rows in by_utterance(read_ctm(args.labels), args.data, args.labels).items()
         }
         words = lexicons.read_words(texts, lexicon)
         lexicon = variants.learn_variants(words, labels, lexicon, phones, args.max_variants)

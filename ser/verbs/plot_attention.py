@@ -33,7 +33,11 @@ def get_parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting of --config"
     )
     parser.add_argument(
-        "--utt", action="append", default=[], metavar="ID", help="draw this utterance too; may be given again"
+        "--utt",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="draw this utterance too, by its name or raw id; may be given again",
     )
     parser.add_argument("data", type=cli.existing_dir, metavar="<data-dir>")
     parser.add_argument("statistics", type=cli.existing_dir, metavar="<statistics-dir>")

@@ -83,5 +83,5 @@ def test_verb(run_verb: Callable[..., subprocess.CompletedProcess[str]], repo: P
     assert (result.returncode, result.stderr) == (
         1,
         f"ser: error: {tmp_path}/c.ctm: has no utterance of {tmp_path}/a.ctm; "
-        "compare alignments of the same data\n",
+        "compare alignments of the same data, with the same ids\n",
     )

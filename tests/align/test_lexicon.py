@@ -11,6 +11,7 @@ import pytest
 from ser.align import g2p, lexicon, variants
 from ser.data.phones import PhoneSet
 from ser.errors import ConfigError, DataError
+from ser.verbs import make_lexicon
 
 RunVerb = Callable[..., "subprocess.CompletedProcess[str]"]
 Guess = Callable[[Iterable[str]], Mapping[str, tuple[str, ...]]]
@@ -173,6 +174,23 @@ def test_verb_lists_what_cmudict_lacks(run_verb: RunVerb, repo: Path, tmp_path: 
         "EITHER AY DH ER",
         "LAPTOP L AE P T AA P",
     ]
+
+
+@pytest.mark.parametrize("name", ["a-u1", "u1"])
+def test_labels_by_either_name(name: str, tmp_path: Path) -> None:
+    """Labels may be keyed by the utterances of the data folder, or by their raw ids."""
+    (tmp_path / "phones.yaml").write_text(
+        "name: small\nvowel: [AH, EH]\nconsonant: [D, N]\nsilence: [SIL]\nfiller: []\nparts: {}\n"
+        "silence_words: []\nfiller_words: []\n"
+    )
+    (tmp_path / "usual.txt").write_text("AND AH N D\n")
+    (tmp_path / "text").write_text("a-u1 and\n")
+    (tmp_path / "utt2raw").write_text("a-u1 u1\n")
+    (tmp_path / "labels.ctm").write_text(f"{name} 1 0.0 0.1 EH\n{name} 1 0.1 0.1 N\n")
+    line = ["--lexicon", "usual.txt", "--labels", "labels.ctm", "phones.yaml", ".", "lexicon.txt"]
+    paths = [word if word.startswith("--") else str(tmp_path / word) for word in line]
+    assert make_lexicon.main(paths) == 0
+    assert (tmp_path / "lexicon.txt").read_text() == "AND EH N\n"
 
 
 def test_emodb_lexicon_has_every_word_of_its_sentences(repo: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ser.align.frames import make_alignment, read_alignment
 from ser.align.sources import export_textgrids
 from ser.corpora import write_manifest
-from ser.data import files
+from ser.data import files, tables
 from ser.data.alignment import AlignmentConfig, SourceConfig, Span, read_ctm, write_ctm
 from ser.data.manifests import read_items
 from ser.errors import DataError, UsageError
@@ -64,6 +64,41 @@ def test_a_ctm_of_audio_times_and_a_folder_of_the_aligner(data: Path, tmp_path: 
     assert alignment.not_aligned == {"u2": "no path", "u3": "no phones in k2"}
 
 
+def test_raw_ids_are_found_too(data: Path, tmp_path: Path) -> None:
+    """A CTM and an aligner's folder, its reasons too, may name utterances as the corpus does."""
+    write_ctm(tmp_path / "new.ctm", TIMES)
+    expected = read_alignment(make(tmp_path / "new.ctm", data), data)
+    tables.write_table(data / "utt2raw", {"u1": "turn_1", "u2": "u2", "u3": "turn_3"})
+    folder = tmp_path / "theirs"
+    write_ctm(folder / "phone.ctm", {"turn_1": TIMES["u1"], "u2": TIMES["u2"], "turn_9": TIMES["u2"]})
+    (folder / "not_aligned").write_text("turn_3 no path\n")
+    (tmp_path / "theirs.ctm").write_bytes((folder / "phone.ctm").read_bytes())
+    for source, reason in ((tmp_path / "theirs.ctm", "no phones in theirs.ctm"), (folder, "no path")):
+        alignment = read_alignment(make(source, data), data)
+        assert alignment.phones == expected.phones
+        assert alignment.not_aligned == {"u3": reason}
+    write_ctm(tmp_path / "both.ctm", {"turn_1": TIMES["u1"], "u1": TIMES["u1"]})
+    with pytest.raises(DataError) as error:
+        make(tmp_path / "both.ctm", data)
+    assert str(error.value) == f"{tmp_path}/both.ctm: has u1 under its raw id turn_1 too; keep one of them"
+
+
+def test_textgrids_named_by_raw_ids(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("praatio", reason="utils/install.sh --extra interpret is not done")
+    tables.write_table(data / "utt2raw", {"u1": "turn_1", "u2": "turn_2", "u3": "turn_3"})
+    grids = tmp_path / "grids"
+    assert export_textgrids(data, data, grids) == 2
+    assert sorted(path.name for path in grids.iterdir()) == ["u1.TextGrid", "u2.TextGrid"]
+    config = AlignmentConfig(CONFIG.corpus, CONFIG.corpus)
+    frames = (make(grids, data, config=config) / "phone.frames").read_bytes()
+    (grids / "u1.TextGrid").rename(grids / "turn_1.TextGrid")
+    out = make(grids, data, config=config)
+    assert (out / "phone.frames").read_bytes() == frames
+    write_ctm(tmp_path / "theirs.ctm", {"turn_2": TIMES["u2"]})
+    assert export_textgrids(tmp_path / "theirs.ctm", data, tmp_path / "again") == 1
+    assert (tmp_path / "again" / "u2.TextGrid").exists()
+
+
 def test_textgrids_there_and_back(data: Path, tmp_path: Path) -> None:
     pytest.importorskip("praatio", reason="utils/install.sh --extra interpret is not done")
     assert export_textgrids(data, data, tmp_path / "grids") == 2
@@ -96,6 +131,22 @@ def test_manifests_get_the_alignment(data: Path, tmp_path: Path) -> None:
     supervisions = lhotse.load_manifest(out / "supervisions.jsonl.gz")
     assert [(i.symbol, i.start, i.duration) for i in supervisions["u2"].alignment["phone"]] == TIMES["u2"]
     assert [item["alignment"] for _, item in read_items(out / "supervisions.jsonl.gz")][2] == {}
+
+
+def test_manifests_keep_their_raw_ids(data: Path, tmp_path: Path) -> None:
+    names = {"u1": "turn_1", "u2": "turn_2", "u3": "turn_3"}
+    tables.write_table(data / "utt2raw", names)
+    items = [{"id": name, "recording_id": name} for name in [*names.values(), "left_out"]]
+    write_manifest(tmp_path / "manifests" / "supervisions.jsonl.gz", items)
+    write_manifest(tmp_path / "manifests" / "recordings.jsonl.gz", items)
+    write_ctm(tmp_path / "mine.ctm", {"u1": TIMES["u1"], "turn_2": TIMES["u2"]})
+    out = make(tmp_path / "mine.ctm", data, manifests=tmp_path / "manifests")
+    written = {item["id"]: item["alignment"] for _, item in read_items(out / "supervisions.jsonl.gz")}
+    assert written == {
+        "turn_1": {"phone": [[*row, None] for row in TIMES["u1"]]},
+        "turn_2": {"phone": [[*row, None] for row in TIMES["u2"]]},
+        "turn_3": {},
+    }
 
 
 def test_faults_of_all_utterances_are_told_at_once(data: Path, tmp_path: Path) -> None:

@@ -209,10 +209,13 @@ def test_the_script_makes_a_data_folder_with_folds(folder: Path, repo: Path, tmp
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert tables.read_table(data / "utt2fold")["ben_wav-3"] == "2"
-    assert tables.read_table(data / "utt2style")["ben_wav-3"] == "free"
+    assert tables.read_table(data / "utt2fold")["ben-ben_wav-3"] == "2"
+    assert tables.read_table(data / "utt2style")["ben-ben_wav-3"] == "free"
     assert tables.read_table(data / "spk2gender") == {"anna": "f", "ben": "m"}
-    assert tables.read_table(data / "text") == {"anna_wav-1": "Well, hello.", "ben_wav-3": "two lines"}
+    assert tables.read_table(data / "text") == {
+        "anna-anna_wav-1": "Well, hello.",
+        "ben-ben_wav-3": "two lines",
+    }
     assert validate(data, need=["wav.scp"]) == (4, 2)
 
 
@@ -257,7 +260,7 @@ def test_the_recipe_refuses_the_same_audio_in_another_format(emodb: Path, repo: 
     done = run(f"copy.flac,10,{emotions[wavs[0].stem[5]]}\n")
     assert done.returncode == 1
     first = tables.read_table(tmp_path / "data1" / "all" / "wav.scp")
-    names = sorted(name for name in first if name.endswith(wavs[0].stem) or name == "10_copy")
+    names = sorted(name for name in first if name.endswith(wavs[0].stem) or name == "10-10_copy")
     assert len(names) == 2
     assert f"{names[0]} and {names[1]} are the same audio, and would be in" in done.stderr
     assert "remove one of them" in done.stderr

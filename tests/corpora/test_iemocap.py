@@ -157,20 +157,22 @@ def test_data_folders_agree_with_the_release_for_every_turn(release: FakeRelease
         make_data_dir(Path(folder, "manifests"), Path(folder, "all"), config)
         data = {
             name: tables.read_table(Path(folder, "all", name))
-            for name in ("wav.scp", "utt2spk", "utt2emo", "utt2session", "utt2style", "spk2gender", "utt2dur")
+            for name in "wav.scp utt2raw utt2spk utt2emo utt2session utt2style spk2gender utt2dur".split()
         }
         texts = tables.read_table(Path(folder, "all", "text"))
     wanted = {turn.name: turn for turn in release.turns() if turn.label in config.labels}
-    assert sorted(data["utt2emo"]) == sorted(wanted)
+    assert sorted(data["utt2emo"]) == sorted(map(utterance, wanted))
     for name, turn in wanted.items():
-        assert data["utt2emo"][name] == {"exc": "hap"}.get(turn.label, turn.label)
-        assert data["utt2spk"][name] == f"Ses{name[3:5]}_{name[-4]}"
-        assert data["spk2gender"][data["utt2spk"][name]] == name[-4].lower()
-        assert data["utt2session"][name] == name[4]
-        assert data["utt2style"][name] == ("improvised" if "impro" in name else "scripted")
-        assert data["wav.scp"][name] == f"{root}/Session{name[4]}/sentences/wav/{turn.dialog}/{name}.wav"
-        assert float(data["utt2dur"][name]) == pytest.approx(turn.num_samples / 16000, abs=1e-6)
-        assert texts.get(name, "") == " ".join(word for word in turn.text.split() if word not in TAGS)
+        utt = utterance(name)
+        assert data["utt2raw"][utt] == name
+        assert data["utt2emo"][utt] == {"exc": "hap"}.get(turn.label, turn.label)
+        assert data["utt2spk"][utt] == f"Ses{name[3:5]}_{name[-4]}"
+        assert data["spk2gender"][data["utt2spk"][utt]] == name[-4].lower()
+        assert data["utt2session"][utt] == name[4]
+        assert data["utt2style"][utt] == ("improvised" if "impro" in name else "scripted")
+        assert data["wav.scp"][utt] == f"{root}/Session{name[4]}/sentences/wav/{turn.dialog}/{name}.wav"
+        assert float(data["utt2dur"][utt]) == pytest.approx(turn.num_samples / 16000, abs=1e-6)
+        assert texts.get(utt, "") == " ".join(word for word in turn.text.split() if word not in TAGS)
 
 
 @pytest.fixture
@@ -178,8 +180,13 @@ def tiny(tmp_path: Path) -> Path:
     return write_release(tmp_path / "release", tiny_release())
 
 
+def utterance(turn: str) -> str:
+    """What a turn is called in data folders: ``Ses01_F-Ses01F_impro01_F000``."""
+    return f"Ses{turn[3:5]}_{turn[-4]}-{turn}"
+
+
 def splits(data: Path, config: CorpusConfig, name: str) -> dict[str, set[str]]:
-    """Turns of every subset of every fold."""
+    """The utterances of every subset of every fold."""
     protocol = config.protocols[name]
     utt2spk = tables.read_table(data / "utt2spk")
     turns = kept_utterances(data, utt2spk, protocol.keep)
@@ -193,7 +200,7 @@ def test_protocols_split_by_speaker_and_session(tiny: Path, tmp_path: Path, conf
     of_session: dict[str, set[str]] = {session: set() for session in "12345"}
     for turn in tiny_release().turns():
         if turn.label in config.labels:
-            of_session[turn.name[4]].add(turn.name)
+            of_session[turn.name[4]].add(utterance(turn.name))
     every = set().union(*of_session.values())
 
     subsets = splits(tmp_path / "all", config, "paper")

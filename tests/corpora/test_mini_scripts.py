@@ -34,15 +34,17 @@ def test_the_corpus_and_its_data_directory(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "made 80 turns" not in done.stderr
     turns = {turn.name: turn for dialog in plan(seed=0, scale=0.1) for turn in dialog.turns}
-    expected = {name: CLASSES[turn.label] for name, turn in turns.items() if turn.label in CLASSES}
+    kept = [name for name, turn in turns.items() if turn.label in CLASSES]
+    names = {f"{turn[:5]}_{turn[-4]}-{turn}": turn for turn in kept}  # Ses01_F-Ses01F_impro01_F000
     read = {
         table: dict(line.split(" ", 1) for line in (tmp_path / "all" / table).read_text().splitlines())
-        for table in ("utt2emo", "utt2spk", "utt2session", "text", "spk2gender")
+        for table in ("utt2raw", "utt2emo", "utt2spk", "utt2session", "text", "spk2gender")
     }
-    assert read["utt2emo"] == expected
-    assert read["utt2spk"] == {name: f"{name[:5]}_{name[-4]}" for name in expected}
-    assert read["utt2session"] == {name: name[4] for name in expected}
-    assert read["text"] == {name: turns[name].text for name in expected}
+    assert read["utt2raw"] == names
+    assert read["utt2emo"] == {name: CLASSES[turns[turn].label] for name, turn in names.items()}
+    assert read["utt2spk"] == {name: name[:7] for name in names}
+    assert read["utt2session"] == {name: name[4] for name in names}
+    assert read["text"] == {name: turns[turn].text for name, turn in names.items()}
     assert read["spk2gender"] == {f"Ses0{n}_{sex}": sex.lower() for n in range(1, 6) for sex in "FM"}
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from ser.data import tables
+from ser.data.alignment import read_ctm
 from ser.data.corpus import AudioConfig, CorpusConfig, Protocol
 from ser.data.datadir import make_data_dir, make_view, whole_dir
 from ser.data.manifests import count_checks, read_manifests
@@ -92,11 +94,12 @@ def manifests(tmp_path: Path) -> Path:
 def test_every_table_is_written_sorted(manifests: Path, tmp_path: Path) -> None:
     out = tmp_path / "data" / "all"
     make_data_dir(manifests, out, CONFIG)
-    tables = {path.name: path.read_text() for path in out.iterdir() if path.name != "made.json"}
-    assert tables == {
+    written = {path.name: path.read_text() for path in out.iterdir() if path.name != "made.json"}
+    assert written == {
         "wav.scp": f"a-1 {tmp_path}/a-1.wav\na-2 {tmp_path}/a-2.wav\nb-1 {tmp_path}/b-1.wav\n",
         "utt2spk": "a-1 a\na-2 a\nb-1 b\n",
         "spk2utt": "a a-1 a-2\nb b-1\n",
+        "utt2raw": "a-1 a-1\na-2 a-2\nb-1 b-1\n",
         "utt2emo": "a-1 ang\na-2 sad\nb-1 ang\n",
         "utt2dur": "a-1 1.5\na-2 1.5\nb-1 1.5\n",
         "text": "a-1 words of a-1\na-2 words of a-2\nb-1 words of b-1\n",
@@ -107,6 +110,42 @@ def test_every_table_is_written_sorted(manifests: Path, tmp_path: Path) -> None:
         "emotions.txt": "ang 0\nsad 1\n",
     }
     assert validate(out, need=["wav.scp"]) == Summary(3, 2)
+
+
+def test_utterances_are_named_by_their_speakers(tmp_path: Path) -> None:
+    """Manifests keep the raw ids; every table, the alignment too, has the names, sorted by them."""
+    recordings, supervisions = items(tmp_path)
+    for item in [*recordings, *supervisions]:
+        item["id"] = {"b-1": "b-1", "b-2": "b-2", "a-1": "z", "a-2": "turn_2"}[item["id"]]
+    for item in supervisions:
+        item["recording_id"] = item["id"]
+    folder = write(tmp_path / "manifests", recordings, supervisions)
+    out = tmp_path / "all"
+    make_data_dir(folder, out, CONFIG)
+    names = {"a-turn_2": "turn_2", "a-z": "z", "b-1": "b-1"}
+    assert tables.read_table(out / "utt2raw") == names
+    assert tables.read_table(out / "wav.scp")["a-z"] == f"{tmp_path}/a-1.wav"
+    assert (out / "spk2utt").read_text() == "a a-turn_2 a-z\nb b-1\n"
+    assert list(read_ctm(out / "phone.ctm")) == sorted(names)
+    for name in ("utt2spk", "utt2emo", "utt2dur", "text", "utt2session", "utt2style"):
+        assert list(tables.read_table(out / name)) == sorted(names)
+    make_view(out, tmp_path / "view", ["a-z"])
+    assert tables.read_table(tmp_path / "view" / "utt2raw") == {"a-z": "z"}
+
+
+def test_a_data_folder_of_raw_ids_is_refused(manifests: Path, tmp_path: Path) -> None:
+    """What an older version made has other names."""
+    out = tmp_path / "all"
+    make_data_dir(manifests, out, CONFIG)
+    record = json.loads((out / "made.json").read_text())
+    del record["settings"]["utterances"]
+    (out / "made.json").write_text(json.dumps(record))
+    with pytest.raises(StaleError) as error:
+        make_data_dir(manifests, out, CONFIG)
+    assert str(error.value) == (
+        f"{out}: was made differently: utterances: (not set) -> <speaker>-<raw id>; "
+        f"choose another folder, or remove it: rm -r {out}"
+    )
 
 
 def test_what_is_left_out_is_counted(
@@ -361,6 +400,27 @@ def test_feature_sets_are_checked(data: Path, tmp_path: Path) -> None:
     (view / "source").write_text("/nowhere\n")
     assert faults(view) == [
         f"{view}/source: names /nowhere, which is no folder; run stage 2 again, elsewhere"
+    ]
+
+
+def test_an_order_that_only_kaldi_minds_is_a_warning(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Tables of one's own may name utterances as they like."""
+    caplog.set_level(logging.WARNING, "ser")
+    validate(data, need=[])
+    assert caplog.messages == []
+    (data / "utt2spk").write_text("a-1 b\na-2 a\nb-1 b\n")
+    (data / "spk2utt").write_text("a a-2\nb a-1 b-1\n")
+    assert validate(data, need=[]) == Summary(3, 2)
+    assert caplog.messages == [
+        f"{data}/utt2spk: a-2 of speaker a comes after a-1 of speaker b; the recipe takes that, Kaldi's own "
+        "tools do not: they need utterances that sort by speaker, such as a-a-2"
+    ]
+
+
+def test_raw_ids_are_checked(data: Path) -> None:
+    (data / "utt2raw").write_text("a-1 x\na-2 x\nb-1 y\n")
+    assert faults(data) == [
+        f"{data}/utt2raw: a-1 and a-2 have the same raw id x; correct one, or remove the table"
     ]
 
 

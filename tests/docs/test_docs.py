@@ -348,7 +348,7 @@ def test_features_of_ones_own(mini: Path) -> None:
     assert (data / "all" / "level" / "frame_shift").read_text() == "0.02\n"
     assert (mini / "exp" / "level" / "alignments" / "corpus.level" / "phone.frames").exists()
     shapes = {
-        kind: tables.ArkReader(data / "all" / kind / "feats.scp").read("Ses05F_impro01_F000").shape
+        kind: tables.ArkReader(data / "all" / kind / "feats.scp").read("Ses05_F-Ses05F_impro01_F000").shape
         for kind in ("level", "tempo", "fbank_80")
     }
     assert shapes["tempo"] == (2,)

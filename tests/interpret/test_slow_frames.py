@@ -126,9 +126,14 @@ def test_attention_and_figures(data: Path, decoded: Path, tmp_path: Path) -> Non
 
     statistics = tmp_path / "map"
     write_statistics([out], statistics, num_draws=9, seed=0, min_segments=1)
-    settings = figures.FigureConfig((), None, "mel", ("png",))
-    figures.draw_all(data, statistics, tmp_path / "figures", [out], settings, ["u1"])
-    assert (tmp_path / "figures" / "utterance_u1.png").stat().st_size > 10_000
+    tables.write_table(data / "utt2raw", {"u1": "turn_1"})
+    for name, settings, also in (
+        ("figures", figures.FigureConfig((), None, "mel", ("png",)), ["u1"]),
+        ("raw", figures.FigureConfig((), None, "mel", ("png",)), ["turn_1"]),
+        ("set", figures.FigureConfig(("turn_1", "turn_2"), None, "mel", ("png",)), []),
+    ):
+        figures.draw_all(data, statistics, tmp_path / name, [out], settings, also)
+        assert (tmp_path / name / "utterance_u1.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow

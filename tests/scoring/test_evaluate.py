@@ -161,6 +161,18 @@ def test_missing_utterances(make_data: Maker, make_output: Maker) -> None:
     assert (result["n_scored"], result["n_total"]) == ("1", "5")
 
 
+def test_posteriors_by_raw_ids(make_data: Maker, make_output: Maker) -> None:
+    data = make_data("data", LABELS)
+    (data / "utt2raw").write_text("".join(f"{utt} turn_{utt}\n" for utt in sorted(LABELS)))
+    decode = make_output("x", {f"turn_{utt}": row for utt, row in POST.items()})
+    message = (
+        f"{decode}: {len(POST)} keys are not in {data}/utt2emo (turn_s1-a, turn_s1-b, turn_s2-a, ...); they "
+        f"are raw ids; write the names that {data}/utt2raw has for them, and sort again"
+    )
+    with pytest.raises(DataError, match=exactly(message)):
+        scored(data, decode)
+
+
 @pytest.mark.parametrize("where", ["post", "not_scored"])
 def test_utterances_of_other_data(where: str, make_data: Maker, make_output: Maker) -> None:
     data = make_data("data", {utt: label for utt, label in LABELS.items() if utt != "s2-c"})

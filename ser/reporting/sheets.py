@@ -316,4 +316,6 @@ def checks(study: Study) -> Sheet | None:
         "Speakers and recordings (by digests of features) that a subset shares with another subset of its "
         + ("fold: none in any fold." if shared == 0 else f"fold: {shared}.")
     )
+    if len(head) > 7:
+        note += " Overlapping utterances share part of a recording with one of another subset."
     return Sheet("checks", "Leakage checks", tuple(name.replace("_", " ") for name in head), rows, note)

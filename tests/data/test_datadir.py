@@ -175,7 +175,11 @@ def test_an_unknown_attribute_of_keep_names_the_known(manifests: Path, tmp_path:
             AudioConfig(8000, None, "refuse"),
             "has 16000 Hz, audio.sampling_rate_hz says 8000; set audio.resample to convert",
         ),
-        (AudioConfig(16000, 1, "refuse"), "has 1 channels, none is number 1 from 0"),
+        (
+            AudioConfig(16000, 1, "refuse"),
+            "has 1 channel, so there is no channel 1; set audio.channel in conf/corpus.yaml to [1, 0] to "
+            "take 0 of such a one",
+        ),
     ],
 )
 def test_audio_of_another_form_is_refused(
@@ -193,7 +197,10 @@ def test_several_channels_need_a_choice(tmp_path: Path) -> None:
     folder = write(tmp_path / "manifests", recordings, supervisions)
     with pytest.raises(DataError) as error:
         make_data_dir(folder, tmp_path / "all", CONFIG)
-    assert str(error.value) == f"{tmp_path}/b-1.wav: has 2 channels; choose one with audio.channel"
+    assert str(error.value) == (
+        f"{tmp_path}/b-1.wav: has 2 channels; set audio.channel in conf/corpus.yaml to the one to use, 0 to "
+        "1, or to mix"
+    )
     make_data_dir(folder, tmp_path / "one", replaced(CONFIG, audio=AudioConfig(16000, 0, "refuse")))
 
 
@@ -201,11 +208,11 @@ def test_several_channels_need_a_choice(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"id": "a 1"}, "the id 'a 1' has characters other than"),
-        ({"start": 0.5}, "a-1 cannot be used: it is not all of its recording; prepare the corpus again"),
         (
-            {"recording_id": "a-2"},
-            "a-1 has no recording of its own; cut the corpus into one file per utterance",
+            {"start": 0.5},
+            "a-1 cannot be used: it lasts from 0.5 to 2 s, its recording 1.5 s; prepare the corpus again",
         ),
+        ({"recording_id": "c-9"}, "a-1: there is no recording 'c-9'; prepare the corpus again"),
         ({"speaker": None}, "a-1 cannot be used: it has no speaker; prepare the corpus again"),
         ({"custom": {}}, "a-1 cannot be used: it has no emotion; prepare the corpus again"),
         ({"id": "a-2", "recording_id": "a-2"}, "a-2 appears twice; keep one of them"),

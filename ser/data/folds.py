@@ -248,7 +248,7 @@ def find_overlaps(folds: Sequence[Fold], data: Path) -> dict[str, set[str]] | No
         return None
     pairs = list(overlaps(read_recordings(data)))
     shared: dict[str, set[str]] = {}
-    parted: dict[Overlap, str] = {}
+    parted: set[Overlap] = set()
     for fold in folds:
         subsets = {name: subset for subset, names in fold.subsets.items() for name in names}
         across = [
@@ -257,12 +257,13 @@ def find_overlaps(folds: Sequence[Fold], data: Path) -> dict[str, set[str]] | No
             if {pair.first, pair.second} <= subsets.keys() and subsets[pair.first] != subsets[pair.second]
         ]
         shared[fold.name] = {name for pair in across for name in pair[:2]}
-        parted |= {pair: fold.name for pair in across if pair not in parted}
+        parted.update(across)
     if parted:
+        names = [fold for fold, utterances in shared.items() if utterances]
         log.warning(
-            "%s: %s and are in two subsets of a fold (%s, ...), which so tests on what it hears in training; "
-            "group by what keeps them together, or correct segments",
-            data, describe(list(parted)), next(iter(parted.values())),
+            "%s: has %s and are in two subsets of a fold (%s%s), which so tests on what it hears in "
+            "training; group by what keeps them together, or correct segments",
+            data, describe(list(parted)), ", ".join(names[:3]), ", ..." if len(names) > 3 else "",
         )  # fmt: skip
     return shared
 

@@ -230,7 +230,7 @@ def tell_overlaps(utterances: Sequence[Utterance], where: Path) -> None:
     parts = {item.id: RecordingSegment(Path(item.path), item.start_s, item.end_s) for item in utterances}
     pairs = [pair for pair in overlaps(parts) if speakers[pair.first] != speakers[pair.second]]
     if pairs:
-        what = f"{describe(pairs)} and are of two speakers"
+        what = f"has {describe(pairs)} and are of two speakers"
         log.warning("%s: %s; a protocol that parts these tests on what it hears in training", where, what)
 
 
@@ -238,9 +238,10 @@ def describe(pairs: Sequence[Overlap]) -> str:
     """How many pairs there are, with the three that share most.
 
     >>> describe([Overlap("a", "b", 0.5), Overlap("a", "c", 1.25)])
-    '2 pairs of utterances share audio of a recording (a and c 1.25 s, a and b 0.5 s)'
+    '2 pairs of utterances that share audio of a recording (a and c 1.25 s, a and b 0.5 s)'
     """
     longest = sorted(pairs, key=lambda pair: (-pair.shared_s, pair))[:3]
     named = ", ".join(f"{pair.first} and {pair.second} {round(pair.shared_s, 3):g} s" for pair in longest)
-    what = "1 pair of utterances shares" if len(pairs) == 1 else f"{len(pairs)} pairs of utterances share"
-    return f"{what} audio of a recording ({named}{', ...' if len(pairs) > 3 else ''})"
+    number = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
+    listed = f"{named}{', ...' if len(pairs) > 3 else ''}"
+    return f"{number} of utterances that share audio of a recording ({listed})"

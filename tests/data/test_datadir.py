@@ -15,6 +15,7 @@ import pytest
 
 from ser.data.corpus import AudioConfig, CorpusConfig, Protocol
 from ser.data.datadir import make_data_dir, make_view, whole_dir
+from ser.data.durations import Shortest
 from ser.data.manifests import count_checks, read_manifests
 from ser.data.validate import Summary, validate
 from ser.errors import DataError, StaleError
@@ -133,6 +134,24 @@ def test_the_same_again_is_left_alone_and_a_difference_refused(manifests: Path, 
         f"{out}: was made differently: classes: ['ang', 'sad'] -> ['sad', 'ang']; "
         f"choose another folder, or remove it: rm -r {out}"
     )
+
+
+def test_utterances_too_short_for_features_stop_stage_0(manifests: Path, tmp_path: Path) -> None:
+    out = tmp_path / "all"
+    need = [Shortest("fbank", 400, 16000), Shortest("slow", 24001, 16000)]
+    with pytest.raises(DataError) as error:
+        make_data_dir(manifests, out, CONFIG, need)
+    too_short = (
+        "3 utterances are too short for the features slow, which take 1500.06 ms (a-1, a-2, b-1); leave them "
+        "out of the corpus"
+    )
+    assert str(error.value) == f"{manifests}/supervisions.jsonl.gz: {too_short}"
+    assert not out.exists()
+    make_data_dir(manifests, out, CONFIG, need[:1])
+    with pytest.raises(DataError) as error:
+        make_data_dir(manifests, out, CONFIG, need)  # of a finished folder too
+    assert str(error.value) == f"{out}/utt2dur: {too_short}"
+    make_data_dir(manifests, out, CONFIG, [Shortest("slow", 24000, 16000)])
 
 
 def test_protocols_do_not_touch_the_data(manifests: Path, tmp_path: Path) -> None:

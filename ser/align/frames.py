@@ -225,7 +225,10 @@ def _write(out: Path, alignment: Alignment) -> None:
 def _write_supervisions(
     manifests: Path, out: Path, times: Mapping[str, Times], utterances: Mapping[str, int]
 ) -> None:
-    """The supervisions of the data's utterances with these alignments (lhotse's AlignmentItems)."""
+    """The supervisions of the data's utterances with these alignments (lhotse's AlignmentItems).
+
+    Their times are those of the recording, in which a supervision may be a segment.
+    """
     for name in (RECORDINGS, SUPERVISIONS):
         if not (manifests / name).is_file():
             raise DataError(f"{manifests / name}: no such file; run stage 0, or leave --manifests out")
@@ -233,7 +236,10 @@ def _write_supervisions(
     for _, item in read_items(manifests / SUPERVISIONS):
         if item["id"] in utterances:
             alignment = {
-                tier: [[symbol, start, length, None] for symbol, start, length in segments[item["id"]]]
+                tier: [
+                    [symbol, round(item["start"] + start, 6), length, None]
+                    for symbol, start, length in segments[item["id"]]
+                ]
                 for tier, segments in times.items()
                 if item["id"] in segments
             }

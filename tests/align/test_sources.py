@@ -98,6 +98,23 @@ def test_manifests_get_the_alignment(data: Path, tmp_path: Path) -> None:
     assert [item["alignment"] for _, item in read_items(out / "supervisions.jsonl.gz")][2] == {}
 
 
+def test_manifests_of_segments_get_the_times_of_the_recording(data: Path, tmp_path: Path) -> None:
+    items = [
+        {"id": u, "recording_id": "r", "start": 1.3, "duration": n / 100, "channel": 0}
+        for u, n in FRAMES.items()
+    ]
+    write_manifest(tmp_path / "manifests" / "supervisions.jsonl.gz", items)
+    write_manifest(tmp_path / "manifests" / "recordings.jsonl.gz", [{"id": "r"}])
+    write_ctm(tmp_path / "mine.ctm", TIMES)
+    out = make(tmp_path / "mine.ctm", data, manifests=tmp_path / "manifests")
+    phones = {
+        item["id"]: item["alignment"].get("phone") for _, item in read_items(out / "supervisions.jsonl.gz")
+    }
+    assert phones["u2"] == [
+        [symbol, round(1.3 + start, 6), length, None] for symbol, start, length in TIMES["u2"]
+    ]
+
+
 def test_faults_of_all_utterances_are_told_at_once(data: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.ctm"
     write_ctm(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import soundfile
 
+from ser.data import tables
 from ser.data.alignment import seconds
 from ser.data.corpus import AudioConfig
 from ser.data.durations import Shortest, too_short
@@ -91,3 +94,44 @@ def test_the_first_three_are_named() -> None:
         "x: 4 utterances are too short for the features fbank, which take 25 ms (a, b, c, ...); leave them "
         "out of the corpus"
     ]
+
+
+def test_stage_0_and_the_validator_find_them(
+    repo: Path, tmp_path: Path, run_verb: Callable[..., CompletedProcess[str]]
+) -> None:
+    """The same command works once the line is gone."""
+    conf = repo / "egs" / "csv" / "conf" / "corpus.yaml"
+    labels = ["angry", "happy", "neutral", "sad", "sad"]
+    noise = 0.1 * np.random.default_rng(0).standard_normal((len(labels), 16000))
+    lines = []
+    for number, label in enumerate(labels):
+        soundfile.write(tmp_path / f"{number}.wav", noise[number, : 320 if number == 4 else None], 16000)
+        lines.append(f"{number}.wav,anna,{label}\n")
+    table = tmp_path / "table.csv"
+    out = tmp_path / "all"
+    sets = [f"--features={repo}/conf/{name}.yaml" for name in ("fbank", "egemaps")]
+    command = ["--config", conf, "--corpus-dir", table, *sets, tmp_path / "manifests", out]
+
+    table.write_text("path,speaker,emotion\n" + "".join(lines))
+    done = run_verb("prepare", *command)
+    assert done.returncode == 1
+    assert done.stderr.partition("ser: error: ")[2].splitlines() == [
+        f"{tmp_path}/manifests/supervisions.jsonl.gz: 1 utterance is too short for the features {name}, "
+        f"which take {least_ms} ms (anna_4); leave it out of the corpus"
+        for name, least_ms in (("fbank", 25), ("egemaps", 60))
+    ]
+    assert not out.exists()
+
+    table.write_text("path,speaker,emotion\n" + "".join(lines[:4]))
+    done = run_verb("prepare", *command)
+    assert done.returncode == 0, done.stderr
+    checked = run_verb("validate_data_dir", "--no-feats", "--config", conf, *sets, out)
+    assert checked.stdout == f"{out}: valid, 4 utterances, 1 speakers\n"
+    durations = tables.read_table(out / "utt2dur")
+    first = next(iter(durations))
+    tables.write_table(out / "utt2dur", durations | {first: 0.05})
+    checked = run_verb("validate_data_dir", "--no-feats", "--config", conf, *sets, out)
+    assert checked.stderr.endswith(
+        f"{out}/utt2dur: 1 utterance is too short for the features egemaps, which take 60 ms ({first}); "
+        "leave it out of the corpus\n"
+    )

@@ -271,6 +271,9 @@ def _optional(kinds: Sequence[Any], value: Any, source: str, key: str) -> Any:
             return _value(kind, value, source, key)
         except ConfigError:
             continue
+    if others and isinstance(value, str) and last is not str:
+        choices = " or ".join(map(describe, kinds))
+        raise ConfigError(f"{source}: {key} must be {choices}, got {shown(value)}; correct it")
     return _value(last, value, source, key)
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Usage: steps/extract.sh [options] <corpus.yaml> <data-dir> <set.yaml> ...
 #
-# Make feature sets of all recordings in <data-dir>/wav.scp, each as an array of jobs. A set is named as its
+# Make feature sets of all utterances of <data-dir>, each as an array of jobs. A set is named as its
 # settings file: conf/fbank.yaml is made in <data-dir>/fbank. The first set of frames named becomes the main
 # one, <data-dir>/{feats.scp,utt2num_frames,frame_shift,feats.yaml}. Logs are <data-dir>/log/extract_<set>.*.log.
 # What is up to date is left alone, whatever the number of jobs was.
@@ -25,7 +25,9 @@ shift 2
 
 ((nj >= 1)) || usage_die "--nj $nj: must be 1 or more"
 [[ -s $data/wav.scp ]] || die "$data/wav.scp: no such file, or empty; run stage 0"
-num_utts=$(wc -l <"$data/wav.scp")
+utts=$data/segments
+[[ -e $utts ]] || utts=$data/wav.scp
+num_utts=$(wc -l <"$utts")
 if ((nj > num_utts)); then
   log "$data holds $num_utts utterances; --nj $nj becomes $num_utts"
   nj=$num_utts

@@ -18,7 +18,8 @@ train_cmd=run.pl # how to run features and training of the aligner
 
 (($# == 3)) || usage_die "expected <corpus.yaml> <data-dir> <exp-dir>, got $# arguments"
 tasks=$3/tasks
-data_dir=$(dirname "$2")
+manifests=(--manifests "$(dirname "$2")/manifests")
+[[ -d ${manifests[1]} ]] || manifests=() # tables of one's own have none
 [[ -e $tasks/interpret.tsv ]] || die "$tasks/interpret.tsv: no such file; run stage 2"
 aligned=
 while IFS=$'\t' read -ra line <&3; do # system, set, source, alignment, out, map, a decode folder for each fold
@@ -29,7 +30,7 @@ while IFS=$'\t' read -ra line <&3; do # system, set, source, alignment, out, map
   if [[ ${line[3]} != "$aligned" ]]; then
     [[ ${line[2]##*/} != k2 || ! ${line[2]%/*} -ef $3 ]] \
       || steps/align_corpus.sh --train-cmd "$train_cmd" --align-cmd "$cmd" --nj "$nj" "$1" "$2" "$3/phones" "${line[2]}"
-    steps/make_alignment.sh --manifests "$data_dir/manifests" --features "${line[1]}" "${line[2]}" "$2" "${line[3]}"
+    steps/make_alignment.sh "${manifests[@]}" --features "${line[1]}" "${line[2]}" "$2" "${line[3]}"
     aligned=${line[3]}
   fi
   steps/map_attention.sh "${line[3]}" "$2" "${line[5]}" "${line[@]:6}"

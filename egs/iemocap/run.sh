@@ -102,7 +102,7 @@ main() {
 
   if in_stage 0 "prepare the corpus"; then
     step local/prepare.sh --corpus-dir "$corpus_dir" --nj "$nj" --strict "$strict" --config "$conf" \
-      "$data_dir/manifests" "$data"
+      "${sets[@]/#/--features=}" "$data_dir/manifests" "$data"
   fi
 
   if in_stage 1 "features"; then

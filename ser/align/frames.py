@@ -229,7 +229,8 @@ def _write_supervisions(
 ) -> None:
     """The supervisions of the data's utterances with these alignments (lhotse's AlignmentItems).
 
-    ``utterances`` maps the ids of the manifests to the utterances of the data.
+    ``utterances`` maps the ids of the manifests to the utterances of the data.  Times are those of the
+    recording, in which a supervision may be a segment.
     """
     for name in (RECORDINGS, SUPERVISIONS):
         if not (manifests / name).is_file():
@@ -238,7 +239,10 @@ def _write_supervisions(
     for _, item in read_items(manifests / SUPERVISIONS):
         if (utt := utterances.get(item["id"])) is not None:
             alignment = {
-                tier: [[symbol, start, length, None] for symbol, start, length in segments[utt]]
+                tier: [
+                    [symbol, round(item["start"] + start, 6), length, None]
+                    for symbol, start, length in segments[utt]
+                ]
                 for tier, segments in times.items()
                 if utt in segments
             }

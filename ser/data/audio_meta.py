@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import struct
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import soundfile
 
@@ -16,6 +18,15 @@ from ser.errors import DataError
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
 _COPY = "copy it again from the release"
 _STREAMED = 0x7FFFF000  # lengths from here on stand for "unknown" in a header that was written into a pipe
+_TAIL_S = 0.1  # what stands behind the samples of a WAV file is none of them if it is no longer than this
+_TAGS = (b"TAG", b"ID3", b"APETAGEX")
+_UNKNOWN = (  # where what libsndfile does not read has which bytes
+    (4, b"ftyp", "MPEG-4 or QuickTime (such as .m4a)"),
+    (0, b"\x1aE\xdf\xa3", "Matroska or WebM (such as .webm)"),
+    (0, b"0&\xb2u\x8ef\xcf\x11", "Windows Media (such as .wma)"),
+    (0, b"#!AMR", "AMR"),
+    (0, b"FLV\x01", "Flash video"),
+)
 
 
 class AudioMeta(NamedTuple):
@@ -35,10 +46,8 @@ def audio_meta(path: Path) -> AudioMeta:
     with reading.guarded(path, "make it readable", missing=_COPY):
         if path.is_symlink() and not path.exists():
             raise DataError(f"{path}: is a link to {os.readlink(path)}, which is not there; repair it")
-        size = reading.check_file(path)
-        missing = missing_bytes(path)
-    if size == 0:
-        raise DataError(f"{path}: is empty (0 bytes); {_COPY}")
+        reading.check_file(path)
+        missing = check_kind(path)
     what = "is no audio file, or is damaged"
     with reading.guarded(path, _COPY, what=what, detail=False), soundfile.SoundFile(path) as sound:
         meta = AudioMeta(sound.samplerate, sound.channels, sound.frames)
@@ -63,20 +72,81 @@ def check_rate(path: Path, rate_hz: int) -> None:
         raise DataError(f"{path}: says that it has {rate_hz} Hz, {MAX_RATE_HZ} is the most; {_COPY}")
 
 
-def missing_bytes(path: Path) -> int:
-    """How many bytes of samples the header of a WAV file promises beyond the end of the file; else 0.
+def check_kind(path: Path) -> int:
+    """Refuse what is known not to be read, or not to be all of a recording.
 
-    libsndfile reads a WAV file that was cut short without complaint, so this has to be looked at here.
+    Returns:
+        How many bytes of samples the header of a WAV file promises beyond the end of the file; else 0.
+
+    Raises:
+        DataError: no bytes at all, a format that libsndfile does not know, a pointer of Git LFS, a WAV file
+            that was never finished.
     """
     size = path.stat().st_size
+    if size == 0:
+        raise DataError(f"{path}: is empty (0 bytes); {_COPY}")
     with open(path, "rb") as stream:
-        head = stream.read(12)
+        head = stream.read(64)
+        if head.startswith(b"version https://git-lfs"):
+            raise DataError(
+                f"{path}: is a pointer of Git LFS, the audio is still to be fetched (git lfs pull); run that "
+                "in its folder"
+            )
+        for place, magic, kind in _UNKNOWN:
+            if head[place : place + len(magic)] == magic:
+                raise DataError(f"{path}: is {kind}, which is not read{_convert(path)}")
         if head[:4] not in (b"RIFF", b"RIFX") or head[8:12] != b"WAVE":
             return 0
-        layout = "<4sI" if head[:4] == b"RIFF" else ">4sI"
-        while len(chunk := stream.read(8)) == 8:
-            name, length = struct.unpack(layout, chunk)
-            if name == b"data":
-                return 0 if length >= _STREAMED else max(0, stream.tell() + length - size)
-            stream.seek(length + length % 2, os.SEEK_CUR)
+        return _check_wav(path, stream, size, "<" if head[:4] == b"RIFF" else ">")
+
+
+def _convert(path: Path, options: str = "") -> str:
+    """How to make a WAV file of a recording; a command before the semicolon, what to do then behind it."""
+    target = path.with_name(f"{path.stem}.{'fixed.' if path.suffix == '.wav' else ''}wav")
+    command = f"ffmpeg {options}-i {shlex.quote(str(path))} {shlex.quote(str(target))}"
+    return f" (convert it: {command}); name what that gives"
+
+
+def _check_wav(path: Path, stream: IO[bytes], size: int, order: str) -> int:
+    """Bytes of samples that are missing; refuses a length that was not filled in when the recording ended.
+
+    libsndfile reads a WAV file that was cut short, and the beginning of one that was not finished, without
+    complaint, so this has to be looked at here.
+    """
+    bytes_per_s = 0
+    for name, length, place in _chunks(stream, 12, order):
+        if name == b"fmt ":
+            bytes_per_s = struct.unpack(f"{order}8xI", stream.read(12).ljust(12, b"\0"))[0]
+        if name != b"data":
+            continue
+        if length >= _STREAMED:
+            return 0
+        end = place + length
+        if _are_samples(stream, end + length % 2, size, order, max(8, _TAIL_S * bytes_per_s)):
+            raise DataError(
+                f"{path}: was not finished, its header tells of {length} bytes of samples, {size - end} more "
+                f"stand behind them{_convert(path, '-ignore_length 1 ')}"
+            )
+        return max(0, end - size)
     return 0
+
+
+def _are_samples(stream: IO[bytes], start: int, size: int, order: str, least: float) -> bool:
+    """Whether samples stand where only a further chunk should, or nothing, or what players append."""
+    if size - start <= least:
+        return False
+    stream.seek(start)
+    head = stream.read(4096)
+    name, length, place = next(_chunks(stream, start, order))
+    is_chunk = name.isascii() and name.decode("ascii").isprintable() and place + length <= size
+    return not is_chunk and not head.startswith(_TAGS) and bool(head.strip(b"\0"))
+
+
+def _chunks(stream: IO[bytes], place: int, order: str) -> Iterator[tuple[bytes, int, int]]:
+    """Name, length and place of the content of each chunk from a place in a WAV file on."""
+    stream.seek(place)
+    while len(chunk := stream.read(8)) == 8:
+        name, length = struct.unpack(f"{order}4sI", chunk)
+        place = stream.tell()
+        yield name, length, place
+        stream.seek(place + length + length % 2)

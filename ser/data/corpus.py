@@ -14,6 +14,7 @@ from ser.errors import ConfigError, DataError
 from ser.ranges import Range
 
 MAX_RATE_HZ = 384_000  # the highest sampling rate that a recording may have
+Channel = Annotated[int, Range(0, 1023)]
 Keep = dict[str, tuple[str, ...]]
 Test = Literal["each"] | dict[str, tuple[str, ...]] | tuple[str, ...]
 
@@ -23,9 +24,42 @@ class AudioConfig:
     """What the recordings must be, and what may be done when they are something else."""
 
     sampling_rate_hz: Annotated[int, Range(1, 768000)]  # of the features' input
-    # which channel of a recording with several, from 0; null refuses such a recording
-    channel: Annotated[int, Range(0, 1023)] | None
+    # which channel of a recording, from 0; a list: the first of them that it has, so that [1, 0] takes mono
+    # files too; mix: the mean of all; null: the only one, a recording with several is refused
+    channel: tuple[Channel, ...] | Literal["mix"] | Channel | None
     resample: Literal["refuse", "convert"]  # a recording with another sampling rate
+
+    def __post_init__(self) -> None:
+        """Refuse an empty list."""
+        if self.channel == ():
+            raise ValueError("channel must name at least one channel")
+
+    def channels_of(self, num_channels: int) -> list[int]:
+        """The channels whose mean is taken of a recording: one, or all of a mix.
+
+        Raises:
+            ValueError: the recording is refused; says why and what to do.
+
+        >>> [AudioConfig(16000, choice, "refuse").channels_of(2) for choice in (1, (2, 0), "mix")]
+        [[1], [0], [0, 1]]
+        """
+        if self.channel == "mix":
+            return list(range(num_channels))
+        remedy = "set audio.channel in conf/corpus.yaml to"
+        if self.channel is None:
+            if num_channels > 1:
+                ways = f"the one to use, 0 to {num_channels - 1}, or to mix"
+                raise ValueError(f"has {num_channels} channels; {remedy} {ways}")
+            return [0]
+        wanted = self.channel if isinstance(self.channel, tuple) else (self.channel,)
+        chosen = [number for number in wanted if number < num_channels][:1]
+        if not chosen:
+            has = "1 channel" if num_channels == 1 else f"{num_channels} channels"
+            names, more = " or ".join(map(str, wanted)), ", ".join(map(str, [*wanted, 0]))
+            raise ValueError(
+                f"has {has}, so there is no channel {names}; {remedy} [{more}] to take 0 of such a one"
+            )
+        return chosen
 
 
 @dataclass(frozen=True)

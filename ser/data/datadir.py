@@ -13,7 +13,7 @@ import shlex
 import shutil
 import socket
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from ser import reading
 from ser.data import tables
 from ser.data.alignment import seconds, write_ctm
 from ser.data.corpus import CorpusConfig, Keep
+from ser.data.durations import Shortest, check_durations, read_durations
 from ser.data.files import (
     MADE,
     files_below,
@@ -37,6 +38,7 @@ from ser.data.files import (
 from ser.data.labels import EMOTIONS, write_emotions
 from ser.data.manifests import RECORDINGS, SUPERVISIONS, Utterance, read_manifests
 from ser.data.naming import RAW_IDS, name_utterances
+from ser.data.segments import recording_tables, tell_overlaps, write_segments, write_views
 from ser.errors import DataError, StaleError, all_of
 
 log = logging.getLogger("ser")
@@ -44,7 +46,7 @@ log = logging.getLogger("ser")
 MAIN, SOURCE = "feats.yaml", "source"
 COPIED = (EMOTIONS, "frame_shift", MAIN)
 PARTIAL = ("text",)  # tables that may lack utterances
-_UTTERANCE_TABLE = re.compile(r"utt2[a-z0-9_]+|wav\.scp|feats\.scp|text")
+_UTTERANCE_TABLE = re.compile(r"utt2[a-z0-9_]+|wav\.scp|feats\.scp|text|segments")
 _GENDERS = {"f": "f", "female": "f", "m": "m", "male": "m"}
 
 
@@ -140,28 +142,34 @@ def _remove_leftovers(parent: Path, stem: str) -> None:
 # ---------------------------------------------------------------------------------------------- data/all
 
 
-def make_data_dir(manifests: Path, out: Path, config: CorpusConfig) -> None:
+def make_data_dir(
+    manifests: Path, out: Path, config: CorpusConfig, shortest: Collection[Shortest] = ()
+) -> None:
     """Make the tables of all utterances that have a class, each named as :mod:`ser.data.naming` says.
 
     Args:
         manifests: folder with ``recordings.jsonl.gz`` and ``supervisions.jsonl.gz``.
         out: the folder to make, as a whole; a finished one is left alone if it is the same.
         config: the classes, labels, audio and ``keep`` of the corpus.
+        shortest: of the feature sets that are to be made, the shortest utterance.
 
     Raises:
         StaleError: ``out`` was made from other manifests or settings.
         DataError: the manifests cannot be used, a class has no utterance left, recordings are not as
-            ``config.audio`` wants them, or an utterance cannot be named.
+            ``config.audio`` wants them, utterances are too short for a feature set, or one cannot be named.
     """
     tree = settings_io.to_dict(config)
     settings = {key: tree[key] for key in ("name", "classes", "labels", "audio", "keep")}
     settings["utterances"] = "<speaker>-<raw id>"
     inputs = {name: manifests / name for name in (RECORDINGS, SUPERVISIONS) if (manifests / name).is_file()}
     if len(inputs) == 2 and up_to_date(out, settings, inputs):
+        check_durations(read_durations(out / "utt2dur"), shortest, out / "utt2dur")
         return
     utterances = select(read_manifests(manifests), config, manifests / SUPERVISIONS)
     check_audio(utterances, config)
     names = name_utterances({item.id: item.speaker for item in utterances}, manifests / SUPERVISIONS)
+    check_durations({item.id: item.duration_s for item in utterances}, shortest, manifests / SUPERVISIONS)
+    tell_overlaps(utterances, manifests / SUPERVISIONS)
     with whole_dir(out) as staging:
         _write(staging, [replace(item, id=names[item.id]) for item in utterances], config)
         tables.write_table(staging / RAW_IDS, {name: raw for raw, name in names.items()})
@@ -222,14 +230,12 @@ def check_audio(utterances: Iterable[Utterance], config: CorpusConfig) -> None:
                 f"{item.path}: has {item.sampling_rate_hz} Hz, audio.sampling_rate_hz says "
                 f"{audio.sampling_rate_hz}; set audio.resample to convert"
             )
-        if audio.channel is None and item.num_channels > 1:
-            problems.append(f"{item.path}: has {item.num_channels} channels; choose one with audio.channel")
-        elif audio.channel is not None and audio.channel >= item.num_channels:
-            problems.append(
-                f"{item.path}: has {item.num_channels} channels, none is number {audio.channel} from 0"
-            )
+        try:
+            audio.channels_of(item.num_channels)
+        except ValueError as error:
+            problems.append(f"{item.path}: {error}")
     if problems:
-        raise all_of(problems)
+        raise all_of(list(dict.fromkeys(problems)))
 
 
 def _write(out: Path, utterances: Sequence[Utterance], config: CorpusConfig) -> None:
@@ -238,7 +244,10 @@ def _write(out: Path, utterances: Sequence[Utterance], config: CorpusConfig) -> 
     def table(name: str, value: Callable[[Utterance], str]) -> None:
         tables.write_table(out / name, {item.id: value(item) for item in utterances})
 
-    table("wav.scp", lambda item: item.path)
+    if all(item.is_whole for item in utterances):
+        table("wav.scp", lambda item: item.path)
+    else:
+        write_segments(out, utterances)
     table("utt2spk", lambda item: item.speaker)
     table("utt2emo", lambda item: config.labels[item.attributes["emotion"]])
     table("utt2dur", lambda item: seconds(item.duration_s))
@@ -295,7 +304,8 @@ def source_of(data: Path) -> Path:
 
 def utterance_tables(folder: Path) -> list[str]:
     """The names of the tables in ``folder`` that are keyed by utterance."""
-    return sorted(path.name for path in folder.iterdir() if _UTTERANCE_TABLE.fullmatch(path.name))
+    names = {path.name for path in folder.iterdir() if _UTTERANCE_TABLE.fullmatch(path.name)}
+    return sorted(names.difference(recording_tables(folder)))
 
 
 def make_view(source: Path, target: Path, utterances: Iterable[str]) -> None:
@@ -329,6 +339,7 @@ def make_views(source: Path, views: Mapping[Path, Sequence[str]]) -> None:
         del entries
         for target, names in views.items():
             _write_lines(target / table, [lines[name] for name in names if name in lines])
+    write_views(source, views)
     _write_genders(source, utt2spk, speakers)
     origin = source_of(source).resolve()
     for target in views:

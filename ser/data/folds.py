@@ -25,6 +25,7 @@ from ser.data.datadir import COPIED, main_set, make_views, source_of, up_to_date
 from ser.data.division import NONE, POOLED, Fold, divide, kept_utterances, read_speaker_info, tested
 from ser.data.files import files_below, whole_file, write_made
 from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
+from ser.data.segments import SEGMENTS, Overlap, describe, overlaps, read_recordings, recording_tables
 from ser.errors import DataError, all_of
 
 Doubles = npt.NDArray[np.float64]
@@ -32,6 +33,7 @@ log = logging.getLogger("ser")
 
 FOLDS, CHECKS = "folds.tsv", "checks.tsv"
 _CHECKS_HEAD = "fold subset utterances speakers recordings shared_speakers shared_recordings".split()
+_OVERLAPPING = "overlapping_utterances"  # a further column of a corpus that has segments
 
 
 class FoldLine(NamedTuple):
@@ -65,7 +67,7 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     name, chosen = config.named_protocol(protocol)
     settings = {"protocol": name, **settings_io.to_dict(chosen)}
     features = _feature_files(data)
-    names = [*utterance_tables(data), *COPIED, "spk2gender"]
+    names = [*utterance_tables(data), *recording_tables(data), *COPIED, "spk2gender"]
     inputs = {file: data / file for file in names if (data / file).exists()} | features
     if up_to_date(out, settings, inputs):
         return
@@ -76,6 +78,7 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     stats = _read_stats(features["cmvn_utt.scp"]) if "cmvn_utt.scp" in features else None
     digests = _digests(stats, features)
     check_copies(folds, digests, data)
+    shared = find_overlaps(folds, data)
     with whole_dir(out) as staging:
         views = {
             staging / fold.name / subset: keys for fold in folds for subset, keys in fold.subsets.items()
@@ -85,7 +88,7 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
         if stats is not None:
             _write_cmvn(stats, utt2spk, views, staging, out)
         write_folds(staging / FOLDS, folds)
-        _write_checks(staging / CHECKS, folds, utt2spk, digests)
+        _write_checks(staging / CHECKS, folds, utt2spk, digests, shared)
         write_made(staging, settings, inputs, files_below(staging))
     log.info("%s: protocol %s, folds %s", out, name, " ".join(fold.name for fold in folds))
 
@@ -226,6 +229,45 @@ def check_copies(folds: Sequence[Fold], digests: Mapping[str, str], data: Path) 
     log.warning("%s: holds %d recordings twice, such as %s", data, len(copies), " ".join(copies[0]))
 
 
+def find_overlaps(folds: Sequence[Fold], data: Path) -> dict[str, set[str]] | None:
+    """Find utterances that share part of a recording with one of another subset; warns of them.
+
+    People who talk to each other do so at once here and there, so this is told, not refused.
+
+    Args:
+        folds: those to look at.
+        data: the data folder.
+
+    Returns:
+        fold -> its utterances that do; None if the folder has no ``segments``.
+
+    Raises:
+        DataError: the segments cannot be read.
+    """
+    if not (data / SEGMENTS).exists():
+        return None
+    pairs = list(overlaps(read_recordings(data)))
+    shared: dict[str, set[str]] = {}
+    parted: set[Overlap] = set()
+    for fold in folds:
+        subsets = {name: subset for subset, names in fold.subsets.items() for name in names}
+        across = [
+            pair
+            for pair in pairs
+            if {pair.first, pair.second} <= subsets.keys() and subsets[pair.first] != subsets[pair.second]
+        ]
+        shared[fold.name] = {name for pair in across for name in pair[:2]}
+        parted.update(across)
+    if parted:
+        names = [fold for fold, utterances in shared.items() if utterances]
+        log.warning(
+            "%s: has %s and are in two subsets of a fold (%s%s), which so tests on what it hears in "
+            "training; group by what keeps them together, or correct segments",
+            data, describe(list(parted)), ", ".join(names[:3]), ", ..." if len(names) > 3 else "",
+        )  # fmt: skip
+    return shared
+
+
 # ------------------------------------------------------------------------------------------------- writing
 
 
@@ -272,11 +314,15 @@ def final_folds(folds_dir: Path) -> list[str]:
 
 
 def _write_checks(
-    path: Path, folds: Sequence[Fold], utt2spk: Mapping[str, str], digests: Mapping[str, str]
+    path: Path,
+    folds: Sequence[Fold],
+    utt2spk: Mapping[str, str],
+    digests: Mapping[str, str],
+    shared: Mapping[str, set[str]] | None,
 ) -> None:
     """Write ``checks.tsv``: what each subset holds, and how much of it other subsets of its fold hold too."""
     with whole_file(path) as stream:
-        stream.write("\t".join(_CHECKS_HEAD) + "\n")
+        stream.write("\t".join([*_CHECKS_HEAD, *([] if shared is None else [_OVERLAPPING])]) + "\n")
         for fold in folds:
             speakers, recordings = (
                 {subset: {table[name] for name in names} for subset, names in fold.subsets.items()}
@@ -287,6 +333,8 @@ def _write_checks(
                 for values in (speakers, recordings):
                     others = set().union(*(values[other] for other in values if other != subset))
                     counts.append(len(values[subset] & others))
+                if shared is not None:
+                    counts.append(len(shared[fold.name].intersection(names)))
                 stream.write("\t".join([fold.name, subset, *map(str, counts)]) + "\n")
 
 

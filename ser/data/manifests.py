@@ -13,6 +13,7 @@ from typing import Any
 
 from ser import reading
 from ser.data.corpus import MAX_RATE_HZ, CorpusConfig
+from ser.data.durations import SAME_S
 from ser.data.tables import check_key
 from ser.errors import DataError, all_of, short, shown
 
@@ -20,28 +21,40 @@ RECORDINGS, SUPERVISIONS = "recordings.jsonl.gz", "supervisions.jsonl.gz"
 Segment = tuple[str, float, float]  # symbol, start and duration in seconds
 MAX_LINE, MAX_BYTES = 1 << 26, 1 << 33  # of an entry, and of a manifest, when unpacked
 _MANY = 1000  # faults after which no more are looked for
-_SAME_S = 0.01  # a supervision may end this much before or after its recording, in seconds
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One recording with what is known about it."""
+    """A recording, or a segment of one, with what is known about it."""
 
     id: str
+    recording_id: str
     path: str  # of the audio file
     sampling_rate_hz: int
     num_channels: int
-    duration_s: float
+    recording_s: float  # duration of the recording
+    start_s: float  # in the recording; 0 of a whole one
+    duration_s: float  # of the utterance
     speaker: str
     text: str  # "" if the corpus has none
     attributes: dict[
         str, str
     ]  # emotion (the release's label), speaker, gender, all of custom that is one value
-    alignment: dict[str, list[Segment]]  # phone, word, ... -> segments in time order
+    alignment: dict[str, list[Segment]]  # phone, word, ... -> segments in time order, on the utterance's time
+
+    @property
+    def end_s(self) -> float:
+        """Its end in the recording."""
+        return self.start_s + self.duration_s
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of its recording."""
+        return self.start_s == 0 and self.duration_s == self.recording_s
 
 
 def read_manifests(folder: Path) -> list[Utterance]:
-    """Read ``recordings.jsonl.gz`` and ``supervisions.jsonl.gz``, one supervision to a recording.
+    """Read ``recordings.jsonl.gz`` and ``supervisions.jsonl.gz``, one supervision or several to a recording.
 
     Args:
         folder: what ``ser.prepare`` made, or any two lhotse manifests of that form.
@@ -51,8 +64,8 @@ def read_manifests(folder: Path) -> list[Utterance]:
 
     Raises:
         DataError: a manifest is missing, cut short or no manifest; the two are about different recordings;
-            an id cannot be a key; a supervision is not all of its recording; all problems at once (of more
-            than a thousand those).
+            an id cannot be a key; a supervision lies outside of its recording; all problems at once (of
+            more than a thousand those).
     """
     recordings: dict[str, tuple[str, dict[str, Any]]] = {}
     for where, item in read_items(folder / RECORDINGS):
@@ -73,10 +86,11 @@ def read_manifests(folder: Path) -> list[Utterance]:
             continue
         utterances[utterance.id] = utterance
     if not problems:
+        used = {item.recording_id for item in utterances.values()}
         problems = [
             f"{where}: {short(name)} has no supervision in {folder / SUPERVISIONS}; prepare the corpus again"
             for name, (where, _) in recordings.items()
-            if name not in utterances
+            if name not in used
         ]
     if problems:
         raise all_of(problems)
@@ -112,10 +126,11 @@ def read_items(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _join(item: dict[str, Any], recordings: dict[str, Any], where: str) -> Utterance:
     """The utterance of one supervision and its recording."""
     name = check_key(item["id"], where)
-    recording = recordings.get(name)
-    if item.get("recording_id") != name or recording is None:
+    recording = recordings.get(str(item.get("recording_id")))
+    if recording is None:
         raise DataError(
-            f"{where}: {name} has no recording of its own; cut the corpus into one file per utterance"
+            f"{where}: {name}: there is no recording {shown(item.get('recording_id'))}; prepare the corpus "
+            "again"
         )
     where = f"{where}: {name} cannot be used"
     with reading.guarded(
@@ -129,9 +144,7 @@ def _utterance(name: str, item: dict[str, Any], recording: dict[str, Any], where
     rate, samples = recording["sampling_rate"], recording["num_samples"]
     if not (_is_count(rate) and rate <= MAX_RATE_HZ and _is_count(samples)):
         raise reading.BadFileError(f"its recording has {shown(samples)} samples at {shown(rate)} Hz")
-    duration = samples / rate
-    if item["start"] != 0 or not abs(item["duration"] - duration) <= _SAME_S:
-        raise reading.BadFileError("it is not all of its recording")
+    start_s, duration_s = _times(item, samples / rate)
     custom = item.get("custom") or {}
     attributes = {
         key: _plain(str(value), key) for key, value in custom.items() if isinstance(value, (str, int, float))
@@ -145,18 +158,32 @@ def _utterance(name: str, item: dict[str, Any], recording: dict[str, Any], where
             attributes[key] = _plain(item[key], key)
     return Utterance(
         id=name,
+        recording_id=check_key(recording["id"], f"{where}: its recording"),
         path=source,
         sampling_rate_hz=rate,
         num_channels=channels,
-        duration_s=duration,
+        recording_s=samples / rate,
+        start_s=start_s,
+        duration_s=duration_s,
         speaker=speaker,
         text=_plain(" ".join((item.get("text") or "").split()), "text"),
         attributes=attributes,
         alignment={
-            check_key(kind, f"{where}: its alignment"): [_segment(row, kind) for row in rows]
+            check_key(kind, f"{where}: its alignment"): [_segment(row, kind, start_s) for row in rows]
             for kind, rows in (item.get("alignment") or {}).items()
         },
     )
+
+
+def _times(item: dict[str, Any], recording_s: float) -> tuple[float, float]:
+    """Start and duration of a supervision; one whose end is about that of its recording ends with it."""
+    start_s, duration_s = item["start"], item["duration"]
+    end_s = start_s + duration_s
+    if not (start_s >= 0 and duration_s > 0 and start_s < recording_s and end_s <= recording_s + SAME_S):
+        raise reading.BadFileError(
+            f"it lasts from {start_s:g} to {end_s:g} s, its recording {recording_s:g} s"
+        )
+    return float(start_s), float(duration_s if end_s < recording_s - SAME_S else recording_s - start_s)
 
 
 def _source(recording: dict[str, Any]) -> tuple[str, int]:
@@ -184,15 +211,20 @@ def _plain(value: object, what: str) -> str:
     return value
 
 
-def _segment(row: Any, kind: str) -> Segment:
-    """A row of an alignment: symbol, start and duration in seconds, and perhaps a score."""
+def _segment(row: Any, kind: str, utterance_start_s: float) -> Segment:
+    """A row of an alignment: symbol, start in the recording and duration in seconds, and perhaps a score."""
     symbol, start, length = row[:3]
     good = isinstance(symbol, str) and symbol.split() == [symbol] and reading.is_plain(symbol)
     if not (good and 0 <= start < math.inf and 0 <= length < math.inf):
         raise reading.BadFileError(
             f"{kind}: {shown(row)} is no symbol with a start and a duration in seconds"
         )
-    return symbol, float(start), float(length)
+    early_s = max(0.0, utterance_start_s - start)
+    if early_s > SAME_S:
+        raise reading.BadFileError(
+            f"{kind}: {shown(row)} begins before its utterance, which does at {utterance_start_s:g} s"
+        )
+    return symbol, max(0.0, start - utterance_start_s), max(0.0, float(length) - early_s)
 
 
 def count_checks(utterances: Sequence[Utterance], config: CorpusConfig) -> list[tuple[bool, str]]:

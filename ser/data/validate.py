@@ -6,16 +6,28 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from ser import reading
 from ser.data import tables
+from ser.data.audio_meta import AudioMeta, audio_meta
 from ser.data.datadir import MAIN, PARTIAL, SOURCE, main_set, source_of, utterance_tables
+from ser.data.durations import SAME_S, Shortest, read_durations, too_short
 from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
 from ser.data.naming import RAW_IDS, utterances_by_raw_id
+from ser.data.segments import (
+    COMMAND,
+    SEGMENTS,
+    RecordingSegment,
+    SegmentLine,
+    read_segments,
+    recording_tables,
+    unknown_recordings,
+)
 from ser.errors import DataError, all_of, short, shown
 
 V = TypeVar("V")
@@ -32,7 +44,12 @@ class Summary(NamedTuple):
     num_speakers: int
 
 
-def validate(folder: Path, *, need: Collection[str] = ("wav.scp", "feats.scp")) -> Summary:
+def validate(
+    folder: Path,
+    *,
+    need: Collection[str] = ("wav.scp", "feats.scp"),
+    shortest: Collection[Shortest] = (),
+) -> Summary:
     """Check that a data folder is whole and its tables agree, those of its feature sets too.
 
     Utterances that are not in the order of their speakers are warned of: only Kaldi's tools need that.
@@ -41,19 +58,26 @@ def validate(folder: Path, *, need: Collection[str] = ("wav.scp", "feats.scp")) 
         folder: a data folder, or a view on one.
         need: tables by utterance that must exist; ``utt2spk utt2emo emotions.txt`` always must, the
             others are checked if they exist.
+        shortest: of feature sets that are to be made, the shortest utterance.
 
     Raises:
         DataError: all faults: a table is missing, unsorted, repeats or lacks utterances; a speaker list, a
-            class, a number or an alignment is wrong; an audio file, an archive or the source of a view is
-            gone.
+            class, a number or an alignment is wrong; a segment is not in its recording, or too short; an
+            audio file, an archive or the source of a view is gone.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; run stage 0")
     check = _Check(folder)
     utt2spk = check.read("utt2spk") or {}
     names = set(utterance_tables(folder)) | set(need) | {"utt2emo"}
-    for name in sorted(names - {"utt2spk"}):
+    by_recording = set(recording_tables(folder))
+    if (folder / SEGMENTS).exists():
+        by_recording |= names & {"wav.scp"}
+    for name in sorted(names - {"utt2spk"} - by_recording):
         check.utterance_table(name, utt2spk)
+    check.recordings(by_recording)
+    durations_path = folder / ("utt2dur" if check.durations else SEGMENTS)
+    check.problems += too_short(check.durations or check.lengths, shortest, durations_path)
     check.feature_sets(utt2spk)
     check.speakers(utt2spk)
     if (folder / RAW_IDS).exists():
@@ -84,7 +108,10 @@ class _Check:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.problems: list[str] = []
-        self.durations: dict[str, float] = {}
+        self.durations: dict[str, float] = {}  # of utt2dur
+        self.segments: dict[str, SegmentLine] = {}
+        self.metas: dict[str, AudioMeta] = {}  # of the recordings that have segments
+        self.lengths: dict[str, float] = {}  # of the segments, in seconds
 
     def attempt(self, action: Callable[[], V]) -> V | None:
         """The result of ``action``, or None and its fault noted."""
@@ -103,6 +130,9 @@ class _Check:
         if name == "utt2emo":
             emotions = self.attempt(lambda: read_emotions(self.folder / EMOTIONS))
             table = self.attempt(lambda: read_utt2emo(path, emotions)) if emotions else self.read(name)
+        elif name == SEGMENTS:
+            self.segments = self.attempt(lambda: read_segments(path)) or {}
+            table = {utt: item.recording for utt, item in self.segments.items()} or None
         else:
             table = self.read(name)
         if table is None:
@@ -110,14 +140,54 @@ class _Check:
         if utt2spk and not (name in PARTIAL and table.keys() <= utt2spk.keys()):
             self.attempt(lambda: tables.same_keys(table, path, utt2spk, self.folder / "utt2spk"))
         if path.name == "utt2dur":
-            parsed = self.attempt(
-                lambda: tables.convert(table, path, tables.positive_float, "<seconds above 0>")
-            )
-            self.durations = parsed or {}
+            self.durations = self.attempt(lambda: read_durations(path)) or {}
         elif path.name == "utt2num_frames":
             self.attempt(lambda: tables.convert(table, path, tables.positive_int, "<frames above 0>"))
         elif name.endswith(".scp"):
             self.files(path, table)
+
+    def recordings(self, names: Collection[str]) -> None:
+        """Check the tables that are keyed by recording, and the segments against the recordings."""
+        path = self.folder / SEGMENTS
+        recordings = {item.recording for item in self.segments.values()}
+        found = {name: self.read(name) or {} for name in sorted(names)}
+        for name, table in found.items():
+            if table and recordings:
+                self.attempt(partial(tables.same_keys, table, self.folder / name, recordings, path))
+        wavs = found.get("wav.scp", {})
+        self.files(self.folder / "wav.scp", wavs)
+        reco2dur = self.folder / "reco2dur"
+        stated = self.attempt(lambda: read_durations(reco2dur)) if found.get(reco2dur.name) else None
+        for name in sorted(recordings & wavs.keys()):
+            meta = self.attempt(partial(audio_meta, Path(wavs[name]))) if os.path.isfile(wavs[name]) else None
+            if meta is not None:
+                self.metas[name] = meta
+                self.same_time(
+                    reco2dur, name, (stated or {}).get(name), meta.num_samples / meta.sampling_rate_hz
+                )
+        if wavs:
+            self.problems += unknown_recordings(self.segments, wavs, path)
+        self.times(path, wavs)
+
+    def times(self, path: Path, wavs: Mapping[str, str]) -> None:
+        """Check that each segment lies within its recording and lasts as long as ``utt2dur`` says."""
+        for number, (utt, item) in enumerate(self.segments.items(), 1):
+            meta = self.metas.get(item.recording)
+            if meta is None:
+                continue
+            segment = RecordingSegment(Path(wavs[item.recording]), item.start_s, item.end_s)
+            try:
+                first, end = segment.span(meta.num_samples, meta.sampling_rate_hz)
+            except DataError as error:
+                self.problems.append(f"{path}:{number}: {utt}: {error}")
+                continue
+            self.lengths[utt] = (end - first) / meta.sampling_rate_hz
+            self.same_time(self.folder / "utt2dur", utt, self.durations.get(utt), self.lengths[utt])
+
+    def same_time(self, path: Path, key: str, stated_s: float | None, real_s: float) -> None:
+        """Check a duration of a table."""
+        if stated_s is not None and abs(stated_s - real_s) > SAME_S:
+            self.problems.append(f"{path}: {key}: says {stated_s:g} s, it lasts {real_s:g} s; correct it")
 
     def feature_sets(self, utt2spk: dict[str, str]) -> None:
         """Check the tables of all feature sets, and what is said of the main one and of the source."""
@@ -142,6 +212,9 @@ class _Check:
         known: dict[str, bool] = {}
         for number, (key, place) in enumerate(table.items(), 1):
             file = place if path.name == "wav.scp" else _PLACE.sub("", place)
+            if file.endswith("|") and path.name == "wav.scp":
+                self.problems.append(f"{path}:{number}: {key}: {short(file, 1000)}: {COMMAND}")
+                continue
             if file not in known:
                 known[file] = os.path.isfile(file)
             if not known[file]:

@@ -12,8 +12,9 @@ import numpy as np
 import soundfile
 
 from ser import reading
-from ser.data.audio_meta import check_rate, missing_bytes
+from ser.data.audio_meta import check_kind, check_rate
 from ser.data.corpus import AudioConfig
+from ser.data.segments import COMMAND, RecordingSegment
 from ser.errors import DataError, short
 from ser.feats.base import Floats
 
@@ -22,11 +23,13 @@ _EXACT = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")  # kinds of samples that an
 _COPY, _NO_AUDIO = "copy it again from the release", "is no audio that can be read"
 
 
-def load_samples(path: Path, audio: AudioConfig) -> Floats:
-    """Read one channel of a recording, in any format that libsndfile knows (WAV, FLAC, MP3, OGG, ...).
+def load_samples(recording: Path | RecordingSegment, audio: AudioConfig) -> Floats:
+    """Read a recording as one channel, in any format that libsndfile knows (WAV, FLAC, MP3, OGG, ...).
+
+    Of a segment only its own samples are read; what it is converted to is that of a file of just these.
 
     Args:
-        path: the recording.
+        recording: a file, or a segment of one.
         audio: its rate, its channel, and whether other rates are converted.
 
     Returns:
@@ -36,37 +39,56 @@ def load_samples(path: Path, audio: AudioConfig) -> Floats:
         DataError: missing, empty, cut short, no audio, of another rate or number of channels than
             ``audio`` allows, or with values that are no numbers.
     """
+    segment = _segment(recording)
+    path = segment.path
     _check_file(path)
     with reading.guarded(path, _COPY, what=_NO_AUDIO), soundfile.SoundFile(path) as sound:
-        rate, promised = sound.samplerate, sound.frames
+        rate = sound.samplerate
         check_rate(path, rate)
-        _check_layout(path, rate, sound.channels, audio)
-        frames = sound.read(dtype="float32", always_2d=True)  # (N, channels)
-    if len(frames) == 0:
+        channels = _check_layout(path, rate, sound.channels, audio)
+        first, end = segment.span(sound.frames, rate)
+        if first:
+            sound.seek(first)
+        frames = sound.read(end - first, dtype="float32", always_2d=True)  # (N, channels)
+    if end == 0:
         raise DataError(f"{path}: has no samples; {_COPY}")
-    if len(frames) < promised:
-        raise DataError(f"{path}: is cut short, it has {len(frames)} of {promised} samples; {_COPY}")
-    samples: Floats = np.ascontiguousarray(frames[:, audio.channel or 0])
+    if len(frames) < end - first:
+        raise DataError(f"{path}: is cut short, it has {first + len(frames)} of {end} samples; {_COPY}")
+    samples = _mean_of(frames, channels)
     if not np.isfinite(samples).all():
         count = np.count_nonzero(~np.isfinite(samples))
-        raise DataError(f"{path}: {count} of {len(samples)} samples are NaN or infinite; {_COPY}")
+        raise DataError(f"{segment}: {count} of {len(samples)} samples are NaN or infinite; {_COPY}")
     return samples if rate == audio.sampling_rate_hz else _resample(samples, rate, audio.sampling_rate_hz)
 
 
+def _segment(recording: Path | RecordingSegment) -> RecordingSegment:
+    return recording if isinstance(recording, RecordingSegment) else RecordingSegment(recording)
+
+
+def _mean_of(frames: Floats, channels: list[int]) -> Floats:
+    """One channel of frames (N, channels), or the mean of several, (N,)."""
+    if len(channels) == 1:
+        return np.ascontiguousarray(frames[:, channels[0]])
+    mean: Floats = frames[:, channels].mean(axis=1)
+    return mean
+
+
 class LongRecording:
-    """One channel of an open recording, of which little is in memory at a time.
+    """An open recording, or a segment of one, as one channel, of which little is in memory at a time.
 
     It is read in slices that go forward: none may begin before the one before last began.
     """
 
-    def __init__(self, sound: soundfile.SoundFile, channel: int) -> None:
-        """``channel`` counts from 0."""
-        self._sound, self._channel = sound, channel
+    def __init__(self, sound: soundfile.SoundFile, channels: list[int], first: int, end: int) -> None:
+        """The mean of ``channels`` is taken, of samples ``first`` to ``end - 1`` of the file."""
+        self._sound, self._channels, self._length = sound, channels, end - first
         self._held: Floats = np.empty(0, np.float32)
         self._first, self._asked = 0, 0  # of what is held; where the last slice began
+        if first:
+            sound.seek(first)
 
     def __len__(self) -> int:
-        return int(self._sound.frames)
+        return self._length
 
     def __getitem__(self, span: slice) -> Floats:
         """The samples of a slice with a start and a stop, float32.
@@ -90,15 +112,17 @@ class LongRecording:
         if len(frames) < number:
             has = self._first + len(self._held) + len(frames)
             raise DataError(f"is cut short, it has {has} of {len(self)} samples; {_COPY}")
-        samples: Floats = frames[:, self._channel]
+        samples = _mean_of(frames, self._channels)
         if not np.isfinite(samples).all():
             raise DataError(f"has samples that are NaN or infinite; {_COPY}")
         return samples
 
 
 @contextmanager
-def open_samples(path: Path, audio: AudioConfig, *, in_blocks: bool) -> Iterator[Floats | LongRecording]:
-    """The samples of a recording as :func:`load_samples` gives them.
+def open_samples(
+    recording: Path | RecordingSegment, audio: AudioConfig, *, in_blocks: bool
+) -> Iterator[Floats | LongRecording]:
+    """The samples of a recording, or of a segment of one, as :func:`load_samples` gives them.
 
     A long one that needs no resampling is read block by block where the reader takes that, unless it is of a
     format whose decoder gives other last digits then (MP3).
@@ -106,6 +130,8 @@ def open_samples(path: Path, audio: AudioConfig, *, in_blocks: bool) -> Iterator
     Raises:
         DataError: as :func:`load_samples`.
     """
+    segment = _segment(recording)
+    path = segment.path
     _check_file(path)
     if in_blocks and path.stat().st_size > LONG_SAMPLES // 16:  # no codec makes less of them
         with reading.guarded(path, _COPY, what=_NO_AUDIO):
@@ -113,15 +139,17 @@ def open_samples(path: Path, audio: AudioConfig, *, in_blocks: bool) -> Iterator
         with sound:
             exact = sound.subtype.startswith(_EXACT) and sound.samplerate == audio.sampling_rate_hz
             if exact and sound.frames >= LONG_SAMPLES:
-                _check_layout(path, sound.samplerate, sound.channels, audio)
-                yield LongRecording(sound, audio.channel or 0)
-                return
-    yield load_samples(path, audio)
+                channels = _check_layout(path, sound.samplerate, sound.channels, audio)
+                first, end = segment.span(sound.frames, sound.samplerate)
+                if end - first >= LONG_SAMPLES:
+                    yield LongRecording(sound, channels, first, end)
+                    return
+    yield load_samples(segment, audio)
 
 
 def _check_file(path: Path) -> None:
     if str(path).endswith("|"):
-        raise DataError(f"{path}: is a command; wav.scp must name files, so write its output to one")
+        raise DataError(f"{path}: {COMMAND}")
     if os.path.islink(path) and not os.path.exists(path):
         raise DataError(f"{path}: is a link to {os.readlink(path)}, which does not exist; repair the link")
     if not os.path.exists(path):  # unlike Path.exists, of whatever length a name is
@@ -133,31 +161,22 @@ def _check_file(path: Path) -> None:
         raise DataError(f"{path}: is no file; name a recording")
     if not os.access(path, os.R_OK):
         raise DataError(f"{path}: may not be read (no permission); change it with chmod")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path}: is empty (0 bytes); {_COPY}")
-    missing = missing_bytes(path)
-    if missing:
+    if missing := check_kind(path):
         raise DataError(f"{path}: is cut short, {missing} bytes of its samples are not there; {_COPY}")
 
 
-def _check_layout(path: Path, rate: int, channels: int, audio: AudioConfig) -> None:
-    if audio.channel is None and channels > 1:
-        raise DataError(
-            f"{path}: has {channels} channels; set audio.channel in conf/corpus.yaml to the one to use, "
-            f"0 to {channels - 1}"
-        )
-    if (audio.channel or 0) >= channels:
-        number = "1 channel" if channels == 1 else f"{channels} channels"
-        allowed = "0" if channels == 1 else f"0 to {channels - 1}"
-        raise DataError(
-            f"{path}: has {number}, so there is no channel {audio.channel}; "
-            f"set audio.channel in conf/corpus.yaml to {allowed}"
-        )
+def _check_layout(path: Path, rate: int, channels: int, audio: AudioConfig) -> list[int]:
+    """The channels to take the mean of."""
+    try:
+        chosen = audio.channels_of(channels)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
     if rate != audio.sampling_rate_hz and audio.resample == "refuse":
         raise DataError(
             f"{path}: is sampled at {rate} Hz, audio.sampling_rate_hz says {audio.sampling_rate_hz}; "
             "set audio.resample in conf/corpus.yaml to convert, or name the right rate"
         )
+    return chosen
 
 
 def _resample(samples: Floats, rate_hz: int, target_hz: int) -> Floats:

@@ -41,6 +41,8 @@ class Extractor(Protocol):
     Attributes:
         in_blocks: may be left out; true: ``compute`` of a long recording gets no array but a
             :class:`ser.feats.audio.LongRecording`, whose samples it takes in slices that go forward.
+        min_samples: may be left out; the fewest samples that features can be made of.  Utterances of fewer
+            are found before any features are made.
         Settings: a frozen dataclass, what the YAML file must hold; has the field ``extractor``.  If it has a
             field ``sampling_rate_hz`` too, that must be the corpus's.
     """

@@ -22,6 +22,7 @@ from ser import config, reading
 from ser.data import files, tables
 from ser.data.corpus import AudioConfig
 from ser.data.datadir import MAIN, SOURCE, main_set
+from ser.data.segments import RecordingSegment, keys_of, read_recordings
 from ser.data.shards import check_job, check_num_jobs, shard_of
 from ser.errors import DataError, StaleError, all_of
 from ser.feats.audio import open_samples
@@ -30,16 +31,19 @@ from ser.feats.sets import SETTINGS, FeatureSet
 
 log = logging.getLogger("ser")
 Progress = Callable[[Sequence[str], str], Iterable[str]]
+Recordings = Mapping[str, RecordingSegment]  # utterance -> what it is made of
 
 FEATS, NUM_FRAMES, DIGESTS, FRAME_SHIFT = "feats.scp", "utt2num_frames", "utt2digest", "frame_shift"
 _STAGE = "stage 1"
 
 
-def compute_file(path: Path, extractor: Extractor, audio: AudioConfig, key: str) -> Floats:
-    """The features of one recording.
+def compute_file(
+    recording: Path | RecordingSegment, extractor: Extractor, audio: AudioConfig, key: str
+) -> Floats:
+    """The features of one recording, or of a segment of one.
 
     Args:
-        path: the recording.
+        recording: a file, or a segment of one.
         extractor: makes the features.
         audio: what the recording must be, and what is done when it is something else.
         key: the utterance's id.
@@ -51,23 +55,23 @@ def compute_file(path: Path, extractor: Extractor, audio: AudioConfig, key: str)
         DataError: the recording cannot be used, or the extractor gave something else.
     """
     in_blocks = getattr(extractor, "in_blocks", False)
-    with open_samples(path, audio, in_blocks=in_blocks) as samples:
+    with open_samples(recording, audio, in_blocks=in_blocks) as samples:
         try:
             # a LongRecording is given only to those that take it
             values = extractor.compute(samples, key)  # type: ignore[arg-type]
             features: Floats = np.asarray(values, np.float32)
         except DataError as error:
-            raise DataError(f"{path}: {error}") from error
+            raise DataError(f"{recording}: {error}") from error
     frames, name = extractor.timing is not None, f"the extractor {type(extractor).__name__}"
     if features.ndim != 1 + frames or features.shape[-1] != extractor.dim or len(features) == 0:
         expected = f"(T, {extractor.dim}) with T > 0" if frames else f"({extractor.dim},)"
         raise DataError(
-            f"{path}: {name} gave features of shape {features.shape}, expected {expected}; correct it"
+            f"{recording}: {name} gave features of shape {features.shape}, expected {expected}; correct it"
         )
     if not np.isfinite(features).all():
         raise DataError(
-            f"{path}: {name} gave NaN or infinite values; correct it, or leave the recording out where the "
-            "corpus is prepared"
+            f"{recording}: {name} gave NaN or infinite values; correct it, or leave the recording out where "
+            "the corpus is prepared"
         )
     return features
 
@@ -76,7 +80,7 @@ def compute_file(path: Path, extractor: Extractor, audio: AudioConfig, key: str)
 
 
 def make_shard(data: Path, features: FeatureSet, job: int, num_jobs: int, progress: Progress) -> None:
-    """Make one shard of a feature set of the recordings in ``<data>/wav.scp``, unless it is up to date.
+    """Make one shard of a feature set of the utterances of a data folder, unless it is up to date.
 
     Args:
         data: the data folder.
@@ -91,16 +95,16 @@ def make_shard(data: Path, features: FeatureSet, job: int, num_jobs: int, progre
         DataError: recordings that cannot be used, all of the shard in one message; nothing is written.
     """
     check_job(job, num_jobs)
-    wavs = _recordings(data)
+    recordings = _recordings(data)
     folder = data / features.name
-    num_shards = min(num_jobs, len(wavs))
+    num_shards = min(num_jobs, len(recordings))
     if job > num_shards:
-        log.info("%s: nothing to do, there are %d utterances for %d jobs", folder, len(wavs), num_jobs)
+        log.info("%s: nothing to do, there are %d utterances for %d jobs", folder, len(recordings), num_jobs)
         return
-    own = {utt: Path(wavs[utt]) for utt in shard_of(list(wavs), job, num_shards)}
+    own = {utt: recordings[utt] for utt in shard_of(list(recordings), job, num_shards)}
     extractor = features.make()
     settings = _record(features, extractor)
-    if _is_complete(folder) and _is_same(folder, settings, own, wavs):
+    if _is_complete(folder) and _is_same(folder, settings, own, recordings):
         log.info("%s: up to date", folder)
         return
     (folder / files.MADE).unlink(missing_ok=True)  # so that all jobs make their shards, whichever was lost
@@ -112,12 +116,12 @@ def make_shard(data: Path, features: FeatureSet, job: int, num_jobs: int, progre
             shard.make(settings, extractor, features, own, progress)
 
 
-def _recordings(data: Path) -> dict[str, str]:
+def _recordings(data: Path) -> dict[str, RecordingSegment]:
     if (data / SOURCE).exists():
         raise DataError(
             f"{data}: is a view on {(data / SOURCE).read_text(encoding='utf-8').strip()}; make features there"
         )
-    return tables.read_table(data / "wav.scp", made_by="stage 0")
+    return read_recordings(data)
 
 
 def _record(features: FeatureSet, extractor: Extractor) -> dict[str, Any]:
@@ -126,17 +130,15 @@ def _record(features: FeatureSet, extractor: Extractor) -> dict[str, Any]:
     return record
 
 
-def _is_same(
-    folder: Path, settings: Mapping[str, Any], own: Mapping[str, Path], wavs: Mapping[str, str]
-) -> bool:
+def _is_same(folder: Path, settings: Mapping[str, Any], own: Recordings, everything: Recordings) -> bool:
     """Whether a set that is merged was made of these recordings with these settings; else a StaleError."""
     remedy = f"choose another data folder, or remove {folder} to make them again"
     if not files.is_made(folder, settings, {}, remedy=remedy):
         return False
     digests = tables.read_table(folder / DIGESTS)
     # a missing recording does not count as changed: the features can be used without it
-    changed = sorted(digests.keys() ^ wavs.keys()) or [
-        utt for utt, path in own.items() if path.is_file() and _digest(path) != digests[utt]
+    changed = sorted(digests.keys() ^ everything.keys()) or [
+        utt for utt, item in own.items() if item.path.is_file() and item.digest() != digests[utt]
     ]
     if changed:
         raise StaleError(
@@ -150,10 +152,6 @@ def _is_complete(folder: Path) -> bool:
     lost = files.lost_outputs(folder)
     files.tell_lost(lost)
     return not lost and (folder / files.MADE).exists()
-
-
-def _digest(path: Path) -> str:
-    return files.file_digest(path)[:16]
 
 
 class Shard:
@@ -179,20 +177,20 @@ class Shard:
         except DataError:
             return None
 
-    def is_made(self, settings: Mapping[str, Any], recordings: Mapping[str, Path]) -> bool:
+    def is_made(self, settings: Mapping[str, Any], recordings: Recordings) -> bool:
         """Whether it is complete and was made of these recordings with these settings."""
         if self.settings() != settings:
             return False
-        if files.lost_outputs(self._made) or not all(map(os.path.exists, recordings.values())):
+        if files.lost_outputs(self._made) or not all(os.path.exists(i.path) for i in recordings.values()):
             return False
-        return tables.read_table(self.digests) == {utt: _digest(path) for utt, path in recordings.items()}
+        return tables.read_table(self.digests) == {utt: item.digest() for utt, item in recordings.items()}
 
     def make(
         self,
         settings: Mapping[str, Any],
         extractor: Extractor,
         features: FeatureSet,
-        recordings: Mapping[str, Path],
+        recordings: Recordings,
         progress: Progress,
     ) -> None:
         """Compute the features and write the files, the record last."""
@@ -208,7 +206,7 @@ class Shard:
                     problems.append(str(error))
                     continue
                 ark.write(utt, values)
-                lengths[utt], digests[utt] = len(values), _digest(recordings[utt])
+                lengths[utt], digests[utt] = len(values), recordings[utt].digest()
             if problems:
                 raise all_of(problems)
         outputs = [self._stem.with_name(f"{self._stem.name}.ark"), self.scp, self.digests]
@@ -233,20 +231,20 @@ def merge_shards(data: Path, features: FeatureSet, num_jobs: int) -> None:
 
     Raises:
         UsageError: no number of shards.
-        DataError: shards are missing, made with other settings, or not of the recordings in ``wav.scp``.
+        DataError: shards are missing, made with other settings, or not of the folder's utterances.
     """
     check_num_jobs(num_jobs)
-    wavs = _recordings(data)
+    recordings = _recordings(data)
     folder = data / features.name
     with files.locked(folder):
         if not list(folder.glob(f"shard.*/{files.MADE}")) and _is_complete(folder):
             log.info("%s: up to date", folder / FEATS)
             return
-        num_shards = min(num_jobs, len(wavs))
+        num_shards = min(num_jobs, len(recordings))
         shards = [Shard(folder, job, num_shards) for job in range(1, num_shards + 1)]
         settings = _record(features, features.make())
         _check_shards(folder, shards, settings)
-        merged = _merged_tables(shards, wavs, data / "wav.scp", frames=features.timing is not None)
+        merged = _merged_tables(shards, recordings, keys_of(data), frames=features.timing is not None)
         for name in (files.MADE, FEATS, NUM_FRAMES, FRAME_SHIFT):  # nothing can be read until all is written
             (folder / name).unlink(missing_ok=True)
         if features.timing is not None:
@@ -259,13 +257,15 @@ def merge_shards(data: Path, features: FeatureSet, num_jobs: int) -> None:
         files.write_made(folder, settings, {}, [*arks, *(folder / name for name in names)])
         _remove_rest(folder, num_shards)
     num_frames = sum(map(int, merged.get(NUM_FRAMES, {}).values()))
-    log.info("%s: %d utterances%s", folder / FEATS, len(wavs), f", {num_frames} frames" if num_frames else "")
+    log.info(
+        "%s: %d utterances%s", folder / FEATS, len(recordings), f", {num_frames} frames" if num_frames else ""
+    )
 
 
 def _merged_tables(
-    shards: Sequence[Shard], wavs: Mapping[str, str], wavs_path: Path, *, frames: bool
+    shards: Sequence[Shard], recordings: Recordings, keys_path: Path, *, frames: bool
 ) -> dict[str, dict[str, str]]:
-    """The tables of a set by name, ``feats.scp`` last; each must have the keys of ``wav.scp``."""
+    """The tables of a set by name, ``feats.scp`` last; each must have the keys of ``recordings``."""
     paths = {DIGESTS: [shard.digests for shard in shards]}
     if frames:
         paths[NUM_FRAMES] = [shard.num_frames for shard in shards]
@@ -275,7 +275,7 @@ def _merged_tables(
         merged[name] = {}
         for path in places:
             merged[name] |= tables.read_table(path, made_by=_STAGE)
-        tables.same_keys(merged[name], places[0].parent / name, wavs, wavs_path)
+        tables.same_keys(merged[name], places[0].parent / name, recordings, keys_path)
     return merged
 
 

@@ -114,6 +114,12 @@ class Fbank:
         return self.settings.num_mel_bins
 
     @property
+    def min_samples(self) -> int:
+        """What makes a frame."""
+        shift = self.settings.shift_samples
+        return self.settings.length_samples if self.settings.snip_edges else shift - shift // 2
+
+    @property
     def timing(self) -> Timing:
         """Of the frames, to the sample."""
         length, shift = self.settings.length_samples, self.settings.shift_samples

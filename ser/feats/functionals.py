@@ -5,6 +5,7 @@ Shapes: N samples, F functionals.
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from ser.errors import DataError, UsageError
 from ser.feats.base import Floats
 
 SIZES = {"eGeMAPSv02": 88, "ComParE_2016": 6373}  # openSMILE's feature set -> F
+_SHORTEST_MS = 60  # one frame of openSMILE's pitch; of less all functionals are NaN
 _INSTALL = (
     "install it with: utils/install.sh --extra baselines (its licence excludes commercial use, see NOTICE)"
 )
@@ -37,6 +39,7 @@ class Functionals:
     timing: ClassVar[None] = None
 
     def __init__(self, settings: FunctionalsSettings, sampling_rate_hz: int) -> None:
+        self.min_samples = math.ceil(sampling_rate_hz * _SHORTEST_MS / 1000)
         self.dim = SIZES[settings.feature_set]
         self._settings, self._rate_hz = settings, sampling_rate_hz
 
@@ -57,7 +60,7 @@ class Functionals:
 
         Raises:
             UsageError: openSMILE cannot be loaded.
-            DataError: the recording is too short, which for openSMILE is some tenth of a second.
+            DataError: the recording is too short, which for openSMILE is less than 60 ms.
         """
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Segment too short")

@@ -18,6 +18,7 @@ from ser import config
 from ser.data import registry
 from ser.data.corpus import AudioConfig, load_corpus
 from ser.data.datadir import MAIN, main_set, source_of
+from ser.data.durations import Shortest
 from ser.errors import ConfigError, DataError
 from ser.feats.base import Extractor, Timing
 
@@ -48,6 +49,10 @@ class FeatureSet:
             ConfigError: there is no such extractor, or the settings do not fit it.
         """
         return _make(self.settings, self.audio, f"the feature set {self.name}")
+
+    def shortest(self) -> Shortest:
+        """The shortest utterance that the set can be made of; of any length if the extractor names none."""
+        return Shortest(self.name, getattr(self.make(), "min_samples", 1), self.audio.sampling_rate_hz)
 
     def to_dict(self) -> dict[str, Any]:
         """What ``<data>/<set>/settings.yaml`` holds."""

@@ -15,6 +15,7 @@ from ser import config
 from ser.align.features import frame_timing, read_used_set
 from ser.data import files, tables
 from ser.data.naming import utterances_by_raw_id
+from ser.data.segments import read_recordings
 from ser.data.tsv import read_tsv
 from ser.errors import DataError
 from ser.feats.audio import load_samples
@@ -92,7 +93,7 @@ class FigureInputs:
         self.words = _by_utterance(self.maps.words[0]) if self.maps.words else {}
         self.names = utterances_by_raw_id(data)
         self._above = above
-        self._recordings = tables.read_table(data / "wav.scp", made_by="stage 0")
+        self._recordings = read_recordings(data)
         feats = set_folder(data, self.feature_set.name) / "feats.scp"
         self._features = tables.ArkReader(feats, made_by="stage 1")
 
@@ -115,7 +116,7 @@ class FigureInputs:
         start, end = span_s or (0.0, end_s)
         samples = features = None
         if self._above == "wave":
-            samples = load_samples(Path(self._recordings[utt]), self.feature_set.audio).astype(np.float64)
+            samples = load_samples(self._recordings[utt], self.feature_set.audio).astype(np.float64)
         else:
             features = self._features.read(utt).astype(np.float64)
         return Panel(

@@ -311,9 +311,11 @@ def checks(study: Study) -> Sheet | None:
         rows: list[list[Cell]] = [[*line[:2], *map(int, line[2:])] for line in lines]
         if any(len(row) != len(head) for row in rows):
             raise reading.BadFileError("has lines of several lengths")
-        shared = sum(int(field) for line in lines for field in line[5:])
+        shared = sum(int(field) for line in lines for field in line[5:7])
     note = (
         "Speakers and recordings (by digests of features) that a subset shares with another subset of its "
         + ("fold: none in any fold." if shared == 0 else f"fold: {shared}.")
     )
+    if len(head) > 7:
+        note += " Overlapping utterances share part of a recording with one of another subset."
     return Sheet("checks", "Leakage checks", tuple(name.replace("_", " ") for name in head), rows, note)

@@ -24,6 +24,7 @@ from ser.config import find_conf
 from ser.data.corpus import load_corpus
 from ser.data.datadir import make_data_dir
 from ser.errors import DataError
+from ser.feats.sets import load_set
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -52,6 +53,10 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--strict", choices=("true", "false"), default="false", help="fail if a number differs from `checks`"
     )
+    parser.add_argument(
+        "--features", type=Path, action="append", default=[], metavar="YAML",
+        help="settings of a feature set: utterances that are too short for it are found; may be repeated",
+    )  # fmt: skip
     return parser
 
 
@@ -76,5 +81,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.strict == "true":
             raise DataError(f"{message}; complete the copy, or correct checks")
         cli.log.warning("%s; is the copy complete? (--strict true makes this an error)", message)
-    make_data_dir(args.manifests, args.data, config)
+    shortest = [load_set(path, config.audio).shortest() for path in args.features]
+    make_data_dir(args.manifests, args.data, config, shortest)
     return 0

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser import cli
+from ser.config import find_conf
 from ser.data.validate import validate
+from ser.feats.sets import load_set
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -20,6 +22,14 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-wav", action="store_true", help="wav.scp may be missing")
     parser.add_argument("--no-feats", action="store_true", help="feats.scp may be missing")
     parser.add_argument("--no-text", action="store_true", help="for Kaldi's callers; text is never needed")
+    parser.add_argument(
+        "--config", type=Path, default=find_conf("corpus.yaml"), metavar="YAML",
+        help="the corpus's settings, read for --features (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--features", type=Path, action="append", default=[], metavar="YAML",
+        help="settings of a feature set: utterances that are too short for it are found; may be repeated",
+    )  # fmt: skip
     return parser
 
 
@@ -27,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb."""
     args = get_parser().parse_args(argv)
     may_miss = {"wav.scp": args.no_wav, "feats.scp": args.no_feats}
-    summary = validate(args.data, need=[name for name, missing in may_miss.items() if not missing])
+    need = [name for name, missing in may_miss.items() if not missing]
+    shortest = [load_set(path, args.config).shortest() for path in args.features]
+    summary = validate(args.data, need=need, shortest=shortest)
     print(f"{args.data}: valid, {summary.num_utterances} utterances, {summary.num_speakers} speakers")
     return 0

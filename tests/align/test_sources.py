@@ -136,7 +136,7 @@ def test_manifests_get_the_alignment(data: Path, tmp_path: Path) -> None:
 def test_manifests_keep_their_raw_ids(data: Path, tmp_path: Path) -> None:
     names = {"u1": "turn_1", "u2": "turn_2", "u3": "turn_3"}
     tables.write_table(data / "utt2raw", names)
-    items = [{"id": name, "recording_id": name} for name in [*names.values(), "left_out"]]
+    items = [{"id": name, "recording_id": name, "start": 0.0} for name in [*names.values(), "left_out"]]
     write_manifest(tmp_path / "manifests" / "supervisions.jsonl.gz", items)
     write_manifest(tmp_path / "manifests" / "recordings.jsonl.gz", items)
     write_ctm(tmp_path / "mine.ctm", {"u1": TIMES["u1"], "turn_2": TIMES["u2"]})
@@ -147,6 +147,23 @@ def test_manifests_keep_their_raw_ids(data: Path, tmp_path: Path) -> None:
         "turn_2": {"phone": [[*row, None] for row in TIMES["u2"]]},
         "turn_3": {},
     }
+
+
+def test_manifests_of_segments_get_the_times_of_the_recording(data: Path, tmp_path: Path) -> None:
+    items = [
+        {"id": u, "recording_id": "r", "start": 1.3, "duration": n / 100, "channel": 0}
+        for u, n in FRAMES.items()
+    ]
+    write_manifest(tmp_path / "manifests" / "supervisions.jsonl.gz", items)
+    write_manifest(tmp_path / "manifests" / "recordings.jsonl.gz", [{"id": "r"}])
+    write_ctm(tmp_path / "mine.ctm", TIMES)
+    out = make(tmp_path / "mine.ctm", data, manifests=tmp_path / "manifests")
+    phones = {
+        item["id"]: item["alignment"].get("phone") for _, item in read_items(out / "supervisions.jsonl.gz")
+    }
+    assert phones["u2"] == [
+        [symbol, round(1.3 + start, 6), length, None] for symbol, start, length in TIMES["u2"]
+    ]
 
 
 def test_faults_of_all_utterances_are_told_at_once(data: Path, tmp_path: Path) -> None:

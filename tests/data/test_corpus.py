@@ -64,6 +64,12 @@ def test_the_settings_are_read(path: Path) -> None:
         ("protocols.paper.test=[5]", "protocols.paper.test[0] must be a string, got 5; correct it"),
         ("keep.style=[]", "keep.style must name at least one value; correct it"),
         ("audio.channel=-1", "audio.channel must be from 0 to 1023, got -1; correct it"),
+        ("audio.channel=[]", "audio.channel must name at least one channel; correct it"),
+        (
+            "audio.channel=left",
+            "audio.channel must be a list of a whole number from 0 to 1023 or one of mix or a whole number "
+            "from 0 to 1023 or null, got 'left'; correct it",
+        ),
         ("audio.sampling_rate_hz=0", "audio.sampling_rate_hz must be from 1 to 768000, got 0; correct it"),
         ("audio.resample=yes", "audio.resample must be one of refuse, convert, got True"),
         ("clases=[a]", "unknown key clases; did you mean classes?"),
@@ -73,6 +79,11 @@ def test_settings_that_do_not_fit_are_refused(path: Path, override: str, message
     with pytest.raises(ConfigError) as error:
         load_corpus(path, [override])
     assert str(error.value).startswith(f"{path}: {message}")
+
+
+@pytest.mark.parametrize(("text", "channel"), [("mix", "mix"), ("[1, 0]", (1, 0)), ("1", 1), ("null", None)])
+def test_channels_that_may_be_chosen(path: Path, text: str, channel: object) -> None:
+    assert load_corpus(path, [f"audio.channel={text}"]).audio.channel == channel
 
 
 def test_an_unknown_protocol_names_the_nearest(path: Path) -> None:

@@ -17,6 +17,7 @@ from ser.data import tables
 from ser.data.alignment import read_ctm
 from ser.data.corpus import AudioConfig, CorpusConfig, Protocol
 from ser.data.datadir import make_data_dir, make_view, whole_dir
+from ser.data.durations import Shortest
 from ser.data.manifests import count_checks, read_manifests
 from ser.data.validate import Summary, validate
 from ser.errors import DataError, StaleError
@@ -174,6 +175,24 @@ def test_the_same_again_is_left_alone_and_a_difference_refused(manifests: Path, 
     )
 
 
+def test_utterances_too_short_for_features_stop_stage_0(manifests: Path, tmp_path: Path) -> None:
+    out = tmp_path / "all"
+    need = [Shortest("fbank", 400, 16000), Shortest("slow", 24001, 16000)]
+    with pytest.raises(DataError) as error:
+        make_data_dir(manifests, out, CONFIG, need)
+    too_short = (
+        "3 utterances are too short for the features slow, which take 1500.06 ms (a-1, a-2, b-1); leave them "
+        "out of the corpus"
+    )
+    assert str(error.value) == f"{manifests}/supervisions.jsonl.gz: {too_short}"
+    assert not out.exists()
+    make_data_dir(manifests, out, CONFIG, need[:1])
+    with pytest.raises(DataError) as error:
+        make_data_dir(manifests, out, CONFIG, need)  # of a finished folder too
+    assert str(error.value) == f"{out}/utt2dur: {too_short}"
+    make_data_dir(manifests, out, CONFIG, [Shortest("slow", 24000, 16000)])
+
+
 def test_protocols_do_not_touch_the_data(manifests: Path, tmp_path: Path) -> None:
     make_data_dir(manifests, tmp_path / "all", CONFIG)
     other = replaced(CONFIG, protocols={"loso": Protocol("session", "each", None, {})}, checks=None)
@@ -214,7 +233,11 @@ def test_an_unknown_attribute_of_keep_names_the_known(manifests: Path, tmp_path:
             AudioConfig(8000, None, "refuse"),
             "has 16000 Hz, audio.sampling_rate_hz says 8000; set audio.resample to convert",
         ),
-        (AudioConfig(16000, 1, "refuse"), "has 1 channels, none is number 1 from 0"),
+        (
+            AudioConfig(16000, 1, "refuse"),
+            "has 1 channel, so there is no channel 1; set audio.channel in conf/corpus.yaml to [1, 0] to "
+            "take 0 of such a one",
+        ),
     ],
 )
 def test_audio_of_another_form_is_refused(
@@ -232,7 +255,10 @@ def test_several_channels_need_a_choice(tmp_path: Path) -> None:
     folder = write(tmp_path / "manifests", recordings, supervisions)
     with pytest.raises(DataError) as error:
         make_data_dir(folder, tmp_path / "all", CONFIG)
-    assert str(error.value) == f"{tmp_path}/b-1.wav: has 2 channels; choose one with audio.channel"
+    assert str(error.value) == (
+        f"{tmp_path}/b-1.wav: has 2 channels; set audio.channel in conf/corpus.yaml to the one to use, 0 to "
+        "1, or to mix"
+    )
     make_data_dir(folder, tmp_path / "one", replaced(CONFIG, audio=AudioConfig(16000, 0, "refuse")))
 
 
@@ -240,11 +266,11 @@ def test_several_channels_need_a_choice(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"id": "a 1"}, "the id 'a 1' has characters other than"),
-        ({"start": 0.5}, "a-1 cannot be used: it is not all of its recording; prepare the corpus again"),
         (
-            {"recording_id": "a-2"},
-            "a-1 has no recording of its own; cut the corpus into one file per utterance",
+            {"start": 0.5},
+            "a-1 cannot be used: it lasts from 0.5 to 2 s, its recording 1.5 s; prepare the corpus again",
         ),
+        ({"recording_id": "c-9"}, "a-1: there is no recording 'c-9'; prepare the corpus again"),
         ({"speaker": None}, "a-1 cannot be used: it has no speaker; prepare the corpus again"),
         ({"custom": {}}, "a-1 cannot be used: it has no emotion; prepare the corpus again"),
         ({"id": "a-2", "recording_id": "a-2"}, "a-2 appears twice; keep one of them"),

@@ -55,9 +55,19 @@ def test_channels_are_a_list(channels: Any, tmp_path: Path) -> None:
         ({"num_samples": float("nan")}, "its recording has nan samples at 16000 Hz"),
         ({"num_samples": -5}, "its recording has -5 samples at 16000 Hz"),
         ({"transforms": [{"name": "Speed"}]}, "its recording has transforms, which are not applied"),
-        ({"duration": float("nan")}, "it is not all of its recording"),
-        ({"duration": float("inf")}, "it is not all of its recording"),
-        ({"start": float("nan")}, "it is not all of its recording"),
+        ({"duration": float("nan")}, "it lasts from 0 to nan s, its recording 1.5 s"),
+        ({"duration": float("inf")}, "it lasts from 0 to inf s, its recording 1.5 s"),
+        ({"duration": 1.511}, "it lasts from 0 to 1.511 s, its recording 1.5 s"),
+        ({"duration": 0.0}, "it lasts from 0 to 0 s, its recording 1.5 s"),
+        ({"duration": -1.0, "start": 1.2}, "it lasts from 1.2 to 0.2 s, its recording 1.5 s"),
+        ({"start": float("nan")}, "it lasts from nan to nan s, its recording 1.5 s"),
+        ({"start": -0.1}, "it lasts from -0.1 to 1.4 s, its recording 1.5 s"),
+        ({"start": 1.5, "duration": 0.005}, "it lasts from 1.5 to 1.505 s, its recording 1.5 s"),
+        ({"start": "0"}, FIELD),
+        (
+            {"start": 0.6, "duration": 0.8},
+            "phone: ['a', 0.0, 0.5] begins before its utterance, which does at 0.6 s",
+        ),
         ({"duration": "1.5"}, FIELD),
         ({"text": ["well"]}, FIELD),
         ({"text": "a\x1b]0;owned\x07"}, "text is not text of one line: 'a\\x1b]0;owned\\x07'"),
@@ -89,6 +99,42 @@ def test_ids_and_speakers_are_no_paths(key: str, tmp_path: Path) -> None:
     assert refusal(tmp_path, {"id": key, "recording_id": key}).startswith("supervisions.jsonl.gz:2: the id ")
     assert refusal(tmp_path, {"speaker": key}).startswith(
         "supervisions.jsonl.gz:2: a cannot be used: its speaker: the id "
+    )
+
+
+def test_several_supervisions_of_one_recording(tmp_path: Path) -> None:
+    write_items(tmp_path / "recordings.jsonl.gz", [recording("a"), recording("b")])
+    times = {"b": (0.0, 1.505), "x": (0.0, 0.25), "y": (0.5, 1.009)}
+    segments = [
+        supervision(name)
+        | {"recording_id": "b" if name == "b" else "a", "start": start, "duration": duration}
+        | ({"alignment": {"phone": [["q", 0.495, 0.25], ["r", 0.75, 0.5]]}} if name == "y" else {})
+        for name, (start, duration) in times.items()
+    ]
+    write_items(tmp_path / "supervisions.jsonl.gz", segments)
+    b, x, y = read_manifests(tmp_path)
+    assert [(item.id, item.recording_id, item.path) for item in (b, x, y)] == [
+        ("b", "b", "/corpus/b.wav"),
+        ("x", "a", "/corpus/a.wav"),
+        ("y", "a", "/corpus/a.wav"),
+    ]
+    assert [(item.start_s, item.duration_s, item.recording_s, item.is_whole) for item in (b, x, y)] == [
+        (0.0, 1.5, 1.5, True),  # an end that is off by 10 ms is that of the recording
+        (0.0, 0.25, 1.5, False),
+        (0.5, 1.0, 1.5, False),
+    ]
+    assert x.alignment == {"phone": [("a", 0.0, 0.5), ("b", 0.5, 0.25)]}
+    assert y.alignment == {"phone": [("q", 0.0, pytest.approx(0.245)), ("r", 0.25, 0.5)]}  # its own time
+
+
+def test_a_recording_without_supervision_is_named(tmp_path: Path) -> None:
+    write_items(tmp_path / "recordings.jsonl.gz", [recording("a"), recording("b")])
+    write_items(tmp_path / "supervisions.jsonl.gz", [supervision("x") | {"recording_id": "a"}])
+    with pytest.raises(DataError) as error:
+        read_manifests(tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path}/recordings.jsonl.gz:2: b has no supervision in {tmp_path}/supervisions.jsonl.gz; "
+        "prepare the corpus again"
     )
 
 

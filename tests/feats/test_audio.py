@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
+from ser.data.audio_meta import audio_meta
 from ser.data.corpus import AudioConfig
 from ser.errors import DataError
 from ser.feats.audio import load_samples
@@ -20,7 +21,10 @@ RATE = 16000
 COPY = "copy it again from the release"
 
 
-def audio(channel: int | None = None, resample: Literal["refuse", "convert"] = "refuse") -> AudioConfig:
+def audio(
+    channel: int | Literal["mix"] | tuple[int, ...] | None = None,
+    resample: Literal["refuse", "convert"] = "refuse",
+) -> AudioConfig:
     return AudioConfig(RATE, channel, resample)
 
 
@@ -86,14 +90,38 @@ def test_channels_are_never_guessed(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, np.zeros((800, 2)), RATE)
     assert refusal(path) == (
-        f"{path}: has 2 channels; set audio.channel in conf/corpus.yaml to the one to use, 0 to 1"
+        f"{path}: has 2 channels; set audio.channel in conf/corpus.yaml to the one to use, 0 to 1, or to mix"
     )
     assert refusal(path, audio(channel=2)) == (
-        f"{path}: has 2 channels, so there is no channel 2; set audio.channel in conf/corpus.yaml to 0 to 1"
+        f"{path}: has 2 channels, so there is no channel 2; set audio.channel in conf/corpus.yaml to [2, 0] "
+        "to take 0 of such a one"
     )
     soundfile.write(path, np.zeros(800), RATE)
     assert refusal(path, audio(channel=1)) == (
-        f"{path}: has 1 channel, so there is no channel 1; set audio.channel in conf/corpus.yaml to 0"
+        f"{path}: has 1 channel, so there is no channel 1; set audio.channel in conf/corpus.yaml to [1, 0] "
+        "to take 0 of such a one"
+    )
+
+
+def test_channels_are_mixed(tmp_path: Path) -> None:
+    left, right = tone(300), tone(500)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), RATE, subtype="FLOAT")
+    mixed = load_samples(tmp_path / "a.wav", audio(channel="mix"))
+    np.testing.assert_allclose(mixed, (left + right) / 2, rtol=0, atol=1e-7)
+    assert mixed.dtype == np.float32
+    soundfile.write(tmp_path / "b.wav", left, RATE, subtype="FLOAT")
+    np.testing.assert_array_equal(load_samples(tmp_path / "b.wav", audio(channel="mix")), left)
+
+
+def test_the_first_channel_of_a_list_that_a_file_has_is_taken(tmp_path: Path) -> None:
+    left, right = tone(300), tone(500)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "b.wav", left, RATE, subtype="FLOAT")
+    np.testing.assert_array_equal(load_samples(tmp_path / "a.wav", audio(channel=(1, 0))), right)
+    np.testing.assert_array_equal(load_samples(tmp_path / "b.wav", audio(channel=(1, 0))), left)
+    assert refusal(tmp_path / "a.wav", audio(channel=(3, 2))) == (
+        f"{tmp_path}/a.wav: has 2 channels, so there is no channel 3 or 2; set audio.channel in "
+        "conf/corpus.yaml to [3, 2, 0] to take 0 of such a one"
     )
 
 
@@ -164,6 +192,74 @@ def test_a_wav_file_cut_in_its_header(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:30])
     assert refusal(path).startswith(f"{path}: is no audio that can be read (")
     assert refusal(path).endswith(f"); {COPY}")
+
+
+@pytest.mark.parametrize("length", [0, 2, 4096, 10000])
+@pytest.mark.parametrize("endian", ["LITTLE", "BIG"])
+def test_a_wav_file_that_was_not_finished(tmp_path: Path, length: int, endian: str) -> None:
+    path = tmp_path / "a b.wav"
+    soundfile.write(path, tone(), RATE, subtype="PCM_16", endian=endian)
+    raw = bytearray(path.read_bytes())
+    raw[40:44] = struct.pack("<I" if endian == "LITTLE" else ">I", length)
+    path.write_bytes(raw)
+    message = (
+        f"{path}: was not finished, its header tells of {length} bytes of samples, {16000 - length} more "
+        f"stand behind them (convert it: ffmpeg -ignore_length 1 -i '{path}' '{tmp_path}/a b.fixed.wav'); "
+        "name what that gives"
+    )
+    assert refusal(path) == message
+    with pytest.raises(DataError) as error:
+        audio_meta(path)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"LIST" + struct.pack("<I", 8000) + b"x" * 8000,
+        b"TAG" + b"x" * 8000,
+        b"ID3" + b"\1" * 8000,
+        bytes(8000),
+        b"\1" * 3000,  # less than a tenth of a second
+    ],
+)
+def test_what_stands_behind_finished_samples_is_no_fault(tmp_path: Path, tail: bytes) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(), RATE, subtype="PCM_16")
+    path.write_bytes(path.read_bytes() + tail)
+    assert len(load_samples(path, audio())) == audio_meta(path).num_samples == 8000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("a.m4a", b"\0\0\0\x20ftypM4A \0\0\0\0" + bytes(100), "MPEG-4 or QuickTime (such as .m4a)"),
+        ("a.wav", b"\0\0\0\x18ftypisom" + bytes(100), "MPEG-4 or QuickTime (such as .m4a)"),
+        ("a.webm", b"\x1aE\xdf\xa3\x9fB\x86\x81\1" + bytes(100), "Matroska or WebM (such as .webm)"),
+        ("a.wma", b"0&\xb2u\x8ef\xcf\x11\xa6\xd9" + bytes(100), "Windows Media (such as .wma)"),
+        ("a.amr", b"#!AMR\n" + bytes(100), "AMR"),
+    ],
+)
+def test_a_format_that_is_not_read(tmp_path: Path, name: str, content: bytes, kind: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    target = tmp_path / ("a.fixed.wav" if name == "a.wav" else "a.wav")
+    message = (
+        f"{path}: is {kind}, which is not read (convert it: ffmpeg -i {path} {target}); name what that gives"
+    )
+    assert refusal(path) == message
+    with pytest.raises(DataError) as error:
+        audio_meta(path)
+    assert str(error.value) == message
+
+
+def test_a_pointer_of_git_lfs(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 12345\n")
+    assert refusal(path) == (
+        f"{path}: is a pointer of Git LFS, the audio is still to be fetched (git lfs pull); run that "
+        "in its folder"
+    )
 
 
 @pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000])

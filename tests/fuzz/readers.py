@@ -27,6 +27,7 @@ from ser.data.folds import read_folds
 from ser.data.labels import read_emotions, read_utt2emo
 from ser.data.manifests import read_manifests
 from ser.data.phones import load_phones
+from ser.data.segments import read_segments
 from ser.data.validate import validate
 from ser.feats.audio import load_samples
 from ser.learn import models
@@ -203,6 +204,7 @@ READERS = {
         "override", "a.b={c: [1, 2.5, x]}", lambda p: config.apply({}, p.read_bytes().decode("latin-1"))
     ),
     "table": _text("utt2spk", "a x\nb y z\n", tables.read_table),
+    "segments": _text("segments", "a c 0 1.5\nb c 1.5 -1\n", read_segments),
     "counts": _text(
         "frames", "a 12\nb 7\n", lambda p: tables.convert(tables.read_table(p), p, tables.positive_int, "<n>")
     ),

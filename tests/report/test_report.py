@@ -372,6 +372,19 @@ def test_decoded_by_another_version_has_no_padded_variant(own: Made) -> None:
         make_report("x", own.plan, "")
 
 
+def test_segments_that_overlap_are_counted(own: Made) -> None:
+    head = "fold\tsubset\tutterances\tspeakers\trecordings\tshared_speakers\tshared_recordings"
+    (own.folds / "checks.tsv").write_text(f"{head}\toverlapping_utterances\nf0\ttest\t8\t2\t8\t0\t0\t3\n")
+    sheet = sheets.checks(read_study("x", own.plan))
+    assert sheet is not None
+    assert sheet.rows == [["f0", "test", 8, 2, 8, 0, 0, 3]]
+    assert sheet.columns[-1] == "overlapping utterances"
+    assert sheet.note == (
+        "Speakers and recordings (by digests of features) that a subset shares with another subset of its "
+        "fold: none in any fold. Overlapping utterances share part of a recording with one of another subset."
+    )
+
+
 def test_a_fold_without_a_class(own: Made) -> None:
     """It counts for what it has: no division by zero, and the class's recall is that of the other folds."""
     for path in (own.folds / "f0" / "test" / "utt2emo", own.folds / "pooled" / "utt2emo"):

@@ -87,8 +87,13 @@ def test_missing_columns(folder: Path, config: CorpusConfig) -> None:
     said = message(folder, "file,speaker,label\nwav/1.wav,anna,happy\n", config)
     assert said == [
         "T:1: has no column path, emotion; the first line must name path, speaker and emotion, and may name "
-        "text, gender and fold (it names file, speaker, label)"
+        "text, gender, start, end, duration and fold (it names file, speaker, label); rename file to path; "
+        "rename label to emotion"
     ]
+    assert message(folder, "path,emotion\nwav/1.wav,happy\n", config)[0].endswith(
+        "(it names path, emotion); where nobody knows who speaks, give every line the same speaker, and take "
+        "--protocol kfold_utterances"
+    )
     assert message(folder, "", config)[0].endswith("(it names nothing)")
     assert message(folder, "path,speaker,emotion,path\n", config) == [
         "T:1: names the column path twice; rename one of them"
@@ -126,7 +131,7 @@ wav/4.wav,carl,sad,,x,2
         "T:3: wav/gone.wav: no such file; correct the path, or remove the line",
         f"T:4: emotion hapy is none of labels in conf/corpus.yaml (did you mean happy?); {remedy}",
         f"T:6: emotion joy is none of labels in conf/corpus.yaml (known are {known}); {remedy}",
-        "T:6: is the recording of line 4 again; keep one of them, or rename it",
+        "T:6: is the recording of line 4 again; keep one of them, or correct the other",
         "T:7: wav/empty.wav: is empty (0 bytes); correct the path, or remove the line",
         "T:8: wav/noise.wav: is no audio file, or is damaged; correct the path, or remove the line",
         "T:9: wav/copy.wav is the same audio as line 2, whose speaker is anna, not ben; "

@@ -99,16 +99,19 @@ def grouped(problems: Iterable[str | Problem]) -> list[str]:
     ['t:1: a.wav: no such file; copy it (5 lines: 1, 2, 3, ...)']
     """
     parsed = [item if isinstance(item, Problem) else _parsed(item) for item in problems]
-    kinds: dict[str, dict[str, list[Problem]]] = {}
-    for problem in parsed:
+    kinds: dict[str, dict[str, list[int]]] = {}  # kind -> text -> places in the list
+    for place, problem in enumerate(parsed):
         kind = problem.kind or _ABOUT.sub("#", problem.text)
-        kinds.setdefault(kind, {}).setdefault(problem.text, []).append(problem)
-    told: dict[int, str] = {}  # id of a problem of a large group -> the line of the group, once
+        kinds.setdefault(kind, {}).setdefault(problem.text, []).append(place)
+    lines = {place: str(problem) for place, problem in enumerate(parsed)}
     for texts in kinds.values():
-        for group in texts.values() if len(texts) <= _ALONE else [list(chain(*texts.values()))]:
+        groups = texts.values() if len(texts) <= _ALONE else [sorted(chain(*texts.values()))]
+        for group in groups:
             if len(group) > _ALONE:
-                told |= {id(each): "" for each in group} | {id(group[0]): _group_line(group)}
-    return [line for problem in parsed if (line := told.get(id(problem), str(problem)))]
+                lines[group[0]] = _group_line([parsed[place] for place in group])
+                for place in group[1:]:
+                    del lines[place]
+    return [lines[place] for place in sorted(lines)]
 
 
 def _group_line(group: Sequence[Problem]) -> str:

@@ -176,7 +176,7 @@ def write_manifest(path: Path, items: Iterable[Mapping[str, Any]]) -> None:
     lines = [(str(item["id"]), json.dumps(item, ensure_ascii=False).encode()) for item in items]
     lines.sort(key=itemgetter(0))
     with whole_file(path, "wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as stream:
-        for _, line in progress(lines, path.name, len(lines)):
+        for _, line in progress(lines, f"writing {path.name}", len(lines)):
             stream.write(line + b"\n")
 
 

@@ -190,7 +190,14 @@ def _overlaps(rows: Sequence[Row]) -> Iterator[Fault]:
 
 
 def _differences(first: Row, row: Row) -> Iterator[Fault]:
-    """How two rows about the same audio contradict each other, said of the later one."""
+    """How two rows about the same audio contradict each other, said of the later one.
+
+    Two speakers at once for less than half of the longer part are a dialogue, and no contradiction.
+    """
+    shared = min(first.end_s, row.end_s) - max(first.start_s, row.start_s)
+    longer = max(first.end_s - first.start_s, row.end_s - row.start_s)
+    if first.speaker != row.speaker and longer < math.inf and shared < longer / 2:
+        return
     for what, its, own in (
         ("speaker", first.speaker, row.speaker),
         ("emotion", first.emotion, row.emotion),

@@ -25,6 +25,7 @@ from typing import Generic, TypeVar
 
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
+from ser.cli import progress
 from ser.corpora import csv_checks
 from ser.corpora.base import Corpus
 from ser.corpora.csv_reader import Row, RowReader, Table, open_table
@@ -93,7 +94,7 @@ def read_rows(table: Table) -> tuple[list[Row], list[Problem]]:
     rows: list[Row] = []
     problems: list[Problem] = []
     reader = RowReader(table, utterance_id)
-    for number, fields in table.rows(problems.append):
+    for number, fields in progress(table.rows(problems.append), "lines of the table"):
         try:
             rows.append(reader.read(number, fields))
         except DataError as error:

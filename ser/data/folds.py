@@ -25,7 +25,7 @@ from ser.data.datadir import COPIED, main_set, make_views, source_of, up_to_date
 from ser.data.division import NONE, POOLED, Fold, divide, kept_utterances, read_speaker_info, tested
 from ser.data.files import files_below, whole_file, write_made
 from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
-from ser.errors import DataError, Problem, all_of, grouped
+from ser.errors import DataError, all_of, grouped
 
 Doubles = npt.NDArray[np.float64]
 log = logging.getLogger("ser")
@@ -188,8 +188,8 @@ def _check_classes(folds: Sequence[Fold], data: Path) -> None:
     """Refuse a fold with a class that it cannot learn; warn of one that it cannot test."""
     emotions = read_emotions(data / EMOTIONS)
     utt2emo = read_utt2emo(data / "utt2emo", emotions)
-    problems: list[str | Problem] = []
-    untested: list[str | Problem] = []
+    problems: list[str] = []
+    untested: list[str] = []
     for fold in folds:
         for subset, names in fold.subsets.items():
             present = {utt2emo[name] for name in names}
@@ -200,7 +200,7 @@ def _check_classes(folds: Sequence[Fold], data: Path) -> None:
                     "leave the class out of conf/corpus.yaml, or choose another protocol"
                 )
             elif absent:
-                untested.append(Problem(f"fold {fold.name}", None, f"{subset} has no {absent}", subset))
+                untested.append(f"fold {fold.name}: {subset} has no {absent}")
     for line in grouped(untested):
         log.warning("%s", line)
     if problems:

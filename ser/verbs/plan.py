@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0  # whatever needs it will say so
         if not there:
             plan = dataclasses.replace(plan, expected=expected_folds(plan, settings))
-        if args.stage <= 4 and args.stop_stage >= 3:
+        if args.stage <= 4:
             tell_work(plan)
         return 0
     refuse_second_protocol(settings, args.exp_dir)

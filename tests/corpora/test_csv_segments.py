@@ -154,9 +154,10 @@ path,speaker,emotion,start,end
 c.wav,A,happy,0,1.9
 c.wav,A,happy,0,1.9
 c.wav,A,sad,1.5,3
-c.wav,B,sad,2.5,4
+c.wav,B,sad,2,4
 c.wav,B,sad,4,5.7
 c.wav,B,sad,5,5.5
+c.wav,A,happy,5.4,5.7
 d/e.wav,B,angry,0.5,1
 d/e.wav,A,angry,,
 """
@@ -164,9 +165,9 @@ d/e.wav,A,angry,,
         "T:3: is the part of a recording of line 2 again; keep one of them, or correct the other",
         "T:4: 1.5 to 3 s overlaps line 2, 0 to 1.9 s, whose emotion is happy, not sad; correct the times, or "
         "one of the two",
-        "T:5: 2.5 to 4 s overlaps line 4, 1.5 to 3 s, whose speaker is A, not B; correct the times, or one "
+        "T:5: 2 to 4 s overlaps line 4, 1.5 to 3 s, whose speaker is A, not B; correct the times, or one "
         "of the two",
-        "T:9: all of the recording overlaps line 8, 0.5 to 1 s, whose speaker is B, not A; correct the "
+        "T:10: all of the recording overlaps line 9, 0.5 to 1 s, whose speaker is B, not A; correct the "
         "times, or one of the two",
     ]
 

@@ -309,7 +309,7 @@ def describe(kind: Any) -> str:
     if origin is Literal:
         return f"one of {', '.join(map(str, args))}"
     if origin in (Union, types.UnionType):
-        return " or ".join(describe(arg) for arg in args)
+        return " or ".join(dict.fromkeys(describe(arg) for arg in args))
     if origin is tuple:
         return f"a list of {describe(args[0])}"
     return "a mapping"

@@ -17,11 +17,17 @@ from __future__ import annotations
 
 import re
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 SHOWN = 200  # characters of what somebody wrote that a message repeats
 # all control characters but tab and newline, separators of lines, marks of direction, halves of characters
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_ABOUT = re.compile(
+    r"'[^']*'|\"[^\"]*\"|\S*(?:[/\d]|\.\w)\S*"
+)  # quoted text, paths, numbers, names with digits or dots
+_ALONE = 3  # problems of a kind that are told one by one
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist, _SHORT.maxtuple = 3, 8, 8, 8
 _SHORT.maxstring = _SHORT.maxother = SHOWN
@@ -55,17 +61,76 @@ class CheckpointError(SerError):
     """A model or a training state that cannot be used."""
 
 
-def all_of(problems: Sequence[str], shown: int = 20) -> DataError:
-    """One error for many problems: each on a line of its own, the first ``shown`` of them.
+@dataclass(frozen=True)
+class Problem:
+    """One fault among many, so that those of a kind can be told together."""
 
-    >>> print(all_of(["a:1: bad", "a:7: worse"]))
+    file: str
+    line: int | None  # from 1; None: the whole file
+    text: str  # what is wrong, and what to do
+    kind: str = ""  # what those have in common that are told in one line; "": their texts, but for names
+
+    def __str__(self) -> str:
+        """``<file>[:<line>]: what is wrong; what to do``."""
+        return f"{self.file}{'' if self.line is None else f':{self.line}'}: {self.text}"
+
+
+def all_of(problems: Sequence[str | Problem], shown: int = 20) -> DataError:
+    """One error for many problems: each kind on a line of its own, the first ``shown`` lines.
+
+    >>> print(all_of(["a:1: bad", "a:7: worse", *(f"a:{line}: odd" for line in range(11, 60))]))
     a:1: bad
     a:7: worse
+    a:11: odd (49 lines: 11, 12, 13, ...)
     """
-    lines = list(problems[:shown])
-    if len(problems) > shown:
-        lines.append(f"... and {len(problems) - shown} more of the {len(problems)} problems")
+    lines = grouped(problems)
+    if len(lines) > shown:
+        lines[shown:] = [f"... and {len(lines) - shown} more lines; {len(problems)} problems in all"]
     return DataError("\n".join(lines))
+
+
+def grouped(problems: Iterable[str | Problem]) -> list[str]:
+    """One line for more than three problems of a kind, with their number and their first three places.
+
+    They are of a kind if their texts are the same, or, where there are more than three texts, differ only in
+    what they are about: in numbers, paths, quoted text and names with a digit or a dot in them.
+
+    >>> grouped(f"t:{line}: {name}.wav: no such file; copy it" for line, name in enumerate("abcde", 1))
+    ['t:1: a.wav: no such file; copy it (5 lines: 1, 2, 3, ...)']
+    """
+    parsed = [item if isinstance(item, Problem) else _parsed(item) for item in problems]
+    kinds: dict[str, dict[str, list[int]]] = {}  # kind -> text -> places in the list
+    for place, problem in enumerate(parsed):
+        kind = problem.kind or _ABOUT.sub("#", problem.text)
+        kinds.setdefault(kind, {}).setdefault(problem.text, []).append(place)
+    lines = {place: str(problem) for place, problem in enumerate(parsed)}
+    for texts in kinds.values():
+        groups = texts.values() if len(texts) <= _ALONE else [sorted(chain(*texts.values()))]
+        for group in groups:
+            if len(group) > _ALONE:
+                lines[group[0]] = _group_line([parsed[place] for place in group])
+                for place in group[1:]:
+                    del lines[place]
+    return [lines[place] for place in sorted(lines)]
+
+
+def _group_line(group: Sequence[Problem]) -> str:
+    """The first problem, how many there are like it, and where the first three are."""
+    first = group[0]
+    in_one_file = first.line is not None and all(each.file == first.file for each in group)
+    places = dict.fromkeys(
+        str(each.line) if in_one_file else str(each).partition(": ")[0] for each in group[:_ALONE]
+    )
+    return f"{first} ({len(group)} {'lines' if in_one_file else 'places'}: {', '.join(places)}, ...)"
+
+
+def _parsed(message: str) -> Problem:
+    """A message in its parts."""
+    place, _, text = message.partition(": ")
+    file, _, line = place.rpartition(":")
+    if not text:
+        return Problem(message, None, "", message)
+    return Problem(file, int(line), text) if file and line.isdecimal() else Problem(place, None, text)
 
 
 def plain(text: str) -> str:

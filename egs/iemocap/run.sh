@@ -89,7 +89,6 @@ utils/install.sh "${extras[@]}"
 . utils/session.sh
 lock "$exp_dir"
 lock "$data_dir" "$( ((stage < 3)) || echo --shared)"
-
 # In a function, so that bash has read all of it before it begins: the script may be edited while it runs.
 main() {
   local data=$data_dir/all conf=$exp_dir/conf/corpus.yaml tasks=$exp_dir/tasks folds trainings='' sets
@@ -104,6 +103,7 @@ main() {
     step local/prepare.sh --corpus-dir "$corpus_dir" --nj "$nj" --strict "$strict" --config "$conf" \
       "${sets[@]/#/--features=}" "$data_dir/manifests" "$data"
   fi
+  python3 -m ser plan "${plan[@]}" --check-data || give_up "$?"
 
   if in_stage 1 "features"; then
     step steps/extract.sh --cmd "$train_cmd" --nj "$nj" --compress "$compress" "$conf" "$data" "${sets[@]}"

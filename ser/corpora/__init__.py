@@ -15,9 +15,11 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from ser.cli import progress
 from ser.corpora.base import Corpus, function
 from ser.data import registry
 from ser.data.corpus import CorpusConfig
@@ -171,9 +173,11 @@ def check(module: str, manifests: Path, config: CorpusConfig) -> list[tuple[bool
 
 def write_manifest(path: Path, items: Iterable[Mapping[str, Any]]) -> None:
     """Write a lhotse manifest (JSON lines, gzip), sorted by id; the same items give the same bytes."""
+    lines = [(str(item["id"]), json.dumps(item, ensure_ascii=False).encode()) for item in items]
+    lines.sort(key=itemgetter(0))
     with whole_file(path, "wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as stream:
-        for item in sorted(items, key=lambda item: str(item["id"])):
-            stream.write(json.dumps(item, ensure_ascii=False).encode() + b"\n")
+        for _, line in progress(lines, f"writing {path.name}", len(lines)):
+            stream.write(line + b"\n")
 
 
 def listing_digest(folder: Path, unused: frozenset[str] = frozenset()) -> str:

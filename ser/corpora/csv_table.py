@@ -2,59 +2,46 @@
 
 The table is a CSV file (commas or semicolons) or a TSV file whose first line names the columns::
 
-    path,speaker,emotion,text,gender,fold
-    wav/anna_01.wav,anna,happy,"Well, hello.",f,1
+    path,speaker,emotion,start,end,text,gender,fold
+    wav/anna_01.wav,anna,happy,0,1.9,"Well, hello.",f,1
 
-``path`` is that of a recording of one utterance, as seen from the table's folder; ``text``, ``gender`` (f or
-m) and ``fold`` may be left out.  Any further column is an attribute that ``keep`` of the settings can choose
-by.
+``path`` is that of a recording, as seen from the table's folder.  Two of ``start``, ``end`` and ``duration``,
+in seconds, say which part of it is the utterance; without them it is all of it.  ``text``, ``gender`` (f or
+m) and ``fold`` may be left out; a ``fold`` (or ``split``, ``subset``) of train, dev and test is a fixed
+split.  Any further column is an attribute that ``keep`` of the settings can choose by, unless its name begins
+with ``_``.
 """
 
 from __future__ import annotations
 
-import csv
-import difflib
 import hashlib
 import logging
 import os
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
+from typing import Generic, TypeVar
 
-from lhotse import RecordingSet, SupervisionSegment, SupervisionSet
+from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
-from ser import reading
+from ser.cli import progress
+from ser.corpora import csv_checks
 from ser.corpora.base import Corpus
-from ser.corpora.recordings import make_recordings
+from ser.corpora.csv_reader import Row, RowReader, Table, open_table
+from ser.corpora.recordings import make_recording, read_headers
+from ser.data.audio_meta import AudioMeta
 from ser.data.corpus import CorpusConfig
 from ser.data.files import file_digest
-from ser.data.tables import check_key
-from ser.errors import DataError, all_of, short, shown
+from ser.data.split import subset_named
+from ser.errors import DataError, Problem, all_of
 
 log = logging.getLogger("ser")
+T = TypeVar("T")
 
-NEEDED, KNOWN = ("path", "speaker", "emotion"), ("text", "gender", "fold")
-_SHOWN = 1000  # faults that one error lists
-_GUESSES = 100  # labels for which the nearest known one is looked for
-_GENDERS = {"f": "f", "female": "f", "m": "m", "male": "m"}
-_ODD = re.compile(r"[^\w.@%+=:,-]+", re.ASCII)  # what an utterance id may not hold
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table."""
-
-    number: int  # of its (first) line in the file, from 1
-    id: str
-    path: Path
-    speaker: str
-    emotion: str
-    gender: str  # f, m, or "" for not known
-    text: str
-    attributes: dict[str, str]  # fold, and the columns that have no meaning here
+_MANY = 1000  # faults of the table after which no recording is looked at
+_SHOWN = 40  # lines of an error
+_ODD = re.compile(r"[^\w.@%+=:,-]+", re.ASCII)  # what an id may not hold
 
 
 def prepare_csv(
@@ -69,60 +56,67 @@ def prepare_csv(
         num_jobs: headers read at a time.
 
     Returns:
-        ``"recordings"`` and ``"supervisions"``, one of each per line, sorted by id, which is made of the
-        speaker and the path.  ``custom`` of a supervision has ``emotion``, ``fold`` and all further columns.
+        ``"recordings"``, one of each file, and ``"supervisions"``, one of each line, sorted by id and made as
+        they are asked for.  The id of a supervision is made of the speaker, the path and, of a part of a
+        recording, its times in ms.  A recording of one utterance has the utterance's id, another one an id
+        made of its path.  ``custom`` of a supervision has ``emotion``, ``fold`` and all further columns; a
+        ``fold`` of a fixed split is ``train``, ``dev`` or ``test``.
 
     Raises:
-        DataError: columns are missing, or lines have unknown labels, recordings that are missing, damaged or
-            no audio, or recordings that another speaker or another label has too; all of them at once, each
-            with its line.
+        DataError: columns are missing, or lines have unknown labels, times that cannot be, recordings that
+            are missing, damaged or no audio, or audio that another speaker or another label has too; all of
+            them at once, by kind, with the numbers of their lines.
     """
-    table = _find_table(table)
-    rows, faults = read_rows(table)
-    problems = [*faults, *_label_faults(rows, config), *_group_faults(rows)]
-    rows = _firsts(rows) if len(problems) <= _SHOWN else []  # more faults would not be shown
-    recordings, damaged = make_recordings({row.id: row.path for row in rows}, num_jobs)
-    for row in rows:
-        if row.id in damaged:
-            what = damaged[row.id].rpartition(";")[0]
-            problems.append((row.number, f"{what}; correct the path, or remove the line"))
-    problems += _copy_faults([row for row in rows if row.id not in damaged])
+    opened = open_table(_find_table(table))
+    rows, problems = read_rows(opened)
+    fold = opened.columns.fold
+    if fold is not None and fold != "fold" and not any(subset_named(row.fold) for row in rows):
+        fold = None  # a column split of other values is an attribute like any other
+    problems += csv_checks.table_problems(opened, rows, config, fold)
+    metas: dict[str, AudioMeta] = {}
+    if len(problems) <= _MANY:
+        metas, damaged = read_headers((row.path for row in rows), num_jobs)
+        problems += csv_checks.audio_problems(opened, rows, metas, damaged)
     if problems:
-        lines = [f"{table}:{number}: {text}" for number, text in sorted(problems, key=itemgetter(0))]
-        raise all_of(lines, shown=_SHOWN)
-    known = {row.id: row for row in rows}
-    supervisions = [_supervision(known[item.id], item.duration) for item in recordings]
-    return {"recordings": recordings, "supervisions": SupervisionSet.from_segments(supervisions)}
+        problems.sort(key=lambda problem: problem.line or 0)
+        raise all_of(problems, shown=_SHOWN)
+    csv_checks.tell_columns(opened, rows, config, fold)
+    rows.sort(key=lambda row: row.id)
+    return _manifests(rows, metas, "fold" if fold else str(opened.columns.fold), opened.path)
+
+
+def read_rows(table: Table) -> tuple[list[Row], list[Problem]]:
+    """The rows of a table, and the faults of lines that are none.
+
+    Raises:
+        DataError: it lists no recording.
+    """
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    reader = RowReader(table, utterance_id)
+    for number, fields in progress(table.rows(problems.append), "lines of the table"):
+        try:
+            rows.append(reader.read(number, fields))
+        except DataError as error:
+            problems.append(table.problem(number, str(error)))
+    if not rows and not problems:
+        raise DataError(f"{table.path}: lists no recording; give each a line below the first")
+    return rows, problems
 
 
 def state_digest(table: Path) -> str:
     """SHA-256 of a table's bytes and of the sizes and times of the recordings that it names."""
     table = _find_table(table)
+    opened = open_table(table)
+    place = opened.columns.known["path"]
     digest = hashlib.sha256(file_digest(table).encode())
-    for row in read_rows(table)[0]:
+    for path in dict.fromkeys(fields[place] for _, fields in opened.rows(lambda _: None)):
         try:
-            state = os.stat(row.path)
+            state = os.stat(table.parent / path)
             digest.update(f"{state.st_size} {state.st_mtime_ns}\n".encode())
         except OSError:
             digest.update(b"missing\n")
     return digest.hexdigest()[:16]
-
-
-def _supervision(row: Row, duration: float) -> SupervisionSegment:
-    return SupervisionSegment(
-        id=row.id,
-        recording_id=row.id,
-        start=0.0,
-        duration=duration,
-        channel=0,
-        text=row.text or None,
-        speaker=row.speaker,
-        gender=row.gender or None,
-        custom={**row.attributes, "emotion": row.emotion},
-    )
-
-
-# ------------------------------------------------------------------------------------------------- the table
 
 
 def _find_table(path: Path) -> Path:
@@ -140,184 +134,108 @@ def _find_table(path: Path) -> Path:
     return found[0]
 
 
-def read_rows(table: Path) -> tuple[list[Row], list[tuple[int, str]]]:
-    """Read a table.
-
-    Returns:
-        Its rows, and (line, fault) for each line that is none.
-
-    Raises:
-        DataError: it cannot be read, or its first line does not name the columns that are needed.
-    """
-    text = reading.read_text(table, "save it as UTF-8", encoding="utf-8-sig")
-    lines = text.splitlines(keepends=True)
-    delimiter = max("\t;,", key=(lines or [""])[0].count)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    rows: list[Row] = []
-    problems: list[tuple[int, str]] = []
-    first = 0
-    try:
-        names = _columns(next(reader, []), table)
-        while True:
-            first = reader.line_num + 1
-            fields = [field.strip() for field in next(reader)]
-            if not any(fields):
-                continue
-            if len(fields) != len(names):
-                what = f"has {len(fields)} columns, the first line has {len(names)}"
-                problems.append((first, f"{what}; correct the line, quoting what holds a {delimiter!r}"))
-                continue
-            try:
-                rows.append(_row(dict(zip(names, fields, strict=True)), first, table.parent))
-            except DataError as error:
-                problems.append((first, str(error)))
-    except StopIteration:
-        pass
-    except csv.Error as error:
-        problems.append((max(first, 1), f"cannot be read from here on ({error}); correct the quotes"))
-    if not rows and not problems:
-        raise DataError(f"{table}: lists no recording; give each a line below the first")
-    return rows, problems
+# ------------------------------------------------------------------------------------------------------- ids
 
 
-def _columns(header: Iterable[str], table: Path) -> list[str]:
-    """The names of the columns, in lower case."""
-    names = [name.strip().lower() for name in header]
-    missing = [name for name in NEEDED if name not in names]
-    if missing:
-        raise DataError(
-            f"{table}:1: has no column {', '.join(missing)}; the first line must name path, speaker and "
-            f"emotion, and may name text, gender and fold (it names "
-            f"{short(', '.join(names)) or 'nothing'})"
-        )
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if twice:
-        raise DataError(
-            f"{table}:1: names the column {short(twice[0]) or '(empty)'} twice; rename one of them"
-        )
-    return names
-
-
-def _row(fields: Mapping[str, str], number: int, folder: Path) -> Row:
-    empty = [name for name in NEEDED if not fields[name]]
-    if empty:
-        raise DataError(f"{', '.join(empty)}: is empty; fill it in, or remove the line")
-    for name in ("speaker", "fold"):
-        if fields.get(name):
-            check_key(fields[name], name)
-    gender = fields.get("gender", "")
-    if gender and gender.lower() not in _GENDERS:
-        raise DataError(f"gender is f, m, or empty, not {shown(gender)}; correct it")
-    return Row(
-        number=number,
-        id=check_key(utterance_id(fields["speaker"], fields["path"]), "path"),
-        path=folder / fields["path"],
-        speaker=fields["speaker"],
-        emotion=fields["emotion"],
-        gender=_GENDERS.get(gender.lower(), ""),
-        text=" ".join(fields.get("text", "").split()),
-        attributes={
-            name: value for name, value in fields.items() if value and name not in (*NEEDED, "text", "gender")
-        },
-    )
-
-
-def utterance_id(speaker: str, path: str) -> str:
-    """The id of an utterance: speaker, then path without suffix, in the characters that an id may have.
+def utterance_id(speaker: str, path: str, times: tuple[float, float] | None = None) -> str:
+    """The id of an utterance: speaker, path without suffix, times in ms, in characters that an id may have.
 
     >>> utterance_id("anna", "wav/01.wav"), utterance_id("anna", "anna_01.wav")
     ('anna_wav-01', 'anna_01')
     >>> utterance_id("anna", "wav/schön.wav")
     'anna_wav-sch_n-1f2d508d'
+    >>> utterance_id("anna", "c.wav", (1.9, 5.7))
+    'anna_c-0001900-0005700'
     """
+    safe = recording_id(path)
+    if times is not None:
+        safe += "".join(f"-{round(1000 * time):07d}" for time in times)
+    return safe if safe.startswith(speaker) else f"{speaker}_{safe}"
+
+
+def recording_id(path: str) -> str:
+    """The id of a recording of several utterances: its path without suffix, in characters of an id."""
     parts = [part for part in os.path.splitext(path)[0].split("/") if part not in ("", ".", "..")]
     plain = "-".join(parts)
     safe = _ODD.sub("_", plain)
     if safe != plain:  # two names may have become one
         safe += f"-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
-    return safe if safe.startswith(speaker) else f"{speaker}_{safe}"
+    return safe
 
 
-# --------------------------------------------------------------------------------------------------- checks
+# ------------------------------------------------------------------------------------------------- manifests
 
 
-def _label_faults(rows: Sequence[Row], config: CorpusConfig) -> list[tuple[int, str]]:
-    """The lines whose label has no class."""
-    chosen = config.keep.get("emotion")
-    problems = []
-    meant: dict[str, str] = {}  # each wrong label -> what may have been meant
+@dataclass(frozen=True)
+class _Made(Generic[T]):
+    """Entries of a manifest, each made when it is asked for."""
+
+    keys: Sequence[str] | Sequence[Row]
+    make: Callable[[int], T]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[T]:
+        return map(self.make, range(len(self.keys)))
+
+
+def _manifests(
+    rows: Sequence[Row], metas: Mapping[str, AudioMeta], fold: str, table: Path
+) -> dict[str, RecordingSet | SupervisionSet]:
+    """The manifests of rows, sorted by id, without faults."""
+    names = _recording_ids(rows, table)
+    paths = sorted(names, key=names.__getitem__)
+
+    def recording(place: int) -> Recording:
+        path = paths[place]
+        return make_recording(names[path], path, metas[path])
+
+    def supervision(place: int) -> SupervisionSegment:
+        row = rows[place]
+        meta = metas[row.path]
+        end = min(row.end_s, meta.num_samples / meta.sampling_rate_hz)
+        value = subset_named(row.fold) or row.fold
+        own = {fold: value} if value else {}
+        return SupervisionSegment(
+            id=row.id,
+            recording_id=names[row.path],
+            start=row.start_s,
+            duration=end - row.start_s,
+            channel=0,
+            text=row.text or None,
+            speaker=row.speaker,
+            gender=row.gender or None,
+            custom={**row.attributes, **own, "emotion": row.emotion},
+        )
+
+    return {
+        "recordings": RecordingSet(_Made(paths, recording)),
+        "supervisions": SupervisionSet(_Made(rows, supervision)),
+    }
+
+
+def _recording_ids(rows: Sequence[Row], table: Path) -> dict[str, str]:
+    """The id of each recording.
+
+    Raises:
+        DataError: two would have one.
+    """
+    names: dict[str, str] = {}
     for row in rows:
-        label = row.emotion
-        if label in config.labels or (chosen is not None and label not in chosen):
-            continue
-        if label not in meant:
-            guess = len(meant) < _GUESSES and len(label) < 64
-            near = difflib.get_close_matches(label.lower(), config.labels, n=1) if guess else []
-            meant[label] = f"did you mean {near[0]}?" if near else f"known are {', '.join(config.labels)}"
-        what = f"emotion {short(label)} is none of labels in conf/corpus.yaml ({meant[label]})"
-        remedy = "map it to a class there, or name the labels to take with keep.emotion"
-        problems.append((row.number, f"{what}; {remedy}"))
-    return problems
-
-
-def _firsts(rows: Sequence[Row]) -> list[Row]:
-    """The first row of each id and of each recording."""
-    seen: set[str | Path] = set()
-    firsts = []
-    for row in rows:
-        if row.id not in seen and row.path not in seen:
-            firsts.append(row)
-        seen |= {row.id, row.path}
-    return firsts
-
-
-def _group_faults(rows: Sequence[Row]) -> list[tuple[int, str]]:
-    """The lines that contradict an earlier one about a speaker, repeat an id, or lack a fold."""
-    problems: list[tuple[int, str]] = []
-    ids: dict[str | Path, Row] = {}
-    genders: dict[str, Row] = {}
-    with_fold = next((row for row in rows if "fold" in row.attributes), None)
-    for row in rows:
-        other = ids.setdefault(row.id, ids.setdefault(row.path, row))
-        if other is not row:
-            what = "is the recording" if other.path == row.path else f"has the id {row.id}"
-            problems.append(
-                (row.number, f"{what} of line {other.number} again; keep one of them, or rename it")
-            )
-        if row.gender:
-            other = genders.setdefault(row.speaker, row)
-            if other.gender != row.gender:
-                what = (
-                    f"speaker {row.speaker} is {row.gender} here, and {other.gender} in line {other.number}"
-                )
-                problems.append((row.number, f"{what}; correct one of them"))
-        if with_fold is not None and "fold" not in row.attributes:
-            problems.append(
-                (row.number, f"has no fold, line {with_fold.number} has one; give every line one")
-            )
-    return problems
-
-
-def _copy_faults(rows: Sequence[Row]) -> list[tuple[int, str]]:
-    """The lines whose recording, byte for byte, has another speaker or another label on an earlier line."""
-    by_size: dict[int, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_size[row.path.stat().st_size].append(row)
-    problems: list[tuple[int, str]] = []
-    for same_size in by_size.values():
-        seen: dict[str, Row] = {}
-        for row in same_size if len(same_size) > 1 else []:
-            other = seen.setdefault(file_digest(row.path), row)
-            for what, mine, first in (
-                ("speaker", row.speaker, other.speaker),
-                ("emotion", row.emotion, other.emotion),
-            ):
-                if mine != first and row.path != other.path:
-                    text = (
-                        f"{row.path} is the same audio as line {other.number}, whose {what} is {first}, not"
-                    )
-                    problems.append((row.number, f"{text} {mine}; correct one of them, or remove it"))
-    return problems
+        shared = row.path in names or not row.is_whole
+        names[row.path] = recording_id(os.path.relpath(row.path, table.parent)) if shared else row.id
+    owners: dict[str, str] = {}
+    problems: list[Problem] = [
+        Problem(
+            str(table), None, f"{path} and {owners[name]} would both have the id {name}; rename one of them"
+        )
+        for path, name in names.items()
+        if owners.setdefault(name, path) != path
+    ]
+    if problems:
+        raise all_of(problems)
+    return names
 
 
 CORPUS = Corpus(prepare_csv, release="CSV or TSV file", state=state_digest)

@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 from lhotse import Recording, RecordingSet
 from lhotse.audio import AudioSource
 
-from ser.data.audio_meta import audio_meta
+from ser.cli import progress
+from ser.data.audio_meta import AudioMeta, audio_meta
 from ser.errors import DataError
+
+PathLike = TypeVar("PathLike", Path, str)
+_BLOCK = 1000  # headers that are waited for together
 
 
 def by_name(files: Iterable[Path], fault: Callable[[Path], str]) -> tuple[dict[str, Path], list[str]]:
@@ -75,24 +81,49 @@ def make_recordings(paths: Mapping[str, Path], num_jobs: int = 1) -> tuple[Recor
         The recordings, sorted by id, with absolute paths; and id -> message for each file that is missing,
         damaged or no audio.
     """
-    found: list[Recording] = []
-    problems: dict[str, str] = {}
+    metas, damaged = read_headers(paths.values(), num_jobs)
+    whole = sorted(name for name, path in paths.items() if path in metas)
+    recordings = [make_recording(name, paths[name], metas[paths[name]]) for name in whole]
+    problems = {name: damaged[paths[name]] for name in sorted(paths) if paths[name] in damaged}
+    return RecordingSet.from_recordings(recordings), problems
+
+
+def read_headers(
+    paths: Iterable[PathLike], num_jobs: int = 1
+) -> tuple[dict[PathLike, AudioMeta], dict[PathLike, str]]:
+    """Read the headers of audio files, each once.
+
+    Args:
+        paths: the files, WAV or any format that libsndfile reads.
+        num_jobs: headers read at a time.
+
+    Returns:
+        What each file is, and a message for each that is missing, damaged or no audio.
+    """
+    metas: dict[PathLike, AudioMeta] = {}
+    damaged: dict[PathLike, str] = {}
+    files = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(max_workers=max(1, num_jobs)) as pool:
-        names = sorted(paths)
-        results = pool.map(lambda name: _recording(name, paths[name]), names)
-        for name, result in zip(names, results, strict=True):
-            if isinstance(result, Recording):
-                found.append(result)
+        blocks = (files[first : first + _BLOCK] for first in range(0, len(files), _BLOCK))
+        results = chain.from_iterable(pool.map(_header, block) for block in blocks)
+        headers = progress(results, "recordings", len(files))
+        for path, header in zip(files, headers, strict=True):
+            if isinstance(header, AudioMeta):
+                metas[path] = header
             else:
-                problems[name] = result
-    return RecordingSet.from_recordings(found), problems
+                damaged[path] = header
+    return metas, damaged
 
 
-def _recording(name: str, path: Path) -> Recording | str:
+def _header(path: PathLike) -> AudioMeta | str:
     try:
-        meta = audio_meta(path)
+        return audio_meta(Path(path))
     except DataError as error:
         return str(error)
+
+
+def make_recording(name: str, path: PathLike, meta: AudioMeta) -> Recording:
+    """The manifest entry of a recording, with its absolute path."""
     channels = list(range(meta.num_channels))
     return Recording(
         id=name,

@@ -16,7 +16,8 @@ from ser.ranges import Range
 MAX_RATE_HZ = 384_000  # the highest sampling rate that a recording may have
 Channel = Annotated[int, Range(0, 1023)]
 Keep = dict[str, tuple[str, ...]]
-Test = Literal["each"] | dict[str, tuple[str, ...]] | tuple[str, ...]
+KFOLD = {"folds": Range(2, 1000), "seed": Range(0, 2**31 - 1)}  # the keys of a test that is drawn
+Test = Literal["each"] | dict[str, tuple[str, ...]] | dict[str, int] | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -74,21 +75,42 @@ class DevConfig:
 class Protocol:
     """How a corpus is split into training, development and test subsets."""
 
-    group: Literal["speaker", "session", "fold"]  # what stays together
-    test: Test  # "each" group in turn, one fold that tests on these groups, or fold -> groups it tests on
+    group: Literal["speaker", "session", "fold", "utterance"]  # what stays together; utterance: nothing
+    # "each" group in turn, one fold that tests on these groups, fold -> groups it tests on, or {folds: k,
+    # seed: n}: k folds of groups, drawn so that each has its share of every class
+    test: Test
     dev: DevConfig | None  # null: no dev subset
     keep: Keep  # attribute -> allowed values, for this protocol only
 
     def __post_init__(self) -> None:
-        """Refuse an empty or repeating test list."""
-        lists = list(self.test.values()) if isinstance(self.test, dict) else [self.test]
-        if not lists or not all(lists):
+        """Refuse an empty or repeating test list, and dev speakers where nothing keeps speakers together."""
+        if self.drawn is not None:
+            _check_drawn(self.drawn)
+        elif self.group == "utterance":
+            raise ValueError("test must be {folds: k, seed: n} where group is utterance")
+        elif not self.test or not all(self.listed.values()):
             raise ValueError(f"test must be 'each' or name at least one {self.group}")
-        named = [] if self.test == "each" else [group for groups in lists for group in groups]
+        if self.group == "utterance" and self.dev is not None:
+            raise ValueError("dev must be null where group is utterance")
+        named = [group for groups in self.listed.values() for group in groups]
         twice = sorted({group for group in named if named.count(group) > 1})
         if twice:
             raise ValueError(f"test names a {self.group} twice: {', '.join(twice)}")
         _check_keep(self.keep)
+
+    @property
+    def drawn(self) -> dict[str, int] | None:
+        """``folds`` and ``seed``, if the folds are drawn."""
+        if not isinstance(self.test, dict):
+            return None
+        return {key: value for key, value in self.test.items() if isinstance(value, int)} or None
+
+    @property
+    def listed(self) -> dict[str, tuple[str, ...]]:
+        """Fold -> the groups it tests on, where they are listed; one list is that of a fold named ``""``."""
+        if isinstance(self.test, dict):
+            return {fold: groups for fold, groups in self.test.items() if not isinstance(groups, int)}
+        return {} if self.test == "each" else {"": self.test}
 
 
 @dataclass(frozen=True)
@@ -160,6 +182,14 @@ def _check_classes(classes: tuple[str, ...], labels: Mapping[str, str]) -> None:
     silent = [name for name in classes if name not in labels.values()]
     if silent:
         raise ValueError(f"labels: no label maps to {', '.join(silent)}")
+
+
+def _check_drawn(drawn: Mapping[str, int]) -> None:
+    if drawn.keys() != KFOLD.keys():
+        raise ValueError(f"test must have the keys folds and seed to be drawn, got {', '.join(drawn)}")
+    for key, bounds in KFOLD.items():
+        if not bounds.holds(drawn[key]):
+            raise ValueError(f"test.{key} must be a whole number {bounds}, got {drawn[key]}")
 
 
 def _check_keep(keep: Keep) -> None:

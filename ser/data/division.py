@@ -6,18 +6,23 @@ import difflib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ser.data import tables
+from ser.data import split, tables
 from ser.data.corpus import Keep, Protocol
+from ser.data.kfold import deal_out
 from ser.errors import ConfigError, DataError
 
 log = logging.getLogger("ser")
 
 POOLED = "pooled"  # no fold may have this name
 NONE = "-"
-_GROUP_TABLES = {"speaker": "utt2spk", "session": "utt2session", "fold": "utt2fold"}
+_GROUP_TABLES = {"session": "utt2session", "fold": "utt2fold"}
+_BY_UTTERANCE = (
+    "take a protocol with group: utterance, such as kfold_utterances of egs/csv (its numbers are "
+    "speaker-dependent)"
+)
 _KEEP_TABLES = {"speaker": "utt2spk", "class": "utt2emo"}  # any other attribute x stands in utt2x
 
 
@@ -38,10 +43,13 @@ class SpeakerInfo:
     utt2spk: dict[str, str]
     utt2group: dict[str, str]
     genders: dict[str, str]  # speaker -> f or m; empty if not known
+    utt2class: dict[str, str] = field(default_factory=dict)  # only if folds are drawn
 
 
 def divide(name: str, protocol: Protocol, speakers: SpeakerInfo, data: Path) -> list[Fold]:
     """The folds of a protocol, in the order of their names, each extra fold behind the one it tunes.
+
+    Folds whose names are those of subsets, however spelt, are a fixed split, not folds to test on in turn.
 
     Args:
         name: of the protocol, and of its fold if it has only one.
@@ -51,25 +59,30 @@ def divide(name: str, protocol: Protocol, speakers: SpeakerInfo, data: Path) -> 
 
     Raises:
         ConfigError: the protocol tests on a group that does not exist.
-        DataError: too few speakers are left.
+        DataError: too few speakers are left, or too few groups for the number of folds.
     """
     groups = sorted(set(speakers.utt2group.values()))
-    if protocol.test == "each":
-        if len(groups) < 2:
+    if protocol.drawn is not None:
+        tests = _drawn(name, protocol, speakers, data)
+    elif protocol.test == "each":
+        fixed = split.fixed_split(groups, str(data / "utt2fold")) if protocol.group == "fold" else {}
+        if "dev" in fixed:
+            return [_fixed(fixed, speakers)]
+        if fixed:
+            tests = {split.FOLD: set(fixed["test"])}
+        elif len(groups) < 2:
+            way = _BY_UTTERANCE if protocol.group == "speaker" else "take a protocol with group: speaker"
             raise DataError(
-                f"{data}: has only the {protocol.group} {groups[0]}, nothing would be left to train on"
+                f"{data}: has only the {protocol.group} {groups[0]}, nothing would be left to train on; {way}"
             )
-        tests = {group: {group} for group in groups}
+        else:
+            tests = {group: {group} for group in groups}
     else:
-        lists = protocol.test if isinstance(protocol.test, dict) else {name: protocol.test}
-        for group in (group for listed in lists.values() for group in listed):
-            if group not in groups:
-                near = difflib.get_close_matches(group, groups, n=1)
-                meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(groups)}"
-                raise ConfigError(f"protocols.{name}.test: {data} has no {protocol.group} {group}; {meant}")
-        tests = {fold: set(listed) for fold, listed in sorted(lists.items())}
+        tests = _listed(name, protocol, groups, data)
     folds = [
-        fold for test, members in tests.items() for fold in _divide(test, members, protocol, speakers, data)
+        fold
+        for test, members in tests.items()
+        for fold in _divide(test, members, (name, protocol), speakers, data)
     ]
     names = Counter([POOLED, *(fold.name for fold in folds)])
     twice = [fold for fold, number in names.items() if number > 1]
@@ -78,10 +91,45 @@ def divide(name: str, protocol: Protocol, speakers: SpeakerInfo, data: Path) -> 
     return folds
 
 
+def _fixed(fixed: Mapping[str, Sequence[str]], speakers: SpeakerInfo) -> Fold:
+    """The fold of a split that has a dev subset of its own."""
+    subsets = {
+        subset: [name for name, group in speakers.utt2group.items() if group in names]
+        for subset, names in fixed.items()
+    }
+    return Fold(split.FOLD, subsets, split.FOLD, "dev")
+
+
+def _drawn(name: str, protocol: Protocol, speakers: SpeakerInfo, data: Path) -> dict[str, set[str]]:
+    """Fold -> the groups that it tests on, of folds that are drawn."""
+    assert protocol.drawn is not None
+    num_folds, num_groups = protocol.drawn["folds"], len(set(speakers.utt2group.values()))
+    if num_groups < num_folds:
+        remedy = (
+            f"--set corpus:protocols.{name}.test.folds={num_groups} makes as many folds"
+            if num_groups > 1
+            else _BY_UTTERANCE
+        )
+        what = f"{num_groups} {protocol.group}{'s' if num_groups > 1 else ''}"
+        raise DataError(f"{data}: has {what}, too few for {num_folds} folds; {remedy}")
+    return deal_out(speakers.utt2group, speakers.utt2class, num_folds, protocol.drawn["seed"])
+
+
+def _listed(name: str, protocol: Protocol, groups: Sequence[str], data: Path) -> dict[str, set[str]]:
+    """Fold -> the groups that it tests on, of folds that the settings list."""
+    for group in (group for listed in protocol.listed.values() for group in listed):
+        if group not in groups:
+            near = difflib.get_close_matches(group, groups, n=1)
+            meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(groups)}"
+            raise ConfigError(f"protocols.{name}.test: {data} has no {protocol.group} {group}; {meant}")
+    return {fold or name: set(listed) for fold, listed in sorted(protocol.listed.items())}
+
+
 def _divide(
-    name: str, test: set[str], protocol: Protocol, speakers: SpeakerInfo, data: Path
+    name: str, test: set[str], named: tuple[str, Protocol], speakers: SpeakerInfo, data: Path
 ) -> Iterator[Fold]:
     """The fold that tests on the groups ``test``, and the extra one it is tuned on, if any."""
+    setting, protocol = f"corpus:protocols.{named[0]}", named[1]
     tables.check_key(name, str(data))
     subsets: dict[str, list[str]] = {"train": [], "test": []}
     for utterance, group in speakers.utt2group.items():
@@ -94,9 +142,11 @@ def _divide(
     rest = {speakers.utt2spk[utterance] for utterance in subsets["train"]}
     tested = {speakers.utt2spk[utterance] for utterance in subsets["test"]}
     if protocol.dev.speakers >= len(rest):
+        fewer = f"--set {setting}.dev.speakers={len(rest) - 1}, or " if len(rest) > 1 else ""
         raise DataError(
-            f"{data}: fold {name} has {len(rest)} training speakers, {protocol.dev.speakers} cannot be taken "
-            f"for tuning; lower dev.speakers of the protocol"
+            f"{data}: fold {name} has {len(rest)} training speaker{'s' if len(rest) > 1 else ''}, "
+            f"{protocol.dev.speakers} cannot be taken for tuning; {fewer}--set {setting}.dev=null tunes "
+            "nothing"
         )
     chosen = set(pick_dev_speakers(rest, tested, speakers.genders, protocol.dev.speakers))
     dev = [utterance for utterance in subsets["train"] if speakers.utt2spk[utterance] in chosen]
@@ -175,9 +225,11 @@ def read_speaker_info(
     Raises:
         DataError: the corpus does not have the protocol's groups.
     """
-    path = data / _GROUP_TABLES[protocol.group]
+    path = data / _GROUP_TABLES.get(protocol.group, "utt2spk")
     if protocol.group == "speaker":
         groups = dict(utt2spk)
+    elif protocol.group == "utterance":
+        groups = {name: name for name in utt2spk}
     elif path.exists():
         groups = tables.read_table(path)
         tables.same_keys(groups, path, utt2spk, data / "utt2spk")
@@ -187,8 +239,14 @@ def read_speaker_info(
         )
     gender_path = data / "spk2gender"
     genders = tables.read_table(gender_path) if gender_path.exists() else {}
+    classes = tables.read_table(data / "utt2emo", made_by="stage 0") if protocol.drawn is not None else {}
+    if classes:
+        tables.same_keys(classes, data / "utt2emo", utt2spk, data / "utt2spk")
     return SpeakerInfo(
-        {name: utt2spk[name] for name in utterances}, {name: groups[name] for name in utterances}, genders
+        {name: utt2spk[name] for name in utterances},
+        {name: groups[name] for name in utterances},
+        genders,
+        {name: classes[name] for name in utterances if classes},
     )
 
 

@@ -26,12 +26,14 @@ from ser.data.division import NONE, POOLED, Fold, divide, kept_utterances, read_
 from ser.data.files import files_below, whole_file, write_made
 from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
 from ser.data.segments import SEGMENTS, Overlap, describe, overlaps, read_recordings, recording_tables
-from ser.errors import DataError, all_of
+from ser.errors import DataError, all_of, grouped
 
 Doubles = npt.NDArray[np.float64]
 log = logging.getLogger("ser")
 
 FOLDS, CHECKS = "folds.tsv", "checks.tsv"
+NOTES = "notes"  # of a subset: what must be said with every number on it, ``<key> <value>``
+SPEAKER_DEPENDENT = {"split": "speaker-dependent"}
 _CHECKS_HEAD = "fold subset utterances speakers recordings shared_speakers shared_recordings".split()
 _OVERLAPPING = "overlapping_utterances"  # a further column of a corpus that has segments
 
@@ -71,10 +73,8 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     inputs = {file: data / file for file in names if (data / file).exists()} | features
     if up_to_date(out, settings, inputs):
         return
-    utt2spk = tables.read_table(data / "utt2spk", made_by="stage 0")
-    utterances = kept_utterances(data, utt2spk, chosen.keep)
-    folds = divide(name, chosen, read_speaker_info(data, utt2spk, chosen, utterances), data)
-    _check_classes(folds, data)
+    folds = plan_folds(data, config, protocol)
+    utt2spk = tables.read_table(data / "utt2spk")
     stats = _read_stats(features["cmvn_utt.scp"]) if "cmvn_utt.scp" in features else None
     digests = _digests(stats, features)
     check_copies(folds, digests, data)
@@ -83,14 +83,50 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
         views = {
             staging / fold.name / subset: keys for fold in folds for subset, keys in fold.subsets.items()
         }
-        make_views(data, {**views, staging / POOLED: tested(folds)})
-        check_speakers(staging, folds)
+        views[staging / POOLED] = tested(folds)
+        make_views(data, views)
+        if chosen.group == "utterance":
+            for view in views:
+                tables.write_table(view / NOTES, SPEAKER_DEPENDENT)
+        else:
+            check_speakers(staging, folds)
         if stats is not None:
+            del views[staging / POOLED]
             _write_cmvn(stats, utt2spk, views, staging, out)
         write_folds(staging / FOLDS, folds)
         _write_checks(staging / CHECKS, folds, utt2spk, digests, shared)
         write_made(staging, settings, inputs, files_below(staging))
     log.info("%s: protocol %s, folds %s", out, name, " ".join(fold.name for fold in folds))
+
+
+def plan_folds(data: Path, config: CorpusConfig, protocol: str | None = None) -> list[Fold]:
+    """The folds of a protocol, checked as far as that can be done without features.
+
+    Args:
+        data: a data folder, of which ``utt2spk``, ``utt2emo``, ``emotions.txt`` and the table of the
+            protocol's groups are read.
+        config: the corpus.
+        protocol: the name of the protocol; None takes the default one.
+
+    Raises:
+        ConfigError: there is no such protocol, or it names groups that do not exist.
+        DataError: too few speakers, a class has nothing to train on, or a speaker would be in two subsets.
+    """
+    name, chosen = config.named_protocol(protocol)
+    utt2spk = tables.read_table(data / "utt2spk", made_by="stage 0")
+    utterances = kept_utterances(data, utt2spk, chosen.keep)
+    folds = divide(name, chosen, read_speaker_info(data, utt2spk, chosen, utterances), data)
+    _check_classes(folds, data)
+    if chosen.group != "utterance":
+        _refuse_shared(
+            {
+                fold.name: {
+                    subset: {utt2spk[name] for name in names} for subset, names in fold.subsets.items()
+                }
+                for fold in folds
+            }
+        )
+    return folds
 
 
 # ------------------------------------------------------------------------------------------------ features
@@ -156,17 +192,20 @@ def _check_classes(folds: Sequence[Fold], data: Path) -> None:
     emotions = read_emotions(data / EMOTIONS)
     utt2emo = read_utt2emo(data / "utt2emo", emotions)
     problems: list[str] = []
+    untested: list[str] = []
     for fold in folds:
         for subset, names in fold.subsets.items():
             present = {utt2emo[name] for name in names}
-            absent = [name for name in emotions if name not in present]
+            absent = ", ".join(name for name in emotions if name not in present)
             if absent and subset == "train":
                 problems.append(
-                    f"{data / 'utt2emo'}: fold {fold.name} has no {', '.join(absent)} to train on; "
+                    f"{data / 'utt2emo'}: fold {fold.name} has no {absent} to train on; "
                     "leave the class out of conf/corpus.yaml, or choose another protocol"
                 )
             elif absent:
-                log.warning("fold %s: %s has no %s", fold.name, subset, ", ".join(absent))
+                untested.append(f"fold {fold.name}: {subset} has no {absent}")
+    for line in grouped(untested):
+        log.warning("%s", line)
     if problems:
         raise all_of(problems)
 
@@ -181,19 +220,28 @@ def check_speakers(out: Path, folds: Sequence[Fold]) -> None:
     Raises:
         DataError: speakers are in two subsets; up to three of each fold are named.
     """
-    problems: list[str] = []
-    for fold in folds:
-        speakers = {
-            subset: set(tables.read_table(out / fold.name / subset / "utt2spk").values())
-            for subset in fold.subsets
+    _refuse_shared(
+        {
+            fold.name: {
+                subset: set(tables.read_table(out / fold.name / subset / "utt2spk").values())
+                for subset in fold.subsets
+            }
+            for fold in folds
         }
-        for one, two in combinations(fold.subsets, 2):
-            both = sorted(speakers[one] & speakers[two])
+    )
+
+
+def _refuse_shared(speakers: Mapping[str, Mapping[str, set[str]]]) -> None:
+    """Refuse speakers in two subsets of a fold, given fold -> subset -> its speakers."""
+    problems: list[str] = []
+    for fold, subsets in speakers.items():
+        for one, two in combinations(subsets, 2):
+            both = sorted(subsets[one] & subsets[two])
             if both:
                 named = ", ".join(both[:3]) + (", ..." if len(both) > 3 else "")
                 problems.append(
-                    f"fold {fold.name}: speaker {named} would be in {one} and in {two}; "
-                    "group by speaker, or correct utt2spk and utt2session"
+                    f"fold {fold}: speaker {named} would be in {one} and in {two}; "
+                    "group by speaker, or correct utt2spk, utt2session or utt2fold"
                 )
     if problems:
         raise all_of(problems)

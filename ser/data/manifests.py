@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ser import reading
+from ser.cli import progress
 from ser.data.corpus import MAX_RATE_HZ, CorpusConfig
 from ser.data.durations import SAME_S
 from ser.data.tables import check_key
@@ -20,10 +22,11 @@ from ser.errors import DataError, all_of, short, shown
 RECORDINGS, SUPERVISIONS = "recordings.jsonl.gz", "supervisions.jsonl.gz"
 Segment = tuple[str, float, float]  # symbol, start and duration in seconds
 MAX_LINE, MAX_BYTES = 1 << 26, 1 << 33  # of an entry, and of a manifest, when unpacked
+_SHORT = 16  # characters of a text that is likely to stand in other entries, too
 _MANY = 1000  # faults after which no more are looked for
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Utterance:
     """A recording, or a segment of one, with what is known about it."""
 
@@ -109,18 +112,27 @@ def read_items(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         reading.open_file(path) as raw,
         gzip.GzipFile(fileobj=raw) as stream,
     ):
-        for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE), b""), 1):
+        lines = progress(iter(lambda: stream.readline(MAX_LINE), b""), f"reading {path.name}")
+        for number, line in enumerate(lines, 1):
             done += len(line)
             if len(line) == MAX_LINE or done > MAX_BYTES:
                 raise reading.BadFileError("unpacks to more than a manifest may hold", number)
             where = f"{path}:{number}"
             with reading.guarded(where, remedy, what="no manifest entry"):
-                item = json.loads(line.decode("utf-8"))
+                item = json.loads(line.decode("utf-8"), object_pairs_hook=_shared)
                 if not isinstance(item, dict) or not isinstance(item.get("id"), str):
                     raise ValueError("no id")
             yield where, item
     if not done:
         raise DataError(f"{path}: is empty; {remedy}")
+
+
+def _shared(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping whose keys and short texts are one object for all entries that have the same."""
+    return {
+        sys.intern(key): sys.intern(value) if type(value) is str and len(value) < _SHORT else value
+        for key, value in pairs
+    }
 
 
 def _join(item: dict[str, Any], recordings: dict[str, Any], where: str) -> Utterance:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ser import config, systems
-from ser.data import files, registry, tables
+from ser.data import files, registry
 from ser.data.datadir import lost_tables
-from ser.data.division import NONE, divide, kept_utterances, read_speaker_info
-from ser.data.folds import FoldLine
+from ser.data.division import NONE
+from ser.data.folds import FoldLine, plan_folds
 from ser.errors import DataError, UsageError
 from ser.experiment.asked import FUSED, Experiment, meant
 from ser.experiment.fusions import plan_fusions
@@ -19,6 +21,9 @@ from ser.experiment.settings import Chosen, Settings, check_names, extras, sets_
 from ser.feats.sets import load_set
 from ser.plan import TASKS, Plan, PlannedSystem, write_lines, write_lists, write_plan
 from ser.systems.base import Sizes
+
+log = logging.getLogger("ser")
+_MANY = 100  # trainings that a user is warned of
 
 
 def work_out(experiment: Experiment, settings: Settings, exp: Path, data_dir: Path) -> Plan:
@@ -92,15 +97,18 @@ def expected_folds(plan: Plan, settings: Settings) -> tuple[FoldLine, ...]:
     Raises:
         ConfigError, DataError: the data cannot be divided so.
     """
-    protocol = settings.config.protocols[plan.protocol]
     if (plan.data / "utt2spk").exists():
-        utt2spk = tables.read_table(plan.data / "utt2spk")
-        kept = kept_utterances(plan.data, utt2spk, protocol.keep)
-        speakers = read_speaker_info(plan.data, utt2spk, protocol, kept)
-        divided = divide(plan.protocol, protocol, speakers, plan.data)
+        divided = plan_folds(plan.data, settings.config, plan.protocol)
         return tuple(FoldLine(fold.name, fold.tune_fold, fold.tune_set) for fold in divided)
-    names = [f"<each {protocol.group}>"] if protocol.test == "each" else [plan.protocol]
-    names = sorted(protocol.test) if isinstance(protocol.test, dict) else names
+    protocol = settings.config.protocols[plan.protocol]
+    names = [fold or plan.protocol for fold in sorted(protocol.listed)]
+    if protocol.test == "each":
+        names = [f"<each {protocol.group}>"]
+    elif protocol.drawn is not None:
+        names = [
+            f"<fold {number} of {protocol.drawn['folds']}>"
+            for number in range(1, protocol.drawn["folds"] + 1)
+        ]
     lines = []
     for name in names:
         if protocol.dev is None:
@@ -152,6 +160,24 @@ def tell_lost(plan: Plan, stages: range) -> None:
         if stage in stages or (stage == 3 and 4 in stages):
             for folder in folders:
                 files.tell_lost(files.lost_outputs(folder))
+
+
+def tell_work(plan: Plan) -> None:
+    """Say how many trainings and decodings a plan has; warn if they are many."""
+    counts = Counter(Path(fields[2]).parent.name for fields in plan.trainings())
+    total, extra = counts.total(), len(plan.fold_lines) - len(plan.final)
+    of = ", ".join(f"{count} {name}" for name, count in counts.items())
+    log.info(
+        "protocol %s: %d folds%s; %d trainings (%s), %d decodings",
+        plan.protocol, len(plan.final), f" and {extra} to tune in" if extra else "", total, of,
+        sum(1 for _ in plan.decodings()),
+    )  # fmt: skip
+    if total > _MANY:
+        log.warning(
+            "%d trainings are many; fewer folds (a protocol such as kfold of egs/csv), systems or seeds make "
+            "fewer, --dry-run lists them",
+            total,
+        )
 
 
 def refuse_second_protocol(settings: Settings, exp: Path) -> None:

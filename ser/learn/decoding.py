@@ -11,6 +11,7 @@ from ser.cli import log, progress
 from ser.data import files, tables
 from ser.data.datadir import main_set
 from ser.data.files import differences
+from ser.data.folds import NOTES
 from ser.errors import DataError
 from ser.feats.chunking import ChunkingConfig
 from ser.feats.subset import Norm, Subset, set_settings
@@ -133,9 +134,11 @@ class _Output:
 
     def notes(self) -> dict[str, str]:
         """What must be said with every number."""
+        path = self.subset.folder / NOTES
+        notes = tables.read_table(path) if path.exists() else {}
         if not self.model.sets:
-            return {}
-        notes = {"normalisation": str(self.model.norm)}
+            return notes
+        notes["normalisation"] = str(self.model.norm)
         own = [name for name in self.model.sets if name != main_set(self.subset.folder)]
         return notes | ({"features": "+".join(self.model.sets)} if own else {})
 

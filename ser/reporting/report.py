@@ -97,6 +97,10 @@ def summary(study: Study, comparisons: list[Comparison]) -> str:
             " (speaker: it uses all of a test speaker's audio, without labels)" if "speaker" in notes else ""
         )
         sentences.append(f"Feature normalisation: {', '.join(notes)}{speaker}.")
+    if any(runs.notes.get("split") == "speaker-dependent" for runs in study.runs):
+        sentences.append(
+            "All numbers are speaker-dependent: speakers that are tested on are trained on, too."
+        )
     if any(runs.scored.sum() < len(runs.scored) for runs in study.runs):
         sentences.append("Not every system scores every utterance: n stands beside each.")
     return " ".join(sentences)

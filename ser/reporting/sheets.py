@@ -56,6 +56,8 @@ def systems(study: Study) -> Sheet:
     note = f"{SPREAD} (of {len(study.test.speaker_names)})."
     if any(runs.notes.get("normalisation") == "speaker" for runs in study.runs):
         note += " Normalisation by speaker uses all of a test speaker's audio, without labels."
+    if any(runs.notes.get("split") == "speaker-dependent" for runs in study.runs):
+        note += " The split is speaker-dependent: speakers that are tested on are trained on, too."
     if any(runs.padded for runs in study.runs):
         note += (
             " A system of chunks may drop utterances shorter than its context, so n differs; a row 'padded' "

@@ -4,7 +4,7 @@
 
 writes  <exp>/plan.json, <exp>/conf/*.yaml (every settings file with its base and overrides) and, once stage 2
         has made the folds, the task lists in <exp>/tasks
-prints  the folder of the folds; with --dry-run what is done and what is not
+prints  the folder of the folds; with --dry-run what is done and what is not; with --check-data nothing
 
 Keys, in the options KEY=VALUE as in the file of --experiment, and their defaults:
 
@@ -39,6 +39,7 @@ from ser.experiment.work import (
     expected_folds,
     refuse_second_protocol,
     tell_lost,
+    tell_work,
     work_out,
     write_all,
 )
@@ -64,6 +65,11 @@ def get_parser() -> cli.Parser:
     parser.add_argument(
         "--dry-run", action="store_true", help="write nothing, say what is done and what is not"
     )
+    parser.add_argument(
+        "--check-data",
+        action="store_true",
+        help="only make sure that the protocol can divide the data of stage 0, and say how much is trained",
+    )
     parser.add_argument("options", nargs="*", metavar="KEY=VALUE")
     return parser
 
@@ -74,10 +80,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     experiment = read_experiment(args.experiment, args.options)
     settings = work_out_settings(experiment, args.corpus_conf, args.folder)
     plan = work_out(experiment, settings, args.exp_dir, args.data_dir)
+    there = (plan.folds / "folds.tsv").exists()
+    if args.check_data:
+        if not there and not (plan.data / "utt2spk").exists():
+            return 0  # whatever needs it will say so
+        if not there:
+            plan = dataclasses.replace(plan, expected=expected_folds(plan, settings))
+        if args.stage <= 4:
+            tell_work(plan)
+        return 0
     refuse_second_protocol(settings, args.exp_dir)
     if args.stage <= 4 and args.stop_stage >= 1:
         check_settings(settings)
-    there = (plan.folds / "folds.tsv").exists()
     if args.dry_run:
         from ser.learn.status import plan_text
 

@@ -7,8 +7,8 @@ reads   the corpus's release: what --corpus-dir names, else the variable of its 
 writes  <manifests>/{recordings,supervisions}.jsonl.gz, and the tables of <data-dir> (see ser make_data_dir)
 
 Compares the numbers of utterances with those that `checks` of the corpus's settings expects, and prints a
-line for each, `ok: ...` or `differs: ...`. Nothing is written if the copy has faults; all are listed. What is
-up to date is left alone.
+line for each, `ok: ...` or `differs: ...` (the first of these; <manifests>/checks.txt has all). Nothing is
+written if the copy has faults; all are listed, by kind. What is up to date is left alone.
 
 Example: local/prepare.sh --corpus-dir ~/corpora/emodb data/manifests data/all
 """
@@ -23,8 +23,11 @@ from ser import cli, corpora
 from ser.config import find_conf
 from ser.data.corpus import load_corpus
 from ser.data.datadir import make_data_dir
+from ser.data.files import whole_file
 from ser.errors import DataError
 from ser.feats.sets import load_set
+
+_DIFFERING = 8  # numbers that differ of which each has a line; one session that is missing changes dozens
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -73,9 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     release = corpora.locate(config, args.corpus_dir, args.manifests, fetch=fetch, num_jobs=args.nj)
     corpora.prepare(config.module, release, args.manifests, config=config, num_jobs=args.nj)
     checks = corpora.check(config.module, args.manifests, config)
-    for _, line in checks:
-        print(line, flush=True)
-    wrong = sum(1 for agrees, _ in checks if not agrees)
+    wrong = _tell_checks(checks, args.manifests / "checks.txt")
     if wrong:
         message = f"{release}: {wrong} of {len(checks)} numbers differ from checks in {args.config}"
         if args.strict == "true":
@@ -84,3 +85,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     shortest = [load_set(path, config.audio).shortest() for path in args.features]
     make_data_dir(args.manifests, args.data, config, shortest)
     return 0
+
+
+def _tell_checks(checks: Sequence[tuple[bool, str]], path: Path) -> int:
+    """Print the checks that agree and the first that differ, write all to a file; how many differ."""
+    with whole_file(path) as stream:
+        stream.writelines(f"{line}\n" for _, line in checks)
+    wrong = 0
+    for agrees, line in checks:
+        wrong += not agrees
+        if agrees or wrong <= _DIFFERING:
+            print(line)
+    if wrong > _DIFFERING:
+        print(f"differs: {wrong - _DIFFERING} more numbers, see {path}")
+    return wrong

@@ -87,8 +87,13 @@ def test_missing_columns(folder: Path, config: CorpusConfig) -> None:
     said = message(folder, "file,speaker,label\nwav/1.wav,anna,happy\n", config)
     assert said == [
         "T:1: has no column path, emotion; the first line must name path, speaker and emotion, and may name "
-        "text, gender and fold (it names file, speaker, label)"
+        "text, gender, start, end, duration and fold (it names file, speaker, label); rename file to path; "
+        "rename label to emotion"
     ]
+    assert message(folder, "path,emotion\nwav/1.wav,happy\n", config)[0].endswith(
+        "(it names path, emotion); where nobody knows who speaks, give every line the same speaker, and take "
+        "--protocol kfold_utterances"
+    )
     assert message(folder, "", config)[0].endswith("(it names nothing)")
     assert message(folder, "path,speaker,emotion,path\n", config) == [
         "T:1: names the column path twice; rename one of them"
@@ -126,7 +131,7 @@ wav/4.wav,carl,sad,,x,2
         "T:3: wav/gone.wav: no such file; correct the path, or remove the line",
         f"T:4: emotion hapy is none of labels in conf/corpus.yaml (did you mean happy?); {remedy}",
         f"T:6: emotion joy is none of labels in conf/corpus.yaml (known are {known}); {remedy}",
-        "T:6: is the recording of line 4 again; keep one of them, or rename it",
+        "T:6: is the recording of line 4 again; keep one of them, or correct the other",
         "T:7: wav/empty.wav: is empty (0 bytes); correct the path, or remove the line",
         "T:8: wav/noise.wav: is no audio file, or is damaged; correct the path, or remove the line",
         "T:9: wav/copy.wav is the same audio as line 2, whose speaker is anna, not ben; "
@@ -265,3 +270,42 @@ def test_the_recipe_refuses_the_same_audio_in_another_format(emodb: Path, repo: 
     assert f"{names[0]} and {names[1]} are the same audio, and would be in" in done.stderr
     assert "remove one of them" in done.stderr
     assert not (tmp_path / "data1" / "folds").exists()
+
+
+@pytest.mark.slow
+def test_the_recipe_never_tests_on_train(repo: Path, tmp_path: Path) -> None:
+    """A column split of train, valid and eval through run.sh: its subsets are the rows that it names."""
+    subsets = dict(zip("abcdef", ["train", "train", "Train", "valid", "eval", "eval"], strict=True))
+    rows = []
+    for speaker, subset in subsets.items():
+        for number, label in enumerate(("angry", "happy", "neutral", "sad")):
+            path = write_wav(tmp_path / f"{speaker}{number}.wav", ord(speaker) * 10 + number)
+            rows.append(f"{path.name},{speaker},{label},{subset}\n")
+    (tmp_path / "t.csv").write_text("path,speaker,emotion,split\n" + "".join(rows))
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        where = [f"--{kind}-dir={tmp_path / kind}" for kind in ("data", "exp")]
+        return subprocess.run(
+            ["./run.sh", "--corpus=csv", f"--corpus-dir={tmp_path}/t.csv", *where, "--nj=1", *options],
+            cwd=repo,
+            env={**os.environ, "SER_PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = run("--protocol=folds", "--stop-stage=2")
+    assert done.returncode == 0, done.stderr
+    assert (
+        "protocol folds: 1 folds; 3 trainings (1 blstmatt, 1 csa_30, 1 majority), 5 decodings" in done.stderr
+    )
+    split = tmp_path / "data" / "folds_folds" / "split"
+    speakers = {name: set(tables.read_table(split / name / "utt2spk").values()) for name in os.listdir(split)}
+    assert speakers == {"train": {"a", "b", "c"}, "dev": {"d"}, "test": {"e", "f"}}
+    lines = (tmp_path / "exp" / "tasks" / "train.tsv").read_text().splitlines()
+    assert [line.split("\t")[:2] for line in lines] == [[f"{split}/train", f"{split}/dev"]] * 3
+    done = run("--protocol=kfold", "--stop-stage=0", "--set=corpus:protocols.kfold.test.folds=7")
+    assert done.returncode == 1
+    assert (
+        "has 6 speakers, too few for 7 folds; --set corpus:protocols.kfold.test.folds=6 makes" in done.stderr
+    )

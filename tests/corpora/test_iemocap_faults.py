@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,15 @@ import pytest
 from ser.corpora.iemocap import prepare_iemocap
 from ser.corpora.iemocap.wavheader import count_samples
 from ser.errors import DataError, UsageError
-from tests.corpora.iemocap_release import tiny_release, wav_header, write_release
+from ser.verbs.prepare import main as prepare_main
+from tests.corpora.iemocap_release import (
+    FakeRelease,
+    FakeTurn,
+    samples_of,
+    tiny_release,
+    wav_header,
+    write_release,
+)
 
 DIALOG = "Ses01F_impro01"
 COPY = "; copy it from the release again"
@@ -430,7 +439,50 @@ def test_all_faults_in_one_go_exit_1_and_no_manifest(root: Path, tmp_path: Path)
     assert done.returncode == 1
     assert done.stdout == ""
     faults = [line for line in done.stderr.splitlines() if "Session" in line and "has no Session" not in line]
-    assert len(faults) == 34
+    assert [line.partition(" (")[2] for line in faults] == [
+        "",
+        "",
+        "30 lines: 9, 10, 11, ...)",
+        "",
+        "",
+    ]
+    assert faults[2].partition(": ")[2] == (
+        f"{DIALOG}_F100 has no label in {labels(root)}{COPY} (30 lines: 9, 10, 11, ...)"
+    )
     assert faults[0].endswith("Session6: is no part of IEMOCAP, which has Session1 to Session5; remove it")
     assert "Traceback" not in done.stderr
     assert not out.exists()
+
+
+def test_a_label_file_cut_in_its_middle_is_a_few_lines(tmp_path: Path) -> None:
+    """All that lacks a label by it is told by kind."""
+    turns = [
+        FakeTurn(
+            f"{DIALOG}_F{n:03d}", 20_000 * n, 20_000 * n + 9_000, samples_of(9_000, 0), "neu", text="Hm."
+        )
+        for n in range(45)
+    ]
+    root = write_release(tmp_path, FakeRelease({DIALOG: turns}))
+    lines = labels(root).read_bytes().splitlines(keepends=True)
+    first = [number for number, line in enumerate(lines) if line.startswith(b"[")][1]
+    labels(root).write_bytes(b"".join(lines[:first]) + lines[first][:20])
+    row = lines[first][:20].decode()
+    refused(
+        root,
+        f"{labels(root)}:{first + 1}: ends within the line, the file was cut short{COPY}",
+        f"{labels(root)}:{first + 1}: expected {FORM}, got {row!r}{COPY}",
+        f"{words(root)}:2: {DIALOG}_F001 has no label in {labels(root)}{COPY} (88 places: {words(root)}:2, "
+        f"{words(root)}:3, {words(root)}:4, ...)",
+    )
+
+
+def test_one_missing_session_is_a_few_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_release(tmp_path / "release", tiny_release())
+    shutil.rmtree(root / "Session5")
+    conf = Path(__file__).parents[2] / "egs" / "iemocap" / "conf" / "corpus.yaml"
+    out = tmp_path / "m"
+    assert prepare_main([str(out), str(tmp_path / "all"), f"--corpus-dir={root}", f"--config={conf}"]) == 0
+    differing = [line for line in capsys.readouterr().out.splitlines() if line.startswith("differs")]
+    every = [line for line in (out / "checks.txt").read_text().splitlines() if line.startswith("differs")]
+    assert differing == [*every[:8], f"differs: {len(every) - 8} more numbers, see {tmp_path}/m/checks.txt"]
+    assert len(every) > 37

@@ -60,6 +60,23 @@ def test_the_settings_are_read(path: Path) -> None:
             "protocols.paper.test={a: ['1', '5'], b: ['5']}",
             "protocols.paper.test names a session twice: 5; correct it",
         ),
+        (
+            "protocols.paper.test={folds: 5}",
+            "protocols.paper.test must have the keys folds and seed to be drawn, got folds; correct it",
+        ),
+        (
+            "protocols.paper.test={folds: 1, seed: 1}",
+            "protocols.paper.test.folds must be a whole number from 2 to 1000, got 1; correct it",
+        ),
+        (
+            "protocols.paper.group=utterance",
+            "protocols.paper.test must be {folds: k, seed: n} where group is utterance; correct it",
+        ),
+        (
+            "protocols.paper={group: utterance, test: {folds: 2, seed: 1}, "
+            "dev: {speakers: 1, refit: true}, keep: {}}",
+            "protocols.paper.dev must be null where group is utterance; correct it",
+        ),
         ("protocols.paper.test={a: []}", "protocols.paper.test must be 'each' or name at least one session"),
         ("protocols.paper.test=[5]", "protocols.paper.test[0] must be a string, got 5; correct it"),
         ("keep.style=[]", "keep.style must name at least one value; correct it"),

@@ -370,11 +370,11 @@ def test_all_faults_of_all_tables_are_listed_at_once(data: Path, tmp_path: Path)
     ) in found
     assert any(line.startswith(f"{data}/text:2: 'a-1' comes after 'b-1'") for line in found)
     assert f"{data}/spk2utt: is not utt2spk turned round; remove it or make it from that" in found
-    assert f"{data}/feats.scp:2: a-2: gone.ark: no such file; run the stage that makes it again" in found
     assert (
-        f"{data}/wav.scp:2: a-2: {tmp_path}/a-2.wav: no such file; run the stage that makes it again" in found
-    )
-    assert len(found) == 10
+        f"{data}/feats.scp:1: a-1: gone.ark: no such file; run the stage that makes it again (4 places: "
+        f"{data}/feats.scp:1, {data}/feats.scp:2, {data}/feats.scp:3, ...)"
+    ) in found
+    assert len(found) == 7
 
 
 @pytest.mark.parametrize(

@@ -257,7 +257,7 @@ def test_a_speaker_of_two_sessions_is_named(data: Path, tmp_path: Path) -> None:
         make_folds(data, tmp_path / "folds", config(session=Protocol("session", ("2",), None, {})))
     assert str(error.value) == (
         "fold session: speaker S1_F would be in train and in test; "
-        "group by speaker, or correct utt2spk and utt2session"
+        "group by speaker, or correct utt2spk, utt2session or utt2fold"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all"]
 
@@ -378,11 +378,12 @@ def test_names_that_do_not_exist_are_refused(
         (
             Protocol("session", ("1",), DevConfig(4, True), {}),
             "{data}: fold p has 4 training speakers, 4 cannot be taken for tuning; "
-            "lower dev.speakers of the protocol",
+            "--set corpus:protocols.p.dev.speakers=3, or --set corpus:protocols.p.dev=null tunes nothing",
         ),
         (
             Protocol("session", "each", None, {"session": ("1",)}),
-            "{data}: has only the session 1, nothing would be left to train on",
+            "{data}: has only the session 1, nothing would be left to train on; take a protocol with "
+            "group: speaker",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -10,9 +11,10 @@ from subprocess import CompletedProcess
 import pytest
 import yaml
 
-from ser.data import files
+from ser.data import files, tables
 from ser.data.division import Fold
 from ser.data.folds import FoldLine, write_folds
+from ser.data.labels import write_emotions
 from ser.errors import SerError, StaleError
 from ser.experiment.asked import read_experiment
 from ser.experiment.settings import work_out_settings
@@ -401,3 +403,70 @@ def test_lost_outputs_are_told_before_their_stages_run(
     (plan.folds / "folds.tsv").write_text("mine")
     with pytest.raises(StaleError, match="folds.tsv: was changed since it was made; put it back, or remove"):
         tell_lost(plan, range(3))
+
+
+# ------------------------------------------------------------------------------------- the data of stage 0
+
+
+def write_data(folder: Path, speakers: str, *, sad: str) -> None:
+    """The tables of stage 0: two utterances of each speaker, the second sad for those named."""
+    (folder / "all").mkdir(parents=True)
+    utt2spk = {f"{s}-{n}": s for s in speakers for n in (1, 2)}
+    classes = {u: "sad" if u[-1] == "2" and s in sad else "ang" for u, s in utt2spk.items()}
+    tables.write_table(folder / "all" / "utt2spk", utt2spk)
+    tables.write_table(folder / "all" / "utt2emo", classes)
+    write_emotions(folder / "all" / "emotions.txt", ("ang", "sad"))
+
+
+def check_data(tmp_path: Path, repo: Path, *options: str) -> int:
+    places = [f"--data-dir={tmp_path / 'data'}", f"--exp-dir={tmp_path / 'exp'}"]
+    conf = f"--corpus-conf={repo / 'egs' / 'csv' / 'conf' / 'corpus.yaml'}"
+    return plan_verb.main([conf, *places, "--check-data", *options])
+
+
+def test_how_much_is_trained_is_told_once_there_is_data(
+    tmp_path: Path, repo: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert check_data(tmp_path, repo) == 0
+    assert caplog.messages == []
+    write_data(tmp_path / "data", "abcdefghijklmnopqrstuvwxyz", sad="abcdefghijklmnopqrstuvwxyz")
+    assert check_data(tmp_path, repo, "seeds=1 2") == 0
+    assert caplog.messages == [
+        "protocol loso: 26 folds and 26 to tune in; 234 trainings (104 blstmatt, 104 csa_30, 26 majority), "
+        "234 decodings",
+        "234 trainings are many; fewer folds (a protocol such as kfold of egs/csv), systems or seeds make "
+        "fewer, --dry-run lists them",
+    ]
+    caplog.clear()
+    assert check_data(tmp_path, repo, "protocol=kfold", "systems=majority blstmatt") == 0
+    assert caplog.messages == ["protocol kfold: 5 folds; 10 trainings (5 majority, 5 blstmatt), 10 decodings"]
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "exp").exists()
+
+
+def test_what_the_protocol_lacks_is_told_before_the_features(tmp_path: Path, repo: Path) -> None:
+    write_data(tmp_path / "data", "abcd", sad="a")
+    with pytest.raises(SerError) as error:
+        check_data(tmp_path, repo, "set=corpus:protocols.loso.dev=null")
+    data = tmp_path / "data" / "all"
+    assert str(error.value) == (
+        f"{data}/utt2emo: fold a has no sad to train on; leave the class out of conf/corpus.yaml, or choose "
+        "another protocol"
+    )
+    with pytest.raises(SerError) as error:
+        check_data(tmp_path, repo, "set=corpus:protocols.loso.test=[e]")
+    assert str(error.value) == f"protocols.loso.test: {data} has no speaker e; known are a, b, c, d"
+    tables.write_table(data / "utt2session", {f"{s}-{n}": s for s in "abcd" for n in (1, 2)})
+    with pytest.raises(SerError) as error:
+        check_data(
+            tmp_path, repo, "set=corpus:protocols.loso={group: session, test: ['5'], dev: null, keep: {}}"
+        )
+    assert str(error.value) == f"protocols.loso.test: {data} has no session 5; known are a, b, c, d"
+
+
+def test_drawn_folds_before_there_is_data(tmp_path: Path, repo: Path) -> None:
+    experiment = read_experiment(None, ["protocol=kfold"])
+    settings = work_out_settings(experiment, repo / "egs" / "csv" / "conf" / "corpus.yaml", Path())
+    plan = work_out(experiment, settings, tmp_path / "exp", tmp_path / "data")
+    assert [line.name for line in expected_folds(plan, settings)] == [f"<fold {n} of 5>" for n in range(1, 6)]

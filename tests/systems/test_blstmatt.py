@@ -86,7 +86,7 @@ def loss_of(model: Blstmatt, x: Tensor, lengths: Tensor, labels: Tensor) -> Tens
 
 @pytest.mark.parametrize("frame_stack", [1, 3, 4])
 def test_padded_batch_equals_batch_1(frame_stack: int) -> None:
-    """Logits, attention and gradients agree to 1e-5, whatever stands on the padding, whatever the remainder."""
+    """Logits, attention and gradients agree to 1e-5, whatever is on the padding and whatever the remainder."""
     model = make(frame_stack)
     lengths, labels = torch.tensor([37, 5, 22, 1, 36, 7]), torch.tensor([0, 3, 1, 2, 0, 1])
     assert {int(length) % frame_stack for length in lengths} == set(range(frame_stack))
@@ -120,7 +120,7 @@ def test_attention_sums_to_1_over_frames(frame_stack: int) -> None:
 
 @pytest.mark.parametrize("num_frames", range(1, 10))
 def test_a_step_counts_by_its_real_frames(num_frames: int) -> None:
-    """Where nothing tells the steps apart, each frame has the same weight: no spike in an incomplete last step."""
+    """Where nothing tells steps apart, all frames have one weight: no spike in an incomplete last step."""
     model = make(frame_stack=3)
     for parameter in model.encoder.parameters():
         nn.init.zeros_(parameter)  # h is 0 everywhere

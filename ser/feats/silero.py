@@ -5,6 +5,7 @@ Its weights are in the package; nothing is fetched.  N are the samples of a reco
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -44,7 +45,8 @@ class Silero:
         """
         if sampling_rate_hz not in FRAME_SAMPLES:
             raise ValueError(
-                f"Silero VAD takes recordings at 8000 or 16000 Hz, audio.sampling_rate_hz is {sampling_rate_hz}"
+                "Silero VAD takes recordings at 8000 or 16000 Hz, audio.sampling_rate_hz is "
+                f"{sampling_rate_hz}"
             )
         self._rate_hz, self._length = sampling_rate_hz, FRAME_SAMPLES[sampling_rate_hz]
         self.timing = Timing(self._length / sampling_rate_hz, self._length / 2 / sampling_rate_hz)
@@ -92,6 +94,8 @@ class Silero:
             raise UsageError(
                 f"the Python package silero-vad cannot be loaded ({error}); {_INSTALL}"
             ) from error
-        network = silero_vad.load_silero_vad()
+        with warnings.catch_warnings():  # torch's, of the package's way to keep its network
+            warnings.filterwarnings("ignore", message=".*torch.jit.load", category=DeprecationWarning)
+            network = silero_vad.load_silero_vad()
         torch.set_num_threads(num_threads)  # which the package sets to 1
         return network

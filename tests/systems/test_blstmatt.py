@@ -86,7 +86,7 @@ def loss_of(model: Blstmatt, x: Tensor, lengths: Tensor, labels: Tensor) -> Tens
 
 @pytest.mark.parametrize("frame_stack", [1, 3, 4])
 def test_padded_batch_equals_batch_1(frame_stack: int) -> None:
-    """Logits, attention and gradients agree to 1e-5, whatever is on the padding and whatever the remainder."""
+    """Logits, attention and gradients agree to 1e-5, whatever is on the padding, whatever the remainder."""
     model = make(frame_stack)
     lengths, labels = torch.tensor([37, 5, 22, 1, 36, 7]), torch.tensor([0, 3, 1, 2, 0, 1])
     assert {int(length) % frame_stack for length in lengths} == set(range(frame_stack))

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from ser import reading
 from ser.data import tables
-from ser.data.datadir import MAIN, PARTIAL, SOURCE, main_set, source_of, utterance_tables
+from ser.data.datadir import MAIN, PARTIAL, SOURCE, VAD_SCP, main_set, source_of, utterance_tables
 from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
 from ser.errors import DataError, all_of, short, shown
 
@@ -46,6 +46,7 @@ def validate(folder: Path, *, need: Collection[str] = ("wav.scp", "feats.scp")) 
     check = _Check(folder)
     utt2spk = check.read("utt2spk") or {}
     names = set(utterance_tables(folder)) | set(need) | {"utt2emo"}
+    names |= {VAD_SCP} if (folder / VAD_SCP).exists() else set()
     for name in sorted(names - {"utt2spk"}):
         check.utterance_table(name, utt2spk)
     check.feature_sets(utt2spk)

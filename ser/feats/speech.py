@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from ser import config
 from ser.data import tables
-from ser.data.datadir import source_of
+from ser.data.datadir import VAD, VAD_SCP, source_of
 from ser.errors import ConfigError, DataError
 from ser.feats.base import Timing
 from ser.ranges import Range
@@ -29,7 +29,6 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 log = logging.getLogger("ser")
 
-VAD_SCP, VAD = "vad.scp", "vad.yaml"
 _SHOWN = 5  # utterances that a message names
 
 
@@ -37,7 +36,8 @@ _SHOWN = 5  # utterances that a message names
 class VadUse:
     """Which frames of an utterance a system reads."""
 
-    # none: all; trim: from the first frame of speech to the last; frames: those of speech
+    # none: all frames; trim: from the first of speech to the last; frames: those of speech. features.vad may
+    # be left out, which is none
     use: Literal["none", "trim", "frames"]
     margin_ms: Annotated[float, Range(0, 60000)]  # kept before and behind speech
 
@@ -46,7 +46,8 @@ class VadUse:
 class CmvnUse:
     """Which frames the statistics of a normalisation are of."""
 
-    over: Literal["all", "speech"]  # all frames of the recordings, or those of speech
+    # all frames of the recordings, or those of speech; features.cmvn may be left out, which is all
+    over: Literal["all", "speech"]
 
 
 ALL_FRAMES, OVER_ALL = VadUse("none", 0.0), CmvnUse("all")

@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 from ser import config
 from ser.data import files, tables
-from ser.data.datadir import MAIN, SOURCE
+from ser.data.datadir import MAIN, SOURCE, VAD, VAD_SCP
 from ser.errors import DataError
 from ser.feats.base import Timing
 from ser.feats.sets import SETTINGS, read_set, set_folder
-from ser.feats.speech import VAD, VAD_SCP, Bools, in_frames, named
+from ser.feats.speech import Bools, in_frames, named
 from ser.ranges import Range
 
 log = logging.getLogger("ser")

@@ -117,9 +117,7 @@ main() {
   fi
 
   [[ -z $lock_fd ]] || flock --shared "$lock_fd" # from here on data are only read, and others may read them
-  if in_stage 3 "train the first system"; then
-    trainings=train_3
-  fi
+  ! in_stage 3 "train the first system" || trainings=train_3
   if in_stage 4 "train all other systems"; then
     trainings=${trainings:+train} # both stages are one array
     trainings=${trainings:-train_4}

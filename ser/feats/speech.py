@@ -22,6 +22,7 @@ from ser.data import tables
 from ser.data.datadir import VAD, VAD_SCP, source_of
 from ser.errors import ConfigError, DataError
 from ser.feats.base import Timing
+from ser.feats.level import Level
 from ser.ranges import Range
 
 Bools = npt.NDArray[np.bool_]
@@ -54,16 +55,18 @@ ALL_FRAMES, OVER_ALL = VadUse("none", 0.0), CmvnUse("all")
 
 
 class SpeechUse(NamedTuple):
-    """Both of these, as the key ``features`` of a system has them."""
+    """What the key ``features`` of a system says of frames and levels."""
 
     vad: VadUse = ALL_FRAMES
     cmvn: CmvnUse = OVER_ALL
+    level: Level = "none"  # whose level is subtracted; levels are of the frames that statistics are of
 
     @classmethod
     def of(cls, settings: Any) -> SpeechUse:
         """Those of the settings of a system; its ``features`` may do without."""
         features = getattr(settings, "features", None)
-        return cls(getattr(features, "vad", ALL_FRAMES), getattr(features, "cmvn", OVER_ALL))
+        vad, cmvn = getattr(features, "vad", ALL_FRAMES), getattr(features, "cmvn", OVER_ALL)
+        return cls(vad, cmvn, getattr(features, "level", "none"))
 
     @property
     def over_speech(self) -> bool:

@@ -5,8 +5,7 @@ Shapes: N utterances, T frames of one, F values of a frame (or of an utterance's
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +18,7 @@ from ser.data.datadir import MAIN, main_set, source_of
 from ser.errors import ConfigError, DataError
 from ser.feats import cmvn
 from ser.feats.base import Timing
+from ser.feats.level import Sums
 from ser.feats.sets import SETTINGS, set_folder
 from ser.feats.speech import NOT_ASKED, SpeechFrames, SpeechTable, SpeechUse, vad_files
 
@@ -107,7 +107,8 @@ class Features:
         speakers: Mapping[str, str],
         norm: Norm,
         global_stats: Doubles | None = None,
-        speech: SpeechTable | None = None,
+        use: SpeechUse = NOT_ASKED,
+        table: SpeechTable | None = None,
     ) -> None:
         """Open a set.
 
@@ -118,7 +119,8 @@ class Features:
             speakers: utterance -> speaker.
             norm: which statistics normalise the features.
             global_stats: those of the training subset, (2, F + 1), for ``norm="global"``.
-            speech: which frames are read, and which statistics are of; None is all.
+            use: which frames are read, which statistics are of, whose level is subtracted.
+            table: where speech is, if that is asked for.
         """
         self.name, self._keys, self._speakers, self._norm = name, list(keys), speakers, norm
         self._folder, self._tables = folder, _tables(folder, name)
@@ -126,11 +128,15 @@ class Features:
         _covers(self._reader.places, self._tables / "feats.scp", self._keys, folder)
         self.num_frames = self._total_frames = self._read_num_frames()
         self.speech: SpeechFrames | None = None
-        if speech is not None and self._total_frames is not None:
-            self.speech = speech.frames(self._total_frames.astype(np.int64), _timing_of(folder, name))
+        if table is not None and self._total_frames is not None:
+            self.speech = table.frames(self._total_frames.astype(np.int64), _timing_of(folder, name))
             self.num_frames = self.speech.num_frames
-        self._over_speech = self.speech is not None and speech is not None and speech.use.over_speech
+        self._over_speech = self.speech is not None and use.over_speech
         self.dim = int(self._reader.read(self._keys[0]).shape[-1])
+        level = "none" if self._total_frames is None else use.level
+        self._sums = Sums(self._utterance_stats, speakers, level)
+        # whether the sums of speakers that stage 2 wrote, of all frames as they were made, are no help
+        self._own_sums = self._over_speech or level != "none"
         self._scales = self._read_scales(norm, global_stats)
         rows = len(self._keys) if self.num_frames is None else int(self.num_frames.sum(dtype=np.int64))
         self._cache: dict[int, Floats] | None = {} if 4 * self.dim * rows <= CACHE_BYTES else None
@@ -154,6 +160,8 @@ class Features:
         if self._cache is not None and index in self._cache:
             return self._cache[index]
         features = self.raw(index).astype(np.float32, copy=False)
+        if self._sums.level != "none":
+            features = features - np.float32(self._sums.level_of(self._keys[index]))
         if self._norm == "utterance":
             features = cmvn.normalise(features, cmvn.stats(self._counted(index, features)))
         elif self._norm != "none":
@@ -188,9 +196,9 @@ class Features:
     def total_stats(self) -> Doubles:
         """Statistics of all utterances together, (2, F + 1); those that stage 2 wrote, where it did."""
         path = self._folder / "cmvn_global.scp"
-        if self._tables == self._folder and path.exists() and not self._over_speech:
+        if self._tables == self._folder and path.exists() and not self._own_sums:
             return tables.ArkReader(path, made_by="stage 2").read("global").astype(np.float64)
-        total: Doubles = np.sum(list(self._speaker_stats().values()), axis=0)
+        total: Doubles = np.sum(list(self._sums.of_speakers().values()), axis=0)
         return total
 
     def _read_num_frames(self) -> npt.NDArray[np.int32] | None:
@@ -215,24 +223,21 @@ class Features:
             return {"": _shift_and_scale(stats)}
         if norm != "speaker":
             return {}
-        if self._tables != self._folder or self._over_speech:
-            return {name: _shift_and_scale(stats) for name, stats in self._speaker_stats().items()}
+        if self._tables != self._folder or self._own_sums:
+            return {name: _shift_and_scale(stats) for name, stats in self._sums.of_speakers().items()}
         reader = tables.ArkReader(self._folder / "cmvn.scp", made_by="stage 2")
         spoken = set(self._speakers.values())
         tables.same_keys(reader.places, self._folder / "cmvn.scp", spoken, "the speakers of utt2spk")
         return {speaker: _shift_and_scale(reader.read(speaker)) for speaker in sorted(spoken)}
 
-    def _speaker_stats(self) -> dict[str, Doubles]:
-        """Statistics of each speaker, of the sums that stage 2 wrote, or of the vectors themselves."""
-        path = self._tables / f"{cmvn.STEM}.scp"
-        if self._over_speech:
-            path = set_folder(self._folder, self.name) / f"{cmvn.SPEECH_STEM}.scp"
-        utterances = tables.ArkReader(path, made_by="stage 2") if self.num_frames is not None else None
-        sums: dict[str, Doubles] = defaultdict(lambda: np.zeros((2, self.dim + 1)))
-        for index, key in enumerate(self._keys):
-            own = cmvn.stats(self.raw(index)[None]) if utterances is None else utterances.read(key)
-            sums[self._speakers[key]] += own
-        return dict(sorted(sums.items()))
+    def _utterance_stats(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        """Each utterance's statistics: the sums that stage 2 wrote, or those of its one vector."""
+        if self.num_frames is None:
+            yield from ((key, cmvn.stats(self.raw(i)[None])) for i, key in enumerate(self._keys))
+            return
+        stem = cmvn.SPEECH_STEM if self._over_speech else cmvn.STEM
+        reader = tables.ArkReader(set_folder(self._folder, self.name) / f"{stem}.scp", made_by="stage 2")
+        yield from ((key, reader.read(key)) for key in self._keys)
 
 
 def _timing_of(folder: Path, name: str) -> Timing | None:
@@ -294,7 +299,7 @@ class Subset:
             targets: what a system learns besides the emotion; ``utt2<target>`` has it.
             global_stats: statistics of the training subset for each set, for ``norm="global"``; None takes
                 those of this subset.
-            speech: which frames of an utterance are read, and which the statistics are of.
+            speech: which frames of an utterance are read, which statistics are of, whose level is subtracted.
 
         Raises:
             DataError: a table is missing or wrong, tables disagree, a speaker has no statistics.
@@ -312,7 +317,7 @@ class Subset:
         table = self._read_speech(speech)
         self.inputs = {
             name: Features(
-                folder, name, self.keys, self.speakers, norm, (global_stats or {}).get(name), table
+                folder, name, self.keys, self.speakers, norm, (global_stats or {}).get(name), speech, table
             )
             for name in sets
         }

@@ -154,6 +154,8 @@ class _Output:
         speech = SpeechUse.of(self.model.settings)
         if speech.is_asked:
             notes["speech"] = f"vad {speech.vad.use}, cmvn over {speech.cmvn.over}"
+        if speech.level != "none":
+            notes["level"] = speech.level
         own = [name for name in self.model.sets if name != main_set(self.subset.folder)]
         return notes | ({"features": "+".join(self.model.sets)} if own else {})
 

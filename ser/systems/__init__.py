@@ -13,7 +13,7 @@ from typing import Any
 from ser import config
 from ser.data import registry
 from ser.errors import CheckpointError, ConfigError
-from ser.feats.speech import SpeechUse
+from ser.feats.speech import NOT_ASKED, SpeechUse
 
 SYSTEMS = {
     "blstmatt": "ser.systems.blstmatt:SYSTEM",
@@ -81,10 +81,10 @@ def build_settings(tree: Mapping[str, Any], source: str) -> tuple[Any, Any]:
 
     system = find(tree.get(_KEY), source)
     settings = config.build(system.settings, tree, source)
-    if isinstance(system, Estimator) and SpeechUse.of(settings).is_asked:
+    if isinstance(system, Estimator) and SpeechUse.of(settings) != NOT_ASKED:
         raise ConfigError(
-            f"{source}: features.vad and features.cmvn are for networks, estimators get features as they "
-            "were made; set features.vad.use to none and features.cmvn.over to all"
+            f"{source}: features.vad, cmvn and level are for networks, estimators get features as they were "
+            "made; leave them out"
         )
     return system, settings
 

@@ -38,6 +38,9 @@ def add_speech(folder: Path, silent: tuple[str, ...] = ()) -> dict[str, npt.NDAr
     (folder / "vad.yaml").write_text("set: energy\nvad_energy_threshold: 5.0\n")
     (folder / "fbank").mkdir()
     features = tables.ArkReader(folder / "feats.scp")
+    with tables.ArkWriter(folder / "fbank" / "cmvn_utt") as writer:
+        for key in masks:
+            writer.write(key, cmvn.stats(features.read(key)))
     with tables.ArkWriter(folder / "fbank" / "cmvn_utt_speech") as writer:
         for key, mask in masks.items():
             writer.write(key, cmvn.stats(features.read(key)[speech_or_all(mask)]))

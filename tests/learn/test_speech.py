@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from ser.data import tables
 from ser.errors import ConfigError, DataError
 from ser.feats import cmvn
 from ser.feats.base import Timing
+from ser.feats.level import Level
 from ser.feats.speech import (
     CmvnUse,
     SpeechFrames,
@@ -113,6 +115,58 @@ def test_an_utterance_without_speech_is_read_whole_and_named(
     ]
 
 
+@pytest.mark.parametrize("over", ["all", "speech"])
+@pytest.mark.parametrize("level", ["utterance", "speaker"])
+@pytest.mark.parametrize("norm", ["none", "speaker", "global"])
+def test_levels(make_part: MakePart, norm: Norm, level: Level, over: Literal["all", "speech"]) -> None:
+    """The oracle subtracts levels from the features first, in float64, then does all else with the rest."""
+    folder = make_part("train", "ab")
+    masks = add_speech(folder)
+    use = SpeechUse(VadUse("none", 0.0), CmvnUse(over), level)
+    subset = Subset(folder, ["fbank"], norm, speech=use)
+    reader = tables.ArkReader(folder / "feats.scp")
+    x = {key: reader.read(key).astype(np.float64) for key in masks}
+
+    def counted(keys: list[str]) -> np.ndarray:
+        return np.concatenate([x[key][masks[key]] if over == "speech" else x[key] for key in keys])
+
+    def speaker(key: str) -> list[str]:
+        return [other for other in x if other[0] == key[0]]
+
+    levels = {key: counted([key] if level == "utterance" else speaker(key)).mean() for key in x}
+    x = {key: values - levels[key] for key, values in x.items()}
+    for index, key in enumerate(subset.keys):
+        group = counted(speaker(key) if norm == "speaker" else list(x))
+        expected = x[key] if norm == "none" else (x[key] - group.mean(axis=0)) / group.std(axis=0)
+        np.testing.assert_allclose(subset.main.read(index), expected, rtol=1e-4, atol=1e-4)
+    mean, std = cmvn.mean_and_std(subset.main.total_stats())
+    np.testing.assert_allclose(mean, counted(list(x)).mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(std, counted(list(x)).std(axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("level", "louder"), [("utterance", "a-01"), ("speaker", "a")])
+def test_a_louder_recording_is_the_same_without_its_level(
+    make_part: MakePart, level: Level, louder: str
+) -> None:
+    """10 dB more add the same to all log energies, of an utterance or of all that a speaker said."""
+    folder = make_part("train", "ab")
+    add_speech(folder)
+    reader = tables.ArkReader(folder / "feats.scp")
+    x = {key: reader.read(key).copy() for key in reader.places}
+    use = SpeechUse(level=level)
+    subset = Subset(folder, ["fbank"], "none", speech=use)
+    before = [subset.main.read(index) for index in range(len(subset))]
+    for key in x:
+        x[key] += np.float32(2.3 if key.startswith(louder) else 0)
+    for stem, archived in (("feats", x), ("fbank/cmvn_utt", {key: cmvn.stats(y) for key, y in x.items()})):
+        with tables.ArkWriter(folder / stem) as writer:
+            for key, value in archived.items():
+                writer.write(key, value)
+    after = Subset(folder, ["fbank"], "none", speech=use)
+    for index, features in enumerate(before):
+        np.testing.assert_allclose(after.main.read(index), features, atol=1e-5)
+
+
 def test_another_set_is_cut_at_the_same_times(make_part: MakePart) -> None:
     folder = make_part("train", "a")
     masks = add_speech(folder)
@@ -188,21 +242,30 @@ def test_settings_that_nothing_uses_are_refused(blstmatt_yaml: Path, repo: Path)
     with pytest.raises(ConfigError) as error:
         build_settings(changed(blstmatt_yaml, "features.norm=none", "features.cmvn.over=speech"), "x.yaml")
     assert str(error.value) == (
-        "x.yaml: features.cmvn.over must be all with norm none, which takes no statistics; correct it"
+        "x.yaml: features.cmvn.over must be all with norm and level none, which take no statistics; "
+        "correct it"
     )
+    for norm, level in (("speaker", "speaker"), ("utterance", "speaker"), ("utterance", "utterance")):
+        with pytest.raises(ConfigError) as error:
+            build_settings(
+                changed(blstmatt_yaml, f"features.norm={norm}", f"features.level={level}"), "x.yaml"
+            )
+        assert str(error.value) == (
+            f"x.yaml: features.level {level} is taken away by norm {norm}; set level to none; correct it"
+        )
     tree = changed(repo / "conf" / "svm_egemaps.yaml", "features.vad={use: trim, margin_ms: 50.0}")
     with pytest.raises(ConfigError) as error:
         build_settings(tree, "svm.yaml")
     assert str(error.value) == (
-        "svm.yaml: features.vad and features.cmvn are for networks, estimators get features as they were "
-        "made; set features.vad.use to none and features.cmvn.over to all"
+        "svm.yaml: features.vad, cmvn and level are for networks, estimators get features as they were made; "
+        "leave them out"
     )
 
 
 @pytest.mark.parametrize("name", ["blstmatt", "csa"])
 def test_the_papers_systems_read_all_frames(repo: Path, name: str) -> None:
     features = build_settings(changed(repo / "conf" / f"{name}.yaml"), name)[1].features
-    assert (features.vad.use, features.cmvn.over) == ("none", "all")
+    assert (features.vad.use, features.cmvn.over, features.level) == ("none", "all", "none")
 
 
 # ----------------------------------------------------------------------------------------------------- chunks

@@ -144,7 +144,7 @@ def tell_lost(plan: Plan, stages: range) -> None:
     if 2 in stages:
         files.tell_lost(lost_tables(plan.folds))
     lists = {
-        1: [plan.data / name for name in (*plan.sets, *([VAD_NAME] if plan.vad else []))],
+        1: [plan.data / name for name in plan.sets],
         2: [plan.data / name / "cmvn" for name in plan.sets],
         3: [Path(fields[2]) for fields in plan.trainings()],
         5: [Path(fields[2]) for fields in plan.decodings()],

@@ -13,6 +13,7 @@ from ser.data import files
 from ser.data.tables import check_key
 from ser.errors import CheckpointError, DataError, StaleError
 from ser.feats.subset import feature_files
+from ser.feats.vad import FOLDER
 from ser.learn import tasks
 from ser.learn.models import read_facts
 from ser.learn.tasks import CHECKPOINT, MODEL
@@ -159,7 +160,7 @@ def plan_text(plan: Plan, trees: Mapping[str, Mapping[str, Any]], stages: range)
         line.name + (f" (tuned on {line.tune_set} of {line.tune_fold})" if line.tune_fold != "-" else "")
         for line in plan.final
     )
-    stage_1 = [*plan.sets, *(["vad"] if plan.vad else [])]
+    stage_1 = [*plan.sets, *([FOLDER] if plan.vad else [])]
     made = [plan.data / name / files.MADE for name in stage_1]
     names = ", ".join(system.name for system in plan.systems)
     fusions = "; ".join(

@@ -72,14 +72,15 @@ def test_the_default_follows_the_loudest_frame_whatever_the_level() -> None:
     energies = np.concatenate([np.full(50, 8.0), np.full(60, 20.0), np.full(40, 9.0)])
     speech = np.flatnonzero(decide(energies, settings))
     assert (speech[0], speech[-1], len(speech)) == (48, 111, 64)  # 4 of 11 frames are enough, 3 are not
-    np.testing.assert_array_equal(decide(energies - 100, settings), decide(energies, settings))
+    np.testing.assert_array_equal(decide(energies - 7, settings), decide(energies, settings))
+    assert not decide(np.full(50, np.log(2.0**-23)), settings).any()  # digital silence
     energies[10:13] = 20.0  # a click of 30 ms
     np.testing.assert_array_equal(np.flatnonzero(decide(energies, settings)), speech)
 
 
 def test_no_rule_at_all_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "vad.yaml"
-    path.write_text("base: vad.yaml\nbelow_loudest_db: null\n")
+    path.write_text("base: vad.yaml\nvad_energy_threshold: null\nbelow_loudest_db: null\n")
     with pytest.raises(ConfigError) as error:
         config.load(VadConfig, path)
     assert str(error.value) == (

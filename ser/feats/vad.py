@@ -101,13 +101,16 @@ def compute_vad(data: Path, settings: VadConfig, progress: Progress) -> None:
         log.info("%s: up to date", data / VAD_SCP)
         return
     reader = tables.ArkReader(folder / "feats.scp", made_by="stage 1")
-    num_frames = tables.read_table(data / "utt2num_frames", made_by="stage 1")
-    tables.same_keys(reader.places, reader.path, num_frames, data / "utt2num_frames")
+    path = inputs["utt2num_frames"]
+    num_frames = tables.convert(
+        tables.read_table(path, made_by="stage 1"), path, tables.positive_int, "<frames>"
+    )
+    tables.same_keys(reader.places, reader.path, num_frames, path)
     counts: dict[str, tuple[int, int]] = {}
     with tables.ArkWriter(data / FOLDER / "vad") as writer:
         for key in progress(reader.places, "speech activity"):
             high = decide(reader.read(key)[:, 0], settings)
-            speech = in_frames(high, source, int(num_frames[key]), timing)
+            speech = in_frames(high, source, num_frames[key], timing)
             writer.write(key, speech.astype(np.float32))
             counts[key] = int(speech.sum()), len(speech)
     with files.whole_file(data / VAD) as stream:

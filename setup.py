@@ -51,6 +51,7 @@ setup(
         "interpret": pinned("requirements-interpret.txt"),
         "mini": pinned("requirements-mini.txt"),
         "report": pinned("requirements-report.txt"),
+        "vad": pinned("requirements-vad.txt"),
     },
     entry_points={"console_scripts": ["ser = ser.__main__:main"]},
 )

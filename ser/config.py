@@ -206,10 +206,11 @@ def build(cls: type[T], tree: Any, source: str, prefix: str = "") -> T:
             near = difflib.get_close_matches(str(key)[:64], names, n=1)
             meant = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(names)}"
             raise ConfigError(f"{source}: unknown key {prefix}{short(str(key))}; {meant}")
+    optional = {field.name for field in dataclasses.fields(cls) if field.default is not dataclasses.MISSING}  # type: ignore[arg-type]
     for name in names:
-        if name not in tree:
+        if name not in tree and name not in optional:
             raise ConfigError(f"{source}: missing key {prefix}{name}; add it ({describe(hints[name])})")
-    values = {name: _value(hints[name], tree[name], source, prefix + name) for name in names}
+    values = {name: _value(hints[name], tree[name], source, prefix + name) for name in names if name in tree}
     try:
         return cls(**values)
     except ValueError as error:

@@ -91,6 +91,7 @@ class Plan:
     alignment: str  # corpus, k2 or a path
     sets: tuple[str, ...]  # feature sets, the main one first
     also: tuple[str, ...]  # names of folders in <exp>/pooled that others made
+    vad: bool = False  # whether a system asks for speech activity
     expected: tuple[FoldLine, ...] | None = None  # the folds, where stage 2 is still to make them
 
     # ----------------------------------------------------------------------------------------- who is in it

@@ -84,6 +84,21 @@ def test_overrides_are_yaml_and_the_last_one_wins(tmp_path: Path) -> None:
     assert settings.flag is False
 
 
+def test_a_key_with_a_default_may_be_left_out(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Optional:
+        seed: int
+        optim: Optim = Optim(0.5, 1, "sgd")
+
+    path = tmp_path / "c.yaml"
+    path.write_text("seed: 3\n")
+    assert config.load(Optional, path) == Optional(3, Optim(0.5, 1, "sgd"))
+    path.write_text("seed: 3\noptim: {lr: 0.1, patience: 1}\n")
+    with pytest.raises(ConfigError) as error:
+        config.load(Optional, path)
+    assert str(error.value) == f"{path}: missing key optim.name; add it (one of adam, sgd)"
+
+
 def test_an_override_can_fill_what_was_null(tmp_path: Path) -> None:
     assert load(tmp_path, GOOD, "dev={lr: 1, patience: 2, name: sgd}").dev == Optim(1.0, 2, "sgd")
 

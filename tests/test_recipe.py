@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ser.data import tables
@@ -182,6 +183,38 @@ def test_svms_join_a_finished_run(repo: Path, small_release: Path, finished: Pat
     before = contents(finished / "exp", "post", "history.tsv")
     after = contents(tmp_path / "run" / "exp", "post", "history.tsv")
     assert {name: after[name] for name in before} == before
+
+
+def test_a_system_that_leaves_silence_out_joins_a_finished_run(
+    repo: Path, small_release: Path, finished: Path, tmp_path: Path
+) -> None:
+    """Folds stay as they are; attention and maps are in all frames, whatever is read."""
+    shutil.copytree(finished, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "data" / "folds")  # views of the folder that was copied
+    before = contents(finished / "exp", "post", "history.tsv")
+    options = ["--systems", "blstmatt csa majority t=blstmatt", "--interpret", "t", "--stage", "1"]
+    options += [
+        f"--set=t:features.{key}" for key in ("vad.use=trim", "vad.margin_ms=0.0", "cmvn.over=speech")
+    ]
+    done = run(command(repo, tmp_path / "run", small_release, *options, "--stop-stage", "8"))
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"/data/all/vad\.scp: \d+\.\d % of \d+ frames are speech\n", done.stderr)
+    after = contents(tmp_path / "run" / "exp", "post", "history.tsv")
+    assert {name: after[name] for name in before if not name.startswith("interpret/")} == {
+        name: content for name, content in before.items() if not name.startswith("interpret/")
+    }
+    decoded = tmp_path / "run/exp/paper_dev/t/seed1/decode_test"
+    assert tables.read_table(decoded / "notes")["speech"] == "vad trim, cmvn over speech"
+    speech = tables.ArkReader(tmp_path / "run/data/all/vad.scp")
+    attention = tables.ArkReader(decoded / "attn.scp")
+    cut = 0
+    for key in attention.places:
+        places = np.flatnonzero(speech.read(key))
+        weights = attention.read(key, len(speech.read(key)))
+        assert np.flatnonzero(weights).tolist() == list(range(places[0], places[-1] + 1))
+        cut += len(weights) - len(places)
+    assert cut > 0
+    assert (tmp_path / "run/exp/interpret/t/corpus/masking_stats.tsv").exists()
 
 
 def test_a_sweep_in_another_order_gives_the_same_numbers(

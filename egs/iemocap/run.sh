@@ -7,7 +7,7 @@
 #
 # Stages:
 #   0  prepare the corpus: lhotse manifests, a Kaldi data directory, checks
-#   1  features: every set that the systems read
+#   1  features: every set that the systems read; speech activity, if one asks for it
 #   2  CMVN statistics, folds
 #   3  train the first system on every fold, for every seed
 #   4  train all other systems
@@ -107,6 +107,7 @@ main() {
 
   if in_stage 1 "features"; then
     step steps/extract.sh --cmd "$train_cmd" --nj "$nj" --compress "$compress" "$conf" "$data" "${sets[@]}"
+    [[ ! -s $tasks/vad ]] || step steps/compute_vad.sh "$(<"$tasks/vad")" "$data"
   fi
 
   if in_stage 2 "CMVN statistics and folds"; then
@@ -116,9 +117,7 @@ main() {
   fi
 
   [[ -z $lock_fd ]] || flock --shared "$lock_fd" # from here on data are only read, and others may read them
-  if in_stage 3 "train the first system"; then
-    trainings=train_3
-  fi
+  ! in_stage 3 "train the first system" || trainings=train_3
   if in_stage 4 "train all other systems"; then
     trainings=${trainings:+train} # both stages are one array
     trainings=${trainings:-train_4}

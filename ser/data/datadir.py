@@ -44,6 +44,10 @@ from ser.errors import DataError, StaleError, all_of
 log = logging.getLogger("ser")
 
 MAIN, SOURCE = "feats.yaml", "source"
+VAD_SCP, VAD = (
+    "vad.scp",
+    "vad.yaml",
+)  # speech activity in frames of the main set, and its settings; not in views
 COPIED = (EMOTIONS, "frame_shift", MAIN)
 PARTIAL = ("text",)  # tables that may lack utterances
 _UTTERANCE_TABLE = re.compile(r"utt2[a-z0-9_]+|wav\.scp|feats\.scp|text|segments")

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 from ser import reading
 from ser.data import tables
 from ser.data.audio_meta import AudioMeta, audio_meta
-from ser.data.datadir import MAIN, PARTIAL, SOURCE, main_set, source_of, utterance_tables
+from ser.data.datadir import MAIN, PARTIAL, SOURCE, VAD_SCP, main_set, source_of, utterance_tables
 from ser.data.durations import SAME_S, Shortest, read_durations, too_short
 from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
 from ser.data.naming import RAW_IDS, utterances_by_raw_id
@@ -70,6 +70,7 @@ def validate(
     check = _Check(folder)
     utt2spk = check.read("utt2spk") or {}
     names = set(utterance_tables(folder)) | set(need) | {"utt2emo"}
+    names |= {VAD_SCP} if (folder / VAD_SCP).exists() else set()
     by_recording = set(recording_tables(folder))
     if (folder / SEGMENTS).exists():
         by_recording |= names & {"wav.scp"}

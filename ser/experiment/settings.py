@@ -16,6 +16,8 @@ from ser.errors import ConfigError, DataError, UsageError
 from ser.experiment.asked import Experiment, meant
 from ser.feats.sets import DEFAULT_SET
 from ser.feats.sets import EXTRAS as SET_EXTRAS
+from ser.feats.speech import asks_for_speech
+from ser.feats.vad import VadConfig
 
 FOLDERS = (
     "pooled",
@@ -26,6 +28,8 @@ FOLDERS = (
     "tasks",
     "conf",
 )  # of the experiment's folder; no system is called so
+
+VAD_NAME = "vad"  # of the settings of speech activity
 
 
 @dataclass
@@ -201,6 +205,7 @@ class Settings:
     systems: list[Chosen]
     config: CorpusConfig
     protocol: str
+    vad: File | None  # how speech activity is decided; None: no system asks for it
 
 
 def work_out_settings(experiment: Experiment, corpus_conf: Path, folder: Path) -> Settings:
@@ -219,22 +224,35 @@ def work_out_settings(experiment: Experiment, corpus_conf: Path, folder: Path) -
     own = [system.file for system in chosen]
     texts = list(experiment.set)
     left = override([*own, corpus], texts)
+    vad = _vad_file(own)
+    shared = [] if vad is None else [vad]
+    # one that a system or the corpus took may be for speech activity or a feature set too
+    unused = set(override(shared, texts))
     sets = {}
-    for name in _set_names(chosen):
+    for name in _set_names(chosen, vad):
         path = _set_file(name, chosen)
         sets[name] = File(path, config.resolve(path), (name,))
-    # one that a system or the corpus took may be for a feature set too
-    unused = override(list(sets.values()), texts)
-    refuse_unused([text for text in left if text in unused], [*own, corpus, *sets.values()])
+    unused &= set(override(list(sets.values()), texts))
+    refuse_unused([text for text in left if text in unused], [*own, corpus, *shared, *sets.values()])
     settings = config.build(CorpusConfig, corpus.tree, str(corpus_conf))
     name, _ = settings.named_protocol(experiment.protocol)
     corpus.tree["protocol"] = name
-    return Settings(corpus, sets, chosen, settings, name)
+    return Settings(corpus, sets, chosen, settings, name, vad)
 
 
-def _set_names(chosen: Sequence[Chosen]) -> list[str]:
-    """The default set, which is the data folder's main one whatever is read, then those that systems read."""
+def _vad_file(own: Sequence[File]) -> File | None:
+    """The settings of speech activity, of the recipe or the shared ones, if a system asks for it."""
+    if not any(asks_for_speech(file.tree) for file in own):
+        return None
+    path = config.find_conf(f"{VAD_NAME}.yaml")
+    return File(path, config.resolve(path), (VAD_NAME,))
+
+
+def _set_names(chosen: Sequence[Chosen], vad: File | None) -> list[str]:
+    """The default set, which is the data folder's main one whatever is read, then those that are read."""
     names = [name for system in chosen for name in sets_of(system.file)]
+    if vad is not None:
+        names.append(config.build(VadConfig, vad.tree, str(vad.source)).set)
     return list(dict.fromkeys([DEFAULT_SET, *names]))
 
 

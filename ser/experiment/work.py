@@ -17,7 +17,7 @@ from ser.data.folds import FoldLine, plan_folds
 from ser.errors import DataError, UsageError
 from ser.experiment.asked import FUSED, Experiment, meant
 from ser.experiment.fusions import plan_fusions
-from ser.experiment.settings import Chosen, Settings, check_names, extras, sets_of
+from ser.experiment.settings import VAD_NAME, Chosen, Settings, check_names, extras, sets_of
 from ser.feats.sets import load_set
 from ser.plan import TASKS, Plan, PlannedSystem, write_lines, write_lists, write_plan
 from ser.systems.base import Sizes
@@ -44,7 +44,7 @@ def work_out(experiment: Experiment, settings: Settings, exp: Path, data_dir: Pa
     check_names(
         [*(s.name for s in planned), *(f.name for f in fusions), *experiment.also], "systems, fuse, also"
     )
-    for name in {"corpus", *settings.sets} & {system.name for system in planned}:
+    for name in {"corpus", VAD_NAME, *settings.sets} & {system.name for system in planned}:
         raise UsageError(f"systems: {name} has settings of its own in this experiment; write NAME={name}")
     interpret = experiment.interpret
     if interpret is None:
@@ -67,6 +67,7 @@ def work_out(experiment: Experiment, settings: Settings, exp: Path, data_dir: Pa
         alignment=experiment.alignment,
         sets=tuple(settings.sets),
         also=experiment.also,
+        vad=settings.vad is not None,
     )
 
 
@@ -217,17 +218,19 @@ def _protocol_of(tree: Mapping[str, Any]) -> dict[str, Any]:
 def write_all(plan: Plan, settings: Settings) -> None:
     """Write the plan, all settings files resolved, and the lists that the steps of run.sh take.
 
-    ``<exp>/tasks`` gets ``features`` (a settings file a line, the main set's first), ``extras``, and, once
-    stage 2 has made the folds, the task lists.
+    ``<exp>/tasks`` gets ``features`` (a settings file a line, the main set's first), ``vad`` (that of speech
+    activity, if a system asks for it), ``extras``, and, once stage 2 has made the folds, the task lists.
     """
     folder = plan.exp / "conf"
     sources = {"corpus": settings.corpus, **settings.sets}
+    sources |= {} if settings.vad is None else {VAD_NAME: settings.vad}
     sources |= {system.name: system.file for system in settings.systems}
     for name, file in sources.items():
         head = f"# {file.source} with its base and all overrides; written by `ser plan`."
         write_lines(folder / f"{name}.yaml", [head, *config.dump(file.tree).splitlines()])
     write_plan(plan)
     write_lines(plan.exp / TASKS / "features", [str(folder / f"{name}.yaml") for name in plan.sets])
+    write_lines(plan.exp / TASKS / "vad", [str(folder / f"{VAD_NAME}.yaml")] if plan.vad else [])
     write_lines(plan.exp / TASKS / "extras", extras(settings))
     if (plan.folds / "folds.tsv").exists():
         write_lists(plan)

@@ -7,7 +7,7 @@ squares, then 0.  The statistics of several utterances together are the sum of t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import numpy.typing as npt
 from ser.data import tables
 from ser.data.files import files_below, is_made, write_made
 from ser.errors import DataError
-from ser.feats.sets import SETTINGS, set_folder
+from ser.feats.sets import SETTINGS, read_set, set_folder
+from ser.feats.speech import CmvnUse, SpeechTable, SpeechUse, vad_files
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -25,7 +26,7 @@ Progress = Callable[[Iterable[str], str], Iterable[str]]
 log = logging.getLogger("ser")
 
 VARIANCE_FLOOR = 1e-5  # of log energies; a filter that never changes becomes 0, not noise
-STEM = "cmvn_utt"
+STEM, SPEECH_STEM = "cmvn_utt", "cmvn_utt_speech"  # of all frames of an utterance, and of those of speech
 
 
 def stats(features: npt.NDArray[Any]) -> Doubles:
@@ -81,7 +82,8 @@ def frame_sets(data: Path) -> list[str]:
 def compute(data: Path, name: str, progress: Progress) -> None:
     """Write the statistics of every utterance, ``<data>/<set>/{cmvn_utt.scp,cmvn/cmvn_utt.ark}``.
 
-    Nothing is done if they were made from the same features.
+    Where ``<data>/vad.scp`` exists, also those over speech alone, ``cmvn_utt_speech.scp``; of an utterance
+    without speech they are over all of it.  Nothing is done if they were made from the same features.
 
     Args:
         data: a data folder with features.
@@ -97,13 +99,39 @@ def compute(data: Path, name: str, progress: Progress) -> None:
         raise DataError(f"{folder}: has a vector for each utterance, no frames; name a set of frames")
     files = ("feats.scp", "utt2num_frames", SETTINGS, "utt2digest")
     inputs = {file: folder / file for file in files if (folder / file).exists()}
-    scp = folder / f"{STEM}.scp"
-    if is_made(folder / "cmvn", {}, inputs):
+    _write(folder, STEM, inputs, reader, progress, lambda: None)
+    speech = vad_files(data)
+    if all(path.exists() for path in speech.values()):
+        _write(folder, SPEECH_STEM, inputs | speech, reader, progress, lambda: _speech(data, name))
+
+
+def _speech(data: Path, name: str) -> dict[str, npt.NDArray[np.bool_]]:
+    """Which frames of a set are speech, (T,) of each utterance."""
+    path = set_folder(data, name) / "utt2num_frames"
+    frames = tables.convert(tables.read_table(path), path, tables.positive_int, "<frames>")
+    table = SpeechTable(data, list(frames), SpeechUse(cmvn=CmvnUse("speech")), read_set(data).timing)
+    speech = table.frames(np.array(list(frames.values())), read_set(data, name).timing).speech
+    return dict(zip(frames, speech, strict=True))
+
+
+def _write(
+    folder: Path,
+    stem: str,
+    inputs: Mapping[str, Path],
+    reader: tables.ArkReader,
+    progress: Progress,
+    counted: Callable[[], Mapping[str, npt.NDArray[np.bool_]] | None],
+) -> None:
+    """Write statistics, unless they are up to date; ``counted`` gives the frames that they are of, or all."""
+    scp, made = folder / f"{stem}.scp", folder / stem.replace("_utt", "")
+    if is_made(made, {}, inputs):
         log.info("%s: up to date", scp)
         return
-    with tables.ArkWriter(folder / "cmvn" / STEM) as writer:
+    frames = counted()
+    with tables.ArkWriter(made / stem) as writer:
         for key in progress(reader.places, "cmvn"):
-            writer.write(key, stats(reader.read(key)))
-    tables.write_table(scp, tables.read_table(folder / "cmvn" / f"{STEM}.scp"))
-    write_made(folder / "cmvn", {}, inputs, [scp, *files_below(folder / "cmvn")])
+            features = reader.read(key)
+            writer.write(key, stats(features if frames is None else features[frames[key]]))
+    tables.write_table(scp, tables.read_table(made / f"{stem}.scp"))
+    write_made(made, {}, inputs, [scp, *files_below(made)])
     log.info("%s: statistics of %d utterances", scp, len(reader.places))

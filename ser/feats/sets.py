@@ -24,12 +24,20 @@ from ser.feats.base import Extractor, Timing
 
 Compress = Literal["none", "CM", "CM2"]
 
-EXTRACTORS = {"fbank": "ser.feats.fbank:Fbank", "functionals": "ser.feats.functionals:Functionals"}
+EXTRACTORS = {
+    "fbank": "ser.feats.fbank:Fbank",
+    "functionals": "ser.feats.functionals:Functionals",
+    "energy": "ser.feats.energy:Energy",
+    "silero": "ser.feats.silero:Silero",
+}
 DEFAULT_SET = "fbank"
-EXTRAS = {"functionals": "baselines"}  # what utils/install.sh --extra must have installed for an extractor
+EXTRAS = {
+    "functionals": "baselines",
+    "silero": "vad",
+}  # what utils/install.sh --extra must have installed for an extractor
 SETTINGS = "settings.yaml"
 _KEY, _HOME = "extractor", "ser/feats/base.py"
-_NAME = re.compile(r"(?!(?:text|source|log|q|(utt|spk|reco)2\w*)$)[A-Za-z][\w-]*", re.ASCII)
+_NAME = re.compile(r"(?!(?:text|source|log|vad|q|(utt|spk|reco)2\w*)$)[A-Za-z][\w-]*", re.ASCII)
 
 
 @dataclass(frozen=True)

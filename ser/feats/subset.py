@@ -5,8 +5,7 @@ Shapes: N utterances, T frames of one, F values of a frame (or of an utterance's
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +17,10 @@ from ser.data import labels, tables
 from ser.data.datadir import MAIN, main_set, source_of
 from ser.errors import ConfigError, DataError
 from ser.feats import cmvn
+from ser.feats.base import Timing
+from ser.feats.level import Sums
 from ser.feats.sets import SETTINGS, set_folder
+from ser.feats.speech import NOT_ASKED, SpeechFrames, SpeechTable, SpeechUse, vad_files
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -64,13 +66,18 @@ def _tables(folder: Path, name: str) -> Path:
     return folder if main_set(folder) == name else set_folder(folder, name)
 
 
-def feature_files(folder: Path, sets: Sequence[str]) -> dict[str, Path]:
+def feature_files(folder: Path, sets: Sequence[str], *, speech: bool = False) -> dict[str, Path]:
     """The files that tell whether features of a subset have changed: name -> path.
+
+    Args:
+        folder: the subset's.
+        sets: feature sets that are read.
+        speech: whether speech activity is too.
 
     Raises:
         DataError: the folder lacks a set.
     """
-    paths: dict[str, Path] = {}
+    paths = vad_files(folder) if speech else {}
     for name in sets:
         place = _tables(folder, name)
         if place == folder:
@@ -87,8 +94,9 @@ class Features:
     """The features of one set, of the utterances of a subset.
 
     Attributes:
-        num_frames: (N,) int32; None for a set of one vector an utterance.
+        num_frames: of each utterance, that are read, (N,) int32; None for a set of one vector an utterance.
         dim: F.
+        speech: speech activity in its frames; None where it is not asked for, or there are no frames.
     """
 
     def __init__(
@@ -99,14 +107,36 @@ class Features:
         speakers: Mapping[str, str],
         norm: Norm,
         global_stats: Doubles | None = None,
+        use: SpeechUse = NOT_ASKED,
+        table: SpeechTable | None = None,
     ) -> None:
-        """Open a set; ``global_stats`` (2, F + 1) are those of the training subset, for ``norm="global"``."""
+        """Open a set.
+
+        Args:
+            folder: the subset's.
+            name: of the set.
+            keys: the utterances.
+            speakers: utterance -> speaker.
+            norm: which statistics normalise the features.
+            global_stats: those of the training subset, (2, F + 1), for ``norm="global"``.
+            use: which frames are read, which statistics are of, whose level is subtracted.
+            table: where speech is, if that is asked for.
+        """
         self.name, self._keys, self._speakers, self._norm = name, list(keys), speakers, norm
         self._folder, self._tables = folder, _tables(folder, name)
         self._reader = tables.ArkReader(self._tables / "feats.scp", made_by="stages 1 and 2")
         _covers(self._reader.places, self._tables / "feats.scp", self._keys, folder)
-        self.num_frames = self._read_num_frames()
+        self.num_frames = self._total_frames = self._read_num_frames()
+        self.speech: SpeechFrames | None = None
+        if table is not None and self._total_frames is not None:
+            self.speech = table.frames(self._total_frames.astype(np.int64), _timing_of(folder, name))
+            self.num_frames = self.speech.num_frames
+        self._over_speech = self.speech is not None and use.over_speech
         self.dim = int(self._reader.read(self._keys[0]).shape[-1])
+        level = "none" if self._total_frames is None else use.level
+        self._sums = Sums(self._utterance_stats, speakers, level)
+        # whether the sums of speakers that stage 2 wrote, of all frames as they were made, are no help
+        self._own_sums = self._over_speech or level != "none"
         self._scales = self._read_scales(norm, global_stats)
         rows = len(self._keys) if self.num_frames is None else int(self.num_frames.sum(dtype=np.int64))
         self._cache: dict[int, Floats] | None = {} if 4 * self.dim * rows <= CACHE_BYTES else None
@@ -122,22 +152,41 @@ class Features:
         Raises:
             DataError: the archive is gone, cut short, or not what the tables say.
         """
-        frames = None if self.num_frames is None else int(self.num_frames[index])
+        frames = None if self._total_frames is None else int(self._total_frames[index])
         return self._reader.read(self._keys[index], frames, self.dim)
 
     def read(self, index: int) -> Floats:
-        """The normalised features of one utterance, (T, F) or (F,) float32."""
+        """The normalised features of one utterance, (T, F) or (F,) float32; of T those that are read."""
         if self._cache is not None and index in self._cache:
             return self._cache[index]
         features = self.raw(index).astype(np.float32, copy=False)
+        if self._sums.level != "none":
+            features = features - np.float32(self._sums.level_of(self._keys[index]))
         if self._norm == "utterance":
-            features = cmvn.normalise(features, cmvn.stats(features))
+            features = cmvn.normalise(features, cmvn.stats(self._counted(index, features)))
         elif self._norm != "none":
             shift, scale = self._scales[self._speakers[self._keys[index]] if self._norm == "speaker" else ""]
             features = (features - shift) * scale
+        if self.speech is not None:
+            features = self.speech.take(index, features)
         if self._cache is not None:
             self._cache[index] = features
         return features
+
+    def _counted(self, index: int, features: Floats) -> Floats:
+        """The frames of an utterance that statistics are of, of all its features (T, F)."""
+        if self.speech is None or not self._over_speech:
+            return features
+        return features[self.speech.speech[index]]
+
+    def spread(self, index: int, weights: Floats) -> Floats:
+        """Weights of the frames that are read of an utterance as weights of all its frames, (T,)."""
+        return weights.copy() if self.speech is None else self.speech.spread(index, weights)
+
+    def heard(self, utts: Ints, starts: Ints, context: int) -> npt.NDArray[np.bool_]:
+        """Which chunks take part, (K,): all, but those without speech where :attr:`speech` says which are."""
+        everything = np.ones(len(utts), np.bool_)
+        return everything if self.speech is None else self.speech.heard(utts, starts, context)
 
     def forget(self) -> None:
         """Let go of the features in memory; they are read again when they are asked for."""
@@ -147,9 +196,9 @@ class Features:
     def total_stats(self) -> Doubles:
         """Statistics of all utterances together, (2, F + 1); those that stage 2 wrote, where it did."""
         path = self._folder / "cmvn_global.scp"
-        if self._tables == self._folder and path.exists():
+        if self._tables == self._folder and path.exists() and not self._own_sums:
             return tables.ArkReader(path, made_by="stage 2").read("global").astype(np.float64)
-        total: Doubles = np.sum(list(self._speaker_stats().values()), axis=0)
+        total: Doubles = np.sum(list(self._sums.of_speakers().values()), axis=0)
         return total
 
     def _read_num_frames(self) -> npt.NDArray[np.int32] | None:
@@ -174,22 +223,27 @@ class Features:
             return {"": _shift_and_scale(stats)}
         if norm != "speaker":
             return {}
-        if self._tables != self._folder:
-            return {name: _shift_and_scale(stats) for name, stats in self._speaker_stats().items()}
+        if self._tables != self._folder or self._own_sums:
+            return {name: _shift_and_scale(stats) for name, stats in self._sums.of_speakers().items()}
         reader = tables.ArkReader(self._folder / "cmvn.scp", made_by="stage 2")
         spoken = set(self._speakers.values())
         tables.same_keys(reader.places, self._folder / "cmvn.scp", spoken, "the speakers of utt2spk")
         return {speaker: _shift_and_scale(reader.read(speaker)) for speaker in sorted(spoken)}
 
-    def _speaker_stats(self) -> dict[str, Doubles]:
-        """Statistics of each speaker, of the sums that stage 2 wrote, or of the vectors themselves."""
-        path = self._tables / f"{cmvn.STEM}.scp"
-        utterances = tables.ArkReader(path, made_by="stage 2") if self.num_frames is not None else None
-        sums: dict[str, Doubles] = defaultdict(lambda: np.zeros((2, self.dim + 1)))
-        for index, key in enumerate(self._keys):
-            own = cmvn.stats(self.raw(index)[None]) if utterances is None else utterances.read(key)
-            sums[self._speakers[key]] += own
-        return dict(sorted(sums.items()))
+    def _utterance_stats(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        """Each utterance's statistics: the sums that stage 2 wrote, or those of its one vector."""
+        if self.num_frames is None:
+            yield from ((key, cmvn.stats(self.raw(i)[None])) for i, key in enumerate(self._keys))
+            return
+        stem = cmvn.SPEECH_STEM if self._over_speech else cmvn.STEM
+        reader = tables.ArkReader(set_folder(self._folder, self.name) / f"{stem}.scp", made_by="stage 2")
+        yield from ((key, reader.read(key)) for key in self._keys)
+
+
+def _timing_of(folder: Path, name: str) -> Timing | None:
+    """Of the frames of a set, as its settings tell it."""
+    timing = set_settings(folder, name).get("timing")
+    return None if timing is None else config.build(Timing, timing, f"{folder}: timing of the set {name}")
 
 
 def _covers(table: Mapping[str, object], path: Path, keys: Sequence[str], folder: Path) -> None:
@@ -233,6 +287,7 @@ class Subset:
         emotions: Sequence[str] | None = None,
         targets: Sequence[str] = (),
         global_stats: Mapping[str, Doubles] | None = None,
+        speech: SpeechUse = NOT_ASKED,
     ) -> None:
         """Open a data folder that stage 2 made.
 
@@ -244,6 +299,7 @@ class Subset:
             targets: what a system learns besides the emotion; ``utt2<target>`` has it.
             global_stats: statistics of the training subset for each set, for ``norm="global"``; None takes
                 those of this subset.
+            speech: which frames of an utterance are read, which statistics are of, whose level is subtracted.
 
         Raises:
             DataError: a table is missing or wrong, tables disagree, a speaker has no statistics.
@@ -258,10 +314,18 @@ class Subset:
             self.labels = self._read_labels(emotions)
             for target in targets:
                 self._read_target(target)
+        table = self._read_speech(speech)
         self.inputs = {
-            name: Features(folder, name, self.keys, self.speakers, norm, (global_stats or {}).get(name))
+            name: Features(
+                folder, name, self.keys, self.speakers, norm, (global_stats or {}).get(name), speech, table
+            )
             for name in sets
         }
+        if table is not None and self.main.speech is None:
+            raise DataError(
+                f"{folder}: the set '{self.main.name}' has one vector an utterance, in which speech activity "
+                "finds no frames; set features.vad.use to none and features.cmvn.over to all"
+            )
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -285,6 +349,14 @@ class Subset:
                 "frames first in features.sets"
             )
         return frames
+
+    def _read_speech(self, use: SpeechUse) -> SpeechTable | None:
+        """Speech activity, where it is asked for."""
+        if not use.is_asked:
+            return None
+        main = main_set(self.folder)
+        timing = None if main is None else _timing_of(self.folder, main)
+        return SpeechTable(self.folder, self.keys, use, timing)
 
     def _read_labels(self, emotions: Sequence[str]) -> Ints:
         own = labels.read_emotions(self.folder / labels.EMOTIONS)

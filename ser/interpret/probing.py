@@ -107,11 +107,31 @@ def _probe(
     masked: list[Masked] = []
     gradients: list[Gradient] = []
     for index in progress(_sample(mapped, settings.max_utterances, settings.seed), "probing"):
-        rows = phones[subset.keys[index]]
+        rows = _read_rows(subset, index, phones[subset.keys[index]])
+        if not any(row.first >= 0 for row in rows):
+            log.info(
+                "%s: the system reads no phone of %s, which is not probed", subset.folder, subset.keys[index]
+            )
+            continue
         utterance = read_inputs(subset, np.array([index]))
         masked += probe.mask(utterance, rows, settings.fraction, settings.num_draws, settings.seed + index)
         gradients += probe.attribute(utterance, rows)
     return masked, gradients
+
+
+def _read_rows(subset: Subset, index: int, rows: Sequence[Attended]) -> list[Attended]:
+    """The phones of an utterance in the frames that a system reads, without those that it does not read."""
+    speech = subset.main.speech
+    if speech is None:
+        return list(rows)
+    placed = []
+    for row in rows:
+        first, frames = (
+            speech.place(index, row.first, row.frames) if row.first >= 0 else (row.first, row.frames)
+        )
+        if frames:
+            placed.append(row._replace(first=first, frames=frames))
+    return placed
 
 
 def _sample(indices: Sequence[int], most: int, seed: int) -> list[int]:

@@ -14,6 +14,7 @@ from ser.data.files import differences
 from ser.data.folds import NOTES
 from ser.errors import DataError
 from ser.feats.chunking import ChunkingConfig
+from ser.feats.speech import SpeechUse, vad_settings
 from ser.feats.subset import Norm, Subset, set_settings
 from ser.learn.models import TrainedModel, load_model, read_facts
 from ser.learn.status import DECODED, decode_inputs
@@ -58,9 +59,22 @@ def decode_folder(
                 f"{data}: its features '{name}' were made with other settings than the model's: "
                 f"{'; '.join(changed[:5])}; decode data made with the same conf/{name}.yaml"
             )
+    _check_speech(model, data)
     with files.locked(out):
         (out / files.MADE).unlink(missing_ok=True)
         _decode(model, data, out, use_gpu, inputs)
+
+
+def _check_speech(model: TrainedModel, data: Path) -> None:
+    """Refuse speech activity that was decided otherwise than the training subset's."""
+    if not SpeechUse.of(model.settings).is_asked:
+        return
+    known = model.facts.get("vad")
+    if changed := differences(known if isinstance(known, dict) else {}, vad_settings(data)):
+        raise DataError(
+            f"{data}: its speech activity was decided with other settings than the model's: "
+            f"{'; '.join(changed[:5])}; decode data made with the same conf/vad.yaml"
+        )
 
 
 def read_tasks(path: Path) -> list[tuple[Path, Path, Path, tuple[str, ...]]]:
@@ -106,7 +120,8 @@ def decisions(model: TrainedModel, subset: Subset, use_gpu: str) -> Iterator[Dec
 def open_subset(model: TrainedModel, data: Path) -> Subset:
     """A data folder as a model reads it; estimators get features as they were made."""
     norm: Norm = "none" if isinstance(model.system, Estimator) else model.norm
-    return Subset(data, list(model.sets), norm, global_stats=model.stats)
+    speech = SpeechUse.of(model.settings)
+    return Subset(data, list(model.sets), norm, global_stats=model.stats, speech=speech)
 
 
 class _Output:
@@ -139,6 +154,11 @@ class _Output:
         if not self.model.sets:
             return notes
         notes["normalisation"] = str(self.model.norm)
+        speech = SpeechUse.of(self.model.settings)
+        if speech.is_asked:
+            notes["speech"] = f"vad {speech.vad.use}, cmvn over {speech.cmvn.over}"
+        if speech.level != "none":
+            notes["level"] = speech.level
         own = [name for name in self.model.sets if name != main_set(self.subset.folder)]
         return notes | ({"features": "+".join(self.model.sets)} if own else {})
 

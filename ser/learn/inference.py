@@ -50,7 +50,7 @@ def _decode_utterances(network: nn.Module, subset: Subset, device: torch.device)
             weights = None if outputs.attention is None else outputs.attention.float().cpu().numpy()
             for row, index in enumerate(indices):
                 span = int(lengths[index])
-                attention = None if weights is None else weights[row, :span].copy()
+                attention = None if weights is None else subset.main.spread(int(index), weights[row, :span])
                 decisions[int(index)] = Decision(int(index), posteriors[row], attention)
         yield from (decisions[int(i)] for i in window)
 
@@ -83,7 +83,7 @@ def _decode_chunks(
             counts = [count for _, count in pending]
             split = np.split(posteriors, np.cumsum(counts)[:-1])
             for (utt, _), rows in zip(pending, split, strict=True):
-                frames = int(subset.num_frames[utt])
+                frames = int(subset.num_frames[utt])  # that are read
                 pooled = pool_chunks(rows, chunking.pooling)
                 if count_chunks(frames, chunking):
                     yield Decision(utt, pooled, chunks=rows)
@@ -95,6 +95,7 @@ def _decode_chunks(
 
 def _cut(subset: Subset, index: int, chunking: ChunkingConfig) -> Floats:
     starts = chunk_starts(int(subset.num_frames[index]), chunking)
+    starts = starts[subset.main.heard(np.full(len(starts), index), starts, chunking.context)]
     chunks: Floats = take_chunks(subset.main.read(index), starts, chunking.context)
     return chunks
 

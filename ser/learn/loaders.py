@@ -292,7 +292,9 @@ class ChunkLoader:
         """Batches of ``batch_size`` chunks over all processes."""
         self.subset, self._chunking, self._size = subset, chunking, batch_size
         self._augmenter, self._seed, self._share = augmenter, seed, share
-        self._utts, self._starts = chunk_table(subset.num_frames, chunking)
+        utts, starts = chunk_table(subset.num_frames, chunking)
+        heard = subset.main.heard(utts, starts, chunking.context)
+        self._utts, self._starts = utts[heard], starts[heard]
         if not len(self._utts):
             raise DataError(
                 f"{subset.folder}: every utterance is shorter than the context, {chunking.context} frames; "

@@ -13,6 +13,7 @@ from ser.data import files
 from ser.data.tables import check_key
 from ser.errors import CheckpointError, DataError, StaleError
 from ser.feats.subset import feature_files
+from ser.feats.vad import FOLDER
 from ser.learn import tasks
 from ser.learn.models import read_facts
 from ser.learn.tasks import CHECKPOINT, MODEL
@@ -41,16 +42,22 @@ def decode_inputs(model: Path, data: Path) -> dict[str, Path]:
         DataError: the data lacks a feature set that the model reads.
     """
     inputs = {"model": model / MODEL, "utt2spk": data / "utt2spk"}
-    return inputs | feature_files(data, model_sets(model))
+    sets, speech = model_inputs(model)
+    return inputs | feature_files(data, sets, speech=speech)
 
 
-def model_sets(model: Path) -> list[str]:
-    """The feature sets that a model reads; none if it is not there yet, or no model."""
+def model_inputs(model: Path) -> tuple[list[str], bool]:
+    """The feature sets that a model reads, and whether it reads speech activity.
+
+    None and no if the model is not there yet, or is no model.
+    """
     try:
-        sets = read_facts(model).get("sets")
-        return [check_key(name, str(model / MODEL)) for name in sets] if isinstance(sets, dict) else []
+        facts = read_facts(model)
+        sets = facts.get("sets")
+        names = [check_key(name, str(model / MODEL)) for name in sets] if isinstance(sets, dict) else []
     except (CheckpointError, DataError):
-        return []
+        return [], False
+    return names, "vad" in facts
 
 
 def training_state(task: tasks.Task, logs: Sequence[Path], listed: float) -> Progress:
@@ -153,7 +160,8 @@ def plan_text(plan: Plan, trees: Mapping[str, Mapping[str, Any]], stages: range)
         line.name + (f" (tuned on {line.tune_set} of {line.tune_fold})" if line.tune_fold != "-" else "")
         for line in plan.final
     )
-    made = [plan.data / name / files.MADE for name in plan.sets]
+    stage_1 = [*plan.sets, *([FOLDER] if plan.vad else [])]
+    made = [plan.data / name / files.MADE for name in stage_1]
     names = ", ".join(system.name for system in plan.systems)
     fusions = "; ".join(
         f"{fusion.name} = {' x '.join(fusion.systems)}, weights "
@@ -162,7 +170,7 @@ def plan_text(plan: Plan, trees: Mapping[str, Mapping[str, Any]], stages: range)
     )
     by_stage = {
         0: f"prepare {plan.data}: {_done(plan.data / files.MADE)}",
-        1: f"features {', '.join(plan.sets)}: {_done(*made)}",
+        1: f"features {', '.join(plan.sets)}{' and speech activity' if plan.vad else ''}: {_done(*made)}",
         2: f"protocol {plan.protocol} of {plan.corpus}: {_done(plan.folds / files.MADE)}; folds {folds}",
         3: trainings_text(plan, trees) if stages.start <= 4 and stages.stop > 3 else "",
         5: decodings_text(plan) if 5 in stages else "",

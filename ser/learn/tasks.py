@@ -12,6 +12,7 @@ from ser import config, reading
 from ser.data import files
 from ser.data.labels import EMOTIONS
 from ser.errors import ConfigError, DataError, StaleError, UsageError, shown
+from ser.feats.speech import asks_for_speech
 from ser.feats.subset import feature_files
 
 CONFIG, MODEL, WEIGHTS, CHECKPOINT = (
@@ -121,7 +122,8 @@ def _made_of(task: Task) -> tuple[dict[str, Any], dict[str, Path]]:
         )
     if not task.train.is_dir():
         raise DataError(f"{task.train}: no such folder; run stages 1 and 2")
-    inputs = feature_files(task.train, task.sets) | {"utt2emo": task.train / "utt2emo"}
+    speech = asks_for_speech(task.tree)
+    inputs = feature_files(task.train, task.sets, speech=speech) | {"utt2emo": task.train / "utt2emo"}
     if task.dev is not None and needed:
         inputs |= {f"dev/{name}": path for name, path in feature_files(task.dev, task.sets).items()}
     if missing := [path for path in inputs.values() if not path.exists()]:

@@ -17,6 +17,7 @@ from ser.cli import log
 from ser.data import files, labels
 from ser.errors import ConfigError, DataError, UsageError
 from ser.feats.chunking import ChunkingConfig
+from ser.feats.speech import SpeechUse, vad_settings
 from ser.feats.subset import Doubles, Subset, set_settings
 from ser.learn import models, tasks
 from ser.learn.loaders import (
@@ -106,11 +107,13 @@ def _train(
         models.describe(task, emotions)
         _log_network(task, settings, network, subset)
     sets = {name: set_settings(task.train, name) for name in task.sets}
+    vad = {"vad": vad_settings(task.train)} if SpeechUse.of(settings).is_asked else {}
     identity = {
         "system": tasks.learnt(task.tree),
         "seed": task.seed,
         "emotions": list(emotions),
         "sets": sets,
+        **vad,
         "stats": {name: values.tolist() for name, values in stats.items()},
         "utterances": len(subset),
         "frames": _count_frames(subset),
@@ -126,7 +129,7 @@ def _train(
             sizes=sizes,
             arrays=state,
             stats=stats,
-            facts={"seed": task.seed, "epoch": epoch} | facts,
+            facts={"seed": task.seed, "epoch": epoch} | vad | facts,
         )
 
     loader = make_loader(subset, settings, task.seed, share, stats)
@@ -150,12 +153,12 @@ def _read_subsets(
             f"{task.source}: features.sets names {len(sets)} sets, but a system that is trained on "
             "chunks reads one; name one"
         )
-    targets = getattr(settings, "targets", ())
-    subset = Subset(task.train, sets, norm, emotions=emotions, targets=targets)
+    targets, speech = getattr(settings, "targets", ()), SpeechUse.of(settings)
+    subset = Subset(task.train, sets, norm, emotions=emotions, targets=targets, speech=speech)
     stats = {name: features.total_stats() for name, features in subset.inputs.items()}
     dev = None
     if task.dev is not None and tasks.needs_dev(task.tree):
-        dev = Subset(task.dev, sets, norm, emotions=emotions, global_stats=stats)
+        dev = Subset(task.dev, sets, norm, emotions=emotions, global_stats=stats, speech=speech)
     return subset, dev, stats
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from ser import config
 from ser.data import registry
 from ser.errors import CheckpointError, ConfigError
+from ser.feats.speech import NOT_ASKED, SpeechUse
 
 SYSTEMS = {
     "blstmatt": "ser.systems.blstmatt:SYSTEM",
@@ -76,8 +77,16 @@ def build_settings(tree: Mapping[str, Any], source: str) -> tuple[Any, Any]:
     Raises:
         ConfigError: no known ``system``, or settings that do not fit it.
     """
+    from ser.systems.base import Estimator
+
     system = find(tree.get(_KEY), source)
-    return system, config.build(system.settings, tree, source)
+    settings = config.build(system.settings, tree, source)
+    if isinstance(system, Estimator) and SpeechUse.of(settings) != NOT_ASKED:
+        raise ConfigError(
+            f"{source}: features.vad, cmvn and level are for networks, estimators get features as they were "
+            "made; leave them out"
+        )
+    return system, settings
 
 
 def load_settings(path: Path, overrides: Sequence[str] = ()) -> tuple[Any, Any]:

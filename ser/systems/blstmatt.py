@@ -85,7 +85,7 @@ class Blstmatt(nn.Module):
 
         Returns:
             logits, (B, K), and attention over frames, (B, T): sum 1, 0 on padding.  With stacked frames
-            the frames of a step share its weight evenly.
+            the frames of a step share its weight evenly, and the last step counts by its real frames.
         """
         x, num_frames = inputs.main
         frame = torch.arange(x.shape[1], device=x.device)  # (T,)
@@ -93,9 +93,9 @@ class Blstmatt(nn.Module):
         x = x.masked_fill(beyond.unsqueeze(-1), 0.0)
         steps, lengths = self._stack(x), -(-num_frames // self.frame_stack)
         h = self.encoder(steps, lengths)  # (B, S, H)
-        padding = frame[: steps.shape[1]] >= lengths.unsqueeze(1)  # (B, S)
-        context, weights = self.attention(h, padding)  # (B, H), (B, S)
-        return Outputs(self.classifier(context), self._spread(weights, num_frames, beyond))
+        counts = self._count(num_frames, steps.shape[1])  # (B, S)
+        context, weights = self.attention(h, counts / self.frame_stack)  # (B, H), (B, S)
+        return Outputs(self.classifier(context), self._spread(weights, counts, beyond))
 
     def _stack(self, x: Tensor) -> Tensor:
         """(B, T, F) to (B, S, frame_stack * F), S = ceil(T / frame_stack), zeros at the end."""
@@ -104,13 +104,16 @@ class Blstmatt(nn.Module):
         missing = -x.shape[1] % self.frame_stack
         return F.pad(x, (0, 0, 0, missing)).reshape(len(x), -1, self.frame_stack * x.shape[2])
 
-    def _spread(self, weights: Tensor, num_frames: Tensor, beyond: Tensor) -> Tensor:
-        """Weights of steps (B, S) to weights of frames (B, T)."""
+    def _count(self, num_frames: Tensor, num_steps: int) -> Tensor:
+        """Real frames of each step, (B, S), 0 to ``frame_stack``."""
+        first = torch.arange(num_steps, device=num_frames.device) * self.frame_stack  # (S,)
+        return (num_frames.unsqueeze(1) - first).clamp(0, self.frame_stack)  # (B, S)
+
+    def _spread(self, weights: Tensor, counts: Tensor, beyond: Tensor) -> Tensor:
+        """Weights of steps (B, S) with ``counts`` real frames each to weights of frames (B, T)."""
         if self.frame_stack == 1:
             return weights
-        first = torch.arange(weights.shape[1], device=weights.device) * self.frame_stack  # (S,)
-        frames = (num_frames.unsqueeze(1) - first).clamp(1, self.frame_stack)  # (B, S) real frames a step
-        spread = (weights / frames).repeat_interleave(self.frame_stack, dim=1)  # (B, S * frame_stack)
+        spread = (weights / counts.clamp(min=1)).repeat_interleave(self.frame_stack, dim=1)
         return spread[:, : beyond.shape[1]].masked_fill(beyond, 0.0)  # (B, T)
 
 

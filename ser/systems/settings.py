@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from ser.feats.chunking import ChunkingConfig
+from ser.feats.level import Level
+from ser.feats.speech import ALL_FRAMES, OVER_ALL, CmvnUse, VadUse
 from ser.feats.subset import Norm
 from ser.ranges import Range
 
@@ -19,11 +21,19 @@ class InputSettings:
 
     sets: tuple[str, ...]  # feature sets; the first is the one whose frames count
     norm: Norm  # mean and variance: none, per utterance, per speaker, or global (of the training subset)
+    vad: VadUse = ALL_FRAMES  # may be left out: all frames are read
+    cmvn: CmvnUse = OVER_ALL  # may be left out: statistics are of all frames
+    # whose mean over frames and filters is subtracted first; may be left out: nobody's
+    level: Level = "none"
 
     def __post_init__(self) -> None:
-        """Refuse an empty or repeating list."""
+        """Refuse an empty or repeating list, and statistics that nothing uses."""
         if not self.sets or len(set(self.sets)) < len(self.sets):
             raise ValueError(f"sets must name feature sets, each once, got {', '.join(self.sets) or 'none'}")
+        if self.norm == self.level == "none" and self.cmvn.over == "speech":
+            raise ValueError("cmvn.over must be all with norm and level none, which take no statistics")
+        if self.norm == "utterance" and self.level != "none" or self.norm == self.level == "speaker":
+            raise ValueError(f"level {self.level} is taken away by norm {self.norm}; set level to none")
 
 
 @dataclass(frozen=True)

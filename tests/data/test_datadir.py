@@ -494,6 +494,24 @@ def test_a_view_is_a_valid_data_folder(data: Path, tmp_path: Path) -> None:
     assert not (view / "made.json").exists()
 
 
+def test_speech_activity_is_of_all_utterances_and_stays_in_its_folder(data: Path, tmp_path: Path) -> None:
+    """Folds do not change when it is decided; what reads them looks for it in the source."""
+    ark = tmp_path / "vad.ark"
+    ark.write_bytes(b"")
+    (data / "vad.scp").write_text(f"a-1 {ark}:5\na-2 {ark}:9\nb-1 {ark}:13\n")
+    assert validate(data, need=["wav.scp"]) == Summary(3, 2)
+    make_view(data, tmp_path / "view", ["a-1"])
+    assert not (tmp_path / "view" / "vad.scp").exists()
+    (data / "vad.scp").write_text(f"a-1 {ark}:5\nb-1 {tmp_path}/none.ark:13\n")
+    with pytest.raises(DataError) as error:
+        validate(data, need=["wav.scp"])
+    assert str(error.value).split("\n") == [
+        f"{data}/vad.scp: its keys are not those of {data}/utt2spk: 1 only in {data}/utt2spk (a-2); run "
+        "the stage that makes the older of the two again",
+        f"{data}/vad.scp:2: b-1: {tmp_path}/none.ark: no such file; run the stage that makes it again",
+    ]
+
+
 @pytest.mark.parametrize(
     "verb", ["make_data_dir", "validate_data_dir", "make_folds", "compute_cmvn", "prepare"]
 )

@@ -21,8 +21,11 @@ from ser.align.phone_model import AlignConfig
 from ser.data.alignment import AlignmentConfig
 from ser.data.corpus import CorpusConfig
 from ser.data.phones import PhoneSet
+from ser.feats.energy import EnergySettings
 from ser.feats.fbank import FbankSettings
 from ser.feats.functionals import FunctionalsSettings
+from ser.feats.silero import SileroSettings
+from ser.feats.vad import VadConfig
 from ser.interpret.figures import FigureConfig
 from ser.ranges import Range
 from ser.systems.blstmatt import BlstmattSettings
@@ -38,6 +41,9 @@ FILES: dict[str, Any] = {
     "majority.yaml": MajoritySettings,
     "fbank.yaml, align_fbank.yaml": FbankSettings,
     "egemaps.yaml, compare.yaml": FunctionalsSettings,
+    "energy.yaml": EnergySettings,
+    "silero.yaml": SileroSettings,
+    "vad.yaml, vad_silero.yaml": VadConfig,
     "corpus.yaml": CorpusConfig,
     "alignment.yaml": AlignmentConfig,
     "align.yaml": AlignConfig,

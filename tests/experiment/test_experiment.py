@@ -11,6 +11,7 @@ from subprocess import CompletedProcess
 import pytest
 import yaml
 
+from ser import config
 from ser.data import files, tables
 from ser.data.division import Fold
 from ser.data.folds import FoldLine, write_folds
@@ -19,6 +20,7 @@ from ser.errors import SerError, StaleError
 from ser.experiment.asked import read_experiment
 from ser.experiment.settings import work_out_settings
 from ser.experiment.work import expected_folds, refuse_second_protocol, tell_lost, work_out, write_all
+from ser.feats.vad import VadConfig
 from ser.plan import Plan, read_plan
 from ser.verbs import plan as plan_verb
 
@@ -201,6 +203,34 @@ def test_an_override_reaches_every_file_that_has_the_key(tmp_path: Path) -> None
     corpus = resolved(tmp_path, "corpus")
     assert corpus["keep"] == {"sentence": ["a01"]}
     assert corpus["audio"]["resample"] == "convert"  # type: ignore[index]
+
+
+def test_speech_activity_is_decided_if_a_system_asks_for_it(tmp_path: Path) -> None:
+    tasks = tmp_path / "exp" / "tasks"
+    plan = plan_of(tmp_path, "set=blstmatt:features.vad.use=trim", "set=below_loudest_db=35")
+    assert (plan.vad, plan.sets) == (True, ("fbank", "energy"))
+    assert read_plan(tmp_path / "exp") == plan
+    assert (tasks / "vad").read_text() == f"{tmp_path}/exp/conf/vad.yaml\n"
+    assert resolved(tmp_path, "vad")["below_loudest_db"] == 35
+    assert resolved(tmp_path, "blstmatt")["features"]["vad"]["use"] == "trim"  # type: ignore[index]
+    assert resolved(tmp_path, "csa_30")["features"]["vad"]["use"] == "none"  # type: ignore[index]
+    plan = plan_of(
+        tmp_path, "set=features.cmvn.over=speech", "set=vad:set=silero", "systems=blstmatt majority"
+    )
+    assert (plan.vad, plan.sets) == (True, ("fbank", "silero"))
+    assert (tasks / "extras").read_text() == "vad\n"
+    plan = plan_of(tmp_path)
+    assert (plan.vad, plan.sets, (tasks / "vad").read_text()) == (False, ("fbank",), "")
+    with pytest.raises(SerError) as error:
+        plan_of(tmp_path, "set=below_loudest_db=35")
+    assert str(error.value).startswith(
+        "--set below_loudest_db=35: no settings file of this experiment has the key below_loudest_db"
+    )
+
+
+def test_the_neural_network_is_a_base_for_a_recipe(repo: Path) -> None:
+    settings = config.load(VadConfig, repo / "conf" / "vad_silero.yaml")
+    assert (settings.set, settings.vad_energy_threshold, settings.below_loudest_db) == ("silero", 0.5, None)
 
 
 @pytest.mark.parametrize(

@@ -171,8 +171,8 @@ class PlainBlstm(nn.Module):
         """Features (B, T, F) and their lengths (B,), on the CPU, to logits."""
         packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
         h = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)[0]
-        padding = torch.arange(h.shape[1], device=h.device) >= lengths.to(h.device).unsqueeze(1)
-        logits: Tensor = self.classifier(self.attention(h, padding)[0])
+        real = torch.arange(h.shape[1], device=h.device) < lengths.to(h.device).unsqueeze(1)
+        logits: Tensor = self.classifier(self.attention(h, real.float())[0])
         return logits
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +209,34 @@ def test_any_system_with_frame_attention_is_probed(probed: tuple[Path, Path, Pat
     stamp = (out / masking.MASKING).stat().st_mtime_ns
     probe_folder(*probed, out, SETTINGS, [CODE])
     assert (out / masking.MASKING).stat().st_mtime_ns == stamp
+
+
+def test_phones_are_found_among_the_frames_that_are_read(
+    probed: tuple[Path, Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The silences at both ends are cut off; a phone that is not read is none, and u2's whole map is not."""
+    model, data, mapped = probed
+    speech = {"u1": np.arange(32), "u2": np.arange(32)}
+    with tables.ArkWriter(data / "vad") as writer:
+        for utt, frame in speech.items():
+            writer.write(utt, ((frame >= 5) & (frame < 29 if utt == "u1" else frame < 8)).astype(np.float32))
+    (data / "vad.yaml").write_text("set: energy\n")
+    path = model / "model.json"
+    tree = json.loads(path.read_text())
+    tree["settings"]["features"]["vad"] = {"use": "trim", "margin_ms": 0.0}
+    path.write_text(json.dumps(tree | {"vad": {"set": "energy"}}))
+    late = Attended("u2", "s", "ang", "ang", "right", "vowel", "v", 20, 4, 0.1, 1.0, 1.0, 0.5)
+    write_tsv(mapped / "phone_attn.tsv", Attended, [row._replace(utt="u1") for row in rows(KINDS)] + [late])
+    out = tmp_path / "out"
+    caplog.set_level("INFO")
+    probe_folder(*probed, out, SETTINGS, [CODE])
+    assert f"{data}: the system reads no phone of u2, which is not probed" in caplog.messages
+    outcomes = {row.condition: row for row in read_tsv(out / masking.MASKING, Masked)}
+    logit = 8 * (12 - 6 + 6 * 12 / 24) / 24  # of 24 frames six of vowels become the mean frame
+    assert outcomes["vowel"].masked == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-5)
+    gradients = read_tsv(out / masking.GRADIENTS, Gradient)
+    assert [(row.kind, row.frames) for row in gradients] == [("consonant", 12), ("vowel", 12)]
+    assert {row.attention for row in gradients} == {1.0}  # against uniform over the frames that are read
 
 
 def test_lost_outcomes_are_made_again(

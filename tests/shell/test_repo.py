@@ -36,18 +36,19 @@ HOMES = {
     "kaldiio": r"data/tables\.py",
     "lhotse": r"corpora/.*|feats/fbank\.py|data/manifests\.py",
     "scipy": r"scoring/significance\.py|feats/audio\.py",
-    "torch": r"(systems|learn)/.*|feats/fbank\.py|align/k2_align\.py|interpret/probing\.py",
+    "torch": r"(systems|learn)/.*|feats/(fbank|silero)\.py|align/k2_align\.py|interpret/probing\.py",
     "matplotlib": r"interpret/.*plots?\.py|reporting/plots\.py",
     "jinja2": r"reporting/page\.py",
     "k2": r"align/.*align\.py",
     "praatio": r"align/textgrid\.py",
     "captum": r"interpret/probing\.py",
+    "silero_vad": r"feats/silero\.py",
     "opensmile": r"feats/functionals\.py",
     "sklearn": r"systems/svm\.py",
     "safetensors": r"learn/.*",
 }
-LIGHT = """score fuse tabulate compare pool_folds report plan make_folds compute_cmvn make_alignment
-map_attention phone_stats probe_stats""".split()
+LIGHT = """score fuse tabulate compare pool_folds report plan make_folds compute_cmvn compute_vad
+make_alignment map_attention phone_stats probe_stats""".split()
 SHELL_LINES = 675  # in egs, steps and local: what a recipe needs of bash is a list
 
 

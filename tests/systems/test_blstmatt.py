@@ -84,25 +84,26 @@ def loss_of(model: Blstmatt, x: Tensor, lengths: Tensor, labels: Tensor) -> Tens
     return nn.functional.cross_entropy(model(Inputs.of(x, lengths)).logits, labels, reduction="sum")
 
 
-@pytest.mark.parametrize("frame_stack", [1, 3])
+@pytest.mark.parametrize("frame_stack", [1, 3, 4])
 def test_padded_batch_equals_batch_1(frame_stack: int) -> None:
-    """Logits, attention and gradients agree to 1e-5, whatever stands on the padding."""
+    """Logits, attention and gradients agree to 1e-5, whatever is on the padding, whatever the remainder."""
     model = make(frame_stack)
-    labels = torch.tensor([0, 3, 1, 2])
-    x = torch.randn(4, 37, 23)
-    for row, length in enumerate(LENGTHS):
+    lengths, labels = torch.tensor([37, 5, 22, 1, 36, 7]), torch.tensor([0, 3, 1, 2, 0, 1])
+    assert {int(length) % frame_stack for length in lengths} == set(range(frame_stack))
+    x = torch.randn(6, 37, 23)
+    for row, length in enumerate(lengths):
         x[row, length:] = 1e6
-    logits, attention = run(model, x, LENGTHS)
-    loss_of(model, x, LENGTHS, labels).backward()
+    logits, attention = run(model, x, lengths)
+    loss_of(model, x, lengths, labels).backward()
     together = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
     model.zero_grad()
-    for row, length in enumerate(LENGTHS):
+    for row, length in enumerate(lengths):
         single = x[row : row + 1, :length]
-        one, weights = run(model, single, LENGTHS[row : row + 1])
+        one, weights = run(model, single, lengths[row : row + 1])
         torch.testing.assert_close(logits[row : row + 1], one, atol=1e-5, rtol=0)
         torch.testing.assert_close(attention[row, :length], weights[0], atol=1e-5, rtol=0)
         assert attention[row, length:].eq(0).all()
-        loss_of(model, single, LENGTHS[row : row + 1], labels[row : row + 1]).backward()
+        loss_of(model, single, lengths[row : row + 1], labels[row : row + 1]).backward()
     for batch, singles in zip(together, model.parameters(), strict=True):
         torch.testing.assert_close(batch, singles.grad, atol=1e-5, rtol=1e-5)
 
@@ -117,6 +118,31 @@ def test_attention_sums_to_1_over_frames(frame_stack: int) -> None:
     assert steps.eq(steps[:, :1]).all()
 
 
+@pytest.mark.parametrize("num_frames", range(1, 10))
+def test_a_step_counts_by_its_real_frames(num_frames: int) -> None:
+    """Where nothing tells steps apart, all frames have one weight: no spike in an incomplete last step."""
+    model = make(frame_stack=3)
+    for parameter in model.encoder.parameters():
+        nn.init.zeros_(parameter)  # h is 0 everywhere
+    attention = run(model, torch.randn(2, 9, 23), torch.tensor([num_frames, 9]))[1]
+    torch.testing.assert_close(attention[0, :num_frames], torch.full((num_frames,), 1 / num_frames))
+    torch.testing.assert_close(attention[1], torch.full((9,), 1 / 9))
+    assert attention[0, num_frames:].eq(0).all()
+
+
+def test_an_incomplete_step_is_as_much_of_one() -> None:
+    """A step of which a third is real counts as a third of the same step: three of them as one."""
+    attention = make().attention
+    h = torch.randn(1, 4, 32)
+    real = torch.tensor([[1.0, 1.0, 1.0, 1 / 3]])
+    context, weights = attention(h, real)
+    thirds = torch.cat([h[:, :3].repeat_interleave(3, dim=1), h[:, 3:]], dim=1)  # (1, 10, 32)
+    expected, split = attention(thirds, torch.ones(1, 10))
+    torch.testing.assert_close(context, expected)
+    torch.testing.assert_close(weights[0, :3], split[0, :9].view(3, 3).sum(dim=1))
+    torch.testing.assert_close(weights[0, 3], split[0, 9])
+
+
 def test_order_of_the_batch_does_not_matter() -> None:
     model = make()
     x, order = torch.randn(4, 37, 23), torch.tensor([2, 0, 3, 1])
@@ -128,7 +154,7 @@ def test_attention_is_the_formula_of_the_paper() -> None:
     """Weights a = softmax(w_h . (tanh(W h) * tanh(W_m mean h))), c = sum of a h, with loops."""
     attention = make().attention
     h = torch.randn(1, 6, 32)
-    context, weights = attention(h, torch.zeros(1, 6, dtype=torch.bool))
+    context, weights = attention(h, torch.ones(1, 6))
     mean = sum(h[0, t] for t in range(6)) / 6
     scores = []
     for t in range(6):

@@ -18,8 +18,11 @@ class MultiplicativeAttention(nn.Module):
 
         u_t = tanh(W h_t + b) * tanh(W_m m + b_m)      elementwise, ``attention_dim`` values
         s_t = w_h . u_t + b_h
-        a   = softmax over t of s_t
+        a   = softmax over t of s_t + log r_t
         c   = sum over t of a_t h_t
+
+    r_t is the share of step t that is real: 1, 0 on padding, and between them in the last of steps that stack
+    several frames.  m is the mean weighted by it.  So a step counts by its frames.
 
     The paper's "context vector of size 128, projected to 1024" is read as: u_t has 128 values, and its
     scalar weight is broadcast over the 1024 outputs (facts the authors' earlier system supports).
@@ -32,21 +35,20 @@ class MultiplicativeAttention(nn.Module):
         self.mean = nn.Linear(input_dim, attention_dim)  # W_m
         self.score = nn.Linear(attention_dim, 1)  # w_h
 
-    def forward(self, h: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, h: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         """Pool a batch of segments.
 
         Args:
             h: encoder outputs, (B, T, H); any finite value may stand on padding.
-            padding: True behind a segment's end, (B, T).
+            real: the share of each step that is real, r, (B, T), 0..1: 0 behind a segment's end.
 
         Returns:
             c, (B, H), and the weights a, (B, T): sum 1, exactly 0 on padding.
         """
-        real = (~padding).float()  # (B, T)
         mean = _weighted(h, real / real.sum(dim=1, keepdim=True))  # (B, H)
         u = self.frame(h).tanh() * self.mean(mean).tanh().unsqueeze(1)  # (B, T, A)
         s = self.score(u).squeeze(-1).float()  # (B, T)
-        weights = s.masked_fill(padding, -torch.inf).softmax(dim=1)  # (B, T)
+        weights = (s + real.log()).softmax(dim=1)  # (B, T)
         return _weighted(h, weights), weights
 
 

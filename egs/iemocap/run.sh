@@ -111,7 +111,7 @@ main() {
 
   if in_stage 2 "CMVN statistics and folds"; then
     step steps/compute_cmvn.sh --cmd "$train_cmd" "$data"
-    step steps/make_folds.sh --cmd "$train_cmd" "$conf" "$data" "$folds"
+    step steps/make_folds.sh --cmd "$train_cmd" "$conf" "$data" "$folds" --manifests "$data_dir/manifests"
     python3 -m ser plan "${plan[@]}" --stage 6 --stop-stage 9 >/dev/null # the task lists; settings were checked above
   fi
 

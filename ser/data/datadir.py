@@ -20,7 +20,7 @@ from typing import Any
 
 from ser import config as settings_io
 from ser import reading
-from ser.data import tables
+from ser.data import members, tables
 from ser.data.alignment import seconds, write_ctm
 from ser.data.corpus import CorpusConfig, Keep
 from ser.data.files import (
@@ -39,7 +39,7 @@ from ser.errors import DataError, StaleError, all_of
 
 log = logging.getLogger("ser")
 
-MAIN, SOURCE = "feats.yaml", "source"
+MAIN, SOURCE, CUTS = "feats.yaml", "source", "cuts.jsonl.gz"
 COPIED = (EMOTIONS, "frame_shift", MAIN)
 PARTIAL = ("text",)  # tables that may lack utterances
 _UTTERANCE_TABLE = re.compile(r"utt2[a-z0-9_]+|wav\.scp|feats\.scp|text")
@@ -325,6 +325,7 @@ def make_views(source: Path, views: Mapping[Path, Sequence[str]]) -> None:
         for target, names in views.items():
             _write_lines(target / table, [lines[name] for name in names if name in lines])
     _write_genders(source, utt2spk, speakers)
+    _write_cuts(source, utt2spk, views)
     origin = source_of(source).resolve()
     for target in views:
         for name in COPIED:
@@ -332,6 +333,16 @@ def make_views(source: Path, views: Mapping[Path, Sequence[str]]) -> None:
                 shutil.copyfile(source / name, target / name)
         with whole_file(target / SOURCE) as stream:
             stream.write(f"{origin}\n")
+
+
+def _write_cuts(source: Path, utt2spk: Mapping[str, str], views: Mapping[Path, Sequence[str]]) -> None:
+    """Write the cuts of views, if ``source`` has cuts."""
+    path = source / CUTS
+    if path.exists():
+        cuts = members.read(path, "run stage 2 again")
+        tables.same_keys(cuts, path, utt2spk, source / "utt2spk")
+        for target, names in views.items():
+            members.write(target / CUTS, (cuts[name] for name in names))
 
 
 def _write_genders(source: Path, utt2spk: Mapping[str, str], views: Mapping[Path, set[str]]) -> None:

@@ -1,8 +1,9 @@
 """Settings: YAML files read into frozen dataclasses, every key named exactly once.
 
-A settings class has no default values, so that a value stands in one place, the YAML file; a missing,
-unknown or mistyped key is an error that names the nearest one.  A file that begins with ``base: <file>``
-says only what differs from that one; ``--set a.b=value`` (YAML syntax) is the only other override.
+A settings class has no default values, so that a value stands in one place, the YAML file (but None, for a
+key that may be left out); a missing, unknown or mistyped key is an error that names the nearest one.  A file
+that begins with ``base: <file>`` says only what differs from that one; ``--set a.b=value`` (YAML syntax) is
+the only other override.
 """
 
 from __future__ import annotations
@@ -206,6 +207,12 @@ def build(cls: type[T], tree: Any, source: str, prefix: str = "") -> T:
             near = difflib.get_close_matches(str(key)[:64], names, n=1)
             meant = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(names)}"
             raise ConfigError(f"{source}: unknown key {prefix}{short(str(key))}; {meant}")
+    left_out = {
+        field.name
+        for field in dataclasses.fields(cls)  # type: ignore[arg-type]  # a settings class
+        if field.default is None and field.name not in tree
+    }
+    names = [name for name in names if name not in left_out]
     for name in names:
         if name not in tree:
             raise ConfigError(f"{source}: missing key {prefix}{name}; add it ({describe(hints[name])})")

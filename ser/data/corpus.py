@@ -14,6 +14,7 @@ from ser.errors import ConfigError, DataError
 from ser.ranges import Range
 
 MAX_RATE_HZ = 384_000  # the highest sampling rate that a recording may have
+Field = Literal["emotion", "speaker", "session", "fold"]
 Keep = dict[str, tuple[str, ...]]
 Test = Literal["each"] | dict[str, tuple[str, ...]] | tuple[str, ...]
 
@@ -71,6 +72,8 @@ class CorpusConfig:
     protocols: dict[str, Protocol]
     # attribute -> value -> expected number of utterances
     checks: dict[str, dict[str, Annotated[int, Range(0, 1000000000)]]] | None
+    # of lhotse manifests, may be left out: emotion, speaker, session, fold -> the field of custom that has it
+    fields: dict[Field, str] | None = None
 
     def __post_init__(self) -> None:
         """Refuse names that are no file names; class lists, labels and protocols that do not fit together."""

@@ -1,8 +1,9 @@
 """Settings: YAML files read into frozen dataclasses, every key named exactly once.
 
-A settings class has no default values, so that a value stands in one place, the YAML file; a missing,
-unknown or mistyped key is an error that names the nearest one.  A file that begins with ``base: <file>``
-says only what differs from that one; ``--set a.b=value`` (YAML syntax) is the only other override.
+A settings class has no default values, so that a value stands in one place, the YAML file (but None, for a
+key that may be left out); a missing, unknown or mistyped key is an error that names the nearest one.  A file
+that begins with ``base: <file>`` says only what differs from that one; ``--set a.b=value`` (YAML syntax) is
+the only other override.
 """
 
 from __future__ import annotations

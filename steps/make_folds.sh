@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: steps/make_folds.sh [options] <corpus.yaml> <data-dir> <folds-dir> [--set key=value ...]
+# Usage: steps/make_folds.sh [options] <corpus.yaml> <data-dir> <folds-dir> [options of ser make_folds]
 #
 # Divide <data-dir> into train, dev and test subsets as a protocol of <corpus.yaml> says; no speaker is in two
 # subsets of a fold. Writes <folds-dir>/<fold>/{train,dev,test}, <folds-dir>/pooled (all that is tested on) and

@@ -373,7 +373,7 @@ def test_two_runs_in_one_folder(repo: Path, small_release: Path, tmp_path: Path)
         ),
         (
             ["--corpus", "../../x"],
-            "error: --corpus '../../x': is a name, one of cremad, csv, emodb, iemocap, mini, ravdess "
+            "error: --corpus '../../x': is a name, one of cremad, csv, emodb, iemocap, lhotse, mini, ravdess "
             "(try --help)\n",
         ),
         (
@@ -385,12 +385,12 @@ def test_two_runs_in_one_folder(repo: Path, small_release: Path, tmp_path: Path)
         (
             ["--corpus", "EMO-DB"],
             "error: --corpus EMO-DB: there is no such recipe; did you mean emodb? known are cremad, csv, "
-            "emodb, iemocap, mini, ravdess (try --help)\n",
+            "emodb, iemocap, lhotse, mini, ravdess (try --help)\n",
         ),
         (
             ["--corpus", "xyz"],
-            "error: --corpus xyz: there is no such recipe; known are cremad, csv, emodb, iemocap, mini, "
-            "ravdess (try --help)\n",
+            "error: --corpus xyz: there is no such recipe; known are cremad, csv, emodb, iemocap, lhotse, "
+            "mini, ravdess (try --help)\n",
         ),
     ],
 )

@@ -22,8 +22,8 @@
 set -euo pipefail
 unset CDPATH
 
-corpus=                            # recipe to run, a folder of egs: iemocap, emodb, ravdess, cremad, csv or mini
-corpus_dir=                        # the corpus's release, of csv its table (or a variable of its name: IEMOCAP, CSV)
+corpus=                            # recipe to run, a folder of egs: iemocap, emodb, ravdess, cremad, csv, lhotse or mini
+corpus_dir=                        # the corpus's release, of csv its table, of lhotse manifests (or a variable of its name: IEMOCAP, CSV)
 stage=0                            # first stage
 stop_stage=9                       # last stage
 nj=$(env -u OMP_NUM_THREADS nproc) # jobs at once
@@ -112,7 +112,7 @@ main() {
 
   if in_stage 2 "CMVN statistics and folds"; then
     step steps/compute_cmvn.sh --cmd "$train_cmd" "$data"
-    step steps/make_folds.sh --cmd "$train_cmd" "$conf" "$data" "$folds"
+    step steps/make_folds.sh --cmd "$train_cmd" "$conf" "$data" "$folds" --manifests "$data_dir/manifests"
     python3 -m ser plan "${plan[@]}" --stage 6 --stop-stage 9 >/dev/null # the task lists; settings were checked above
   fi
 

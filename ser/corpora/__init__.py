@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.cli import progress
+from ser.config import to_dict
 from ser.corpora.base import Corpus, function
 from ser.data import registry
 from ser.data.corpus import CorpusConfig
@@ -34,6 +35,7 @@ CORPORA = {
     "csv": "ser.corpora.csv_table:CORPUS",
     "emodb": "ser.corpora.emodb:CORPUS",
     "iemocap": "ser.corpora.iemocap:CORPUS",
+    "lhotse": "ser.corpora.lhotse_manifests:CORPUS",
     "mini": "ser.corpora.mini:CORPUS",
     "ravdess": "ser.corpora.ravdess:CORPUS",
 }
@@ -116,12 +118,15 @@ def prepare(
         DataError: the release cannot be used; no manifest is written.
     """
     corpus = find(module)
+    if config is not None and config.fields and not corpus.fields:
+        raise ConfigError(f"corpus.yaml: fields is not what {module} goes by; take it out")
     settings: dict[str, Any] = {"corpus": module, "corpus_dir": os.path.abspath(corpus_dir)}
     options: dict[str, Any] = {"num_jobs": num_jobs}
     if corpus.state is not None:
         assert config is not None
         options["config"] = config
         settings |= {"labels": sorted(config.labels), "keep": list(config.keep.get("emotion", ()))}
+        settings |= {"fields": config.fields, "audio": to_dict(config.audio)} if corpus.fields else {}
         settings["release"] = function(corpus.state)(corpus_dir)
     elif corpus_dir.is_dir():
         settings["release"] = listing_digest(corpus_dir, corpus.unused)

@@ -34,6 +34,7 @@ class Corpus:
     state: Place | None = (
         None  # (corpus_dir): digest of a release that is a table; prepare then takes config=
     )
+    fields: bool = False  # whether it goes by `fields` of corpus.yaml
 
 
 def function(place: Place) -> Callable[..., Any]:

@@ -15,6 +15,7 @@ from ser.ranges import Range
 
 MAX_RATE_HZ = 384_000  # the highest sampling rate that a recording may have
 Channel = Annotated[int, Range(0, 1023)]
+Field = Literal["emotion", "speaker", "session", "fold"]
 Keep = dict[str, tuple[str, ...]]
 KFOLD = {"folds": Range(2, 1000), "seed": Range(0, 2**31 - 1)}  # the keys of a test that is drawn
 Test = Literal["each"] | dict[str, tuple[str, ...]] | dict[str, int] | tuple[str, ...]
@@ -127,6 +128,8 @@ class CorpusConfig:
     protocols: dict[str, Protocol]
     # attribute -> value -> expected number of utterances
     checks: dict[str, dict[str, Annotated[int, Range(0, 1000000000)]]] | None
+    # of lhotse manifests, may be left out: emotion, speaker, session, fold -> the field of custom that has it
+    fields: dict[Field, str] | None = None
 
     def __post_init__(self) -> None:
         """Refuse names that are no file names; class lists, labels and protocols that do not fit together."""

@@ -21,7 +21,7 @@ from typing import Any
 
 from ser import config as settings_io
 from ser import reading
-from ser.data import tables
+from ser.data import members, tables
 from ser.data.alignment import seconds, write_ctm
 from ser.data.corpus import CorpusConfig, Keep
 from ser.data.durations import Shortest, check_durations, read_durations
@@ -43,11 +43,9 @@ from ser.errors import DataError, StaleError, all_of
 
 log = logging.getLogger("ser")
 
-MAIN, SOURCE = "feats.yaml", "source"
-VAD_SCP, VAD = (
-    "vad.scp",
-    "vad.yaml",
-)  # speech activity in frames of the main set, and its settings; not in views
+MAIN, SOURCE, CUTS = "feats.yaml", "source", "cuts.jsonl.gz"
+# Speech activity in frames of the main set, and its settings; not in views.
+VAD_SCP, VAD = "vad.scp", "vad.yaml"
 COPIED = (EMOTIONS, "frame_shift", MAIN)
 PARTIAL = ("text",)  # tables that may lack utterances
 _UTTERANCE_TABLE = re.compile(r"utt2[a-z0-9_]+|wav\.scp|feats\.scp|text|segments")
@@ -345,6 +343,7 @@ def make_views(source: Path, views: Mapping[Path, Sequence[str]]) -> None:
             _write_lines(target / table, [lines[name] for name in names if name in lines])
     write_views(source, views)
     _write_genders(source, utt2spk, speakers)
+    _write_cuts(source, utt2spk, views)
     origin = source_of(source).resolve()
     for target in views:
         for name in COPIED:
@@ -352,6 +351,16 @@ def make_views(source: Path, views: Mapping[Path, Sequence[str]]) -> None:
                 shutil.copyfile(source / name, target / name)
         with whole_file(target / SOURCE) as stream:
             stream.write(f"{origin}\n")
+
+
+def _write_cuts(source: Path, utt2spk: Mapping[str, str], views: Mapping[Path, Sequence[str]]) -> None:
+    """Write the cuts of views, if ``source`` has cuts."""
+    path = source / CUTS
+    if path.exists():
+        cuts = members.read(path, "run stage 2 again")
+        tables.same_keys(cuts, path, utt2spk, source / "utt2spk")
+        for target, names in views.items():
+            members.write(target / CUTS, (cuts[name] for name in names))
 
 
 def _write_genders(source: Path, utt2spk: Mapping[str, str], views: Mapping[Path, set[str]]) -> None:

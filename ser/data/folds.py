@@ -21,7 +21,16 @@ from ser import config as settings_io
 from ser import reading
 from ser.data import tables
 from ser.data.corpus import CorpusConfig
-from ser.data.datadir import COPIED, main_set, make_views, source_of, up_to_date, utterance_tables, whole_dir
+from ser.data.datadir import (
+    COPIED,
+    CUTS,
+    main_set,
+    make_views,
+    source_of,
+    up_to_date,
+    utterance_tables,
+    whole_dir,
+)
 from ser.data.division import NONE, POOLED, Fold, divide, kept_utterances, read_speaker_info, tested
 from ser.data.files import files_below, whole_file, write_made
 from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
@@ -69,7 +78,7 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     name, chosen = config.named_protocol(protocol)
     settings = {"protocol": name, **settings_io.to_dict(chosen)}
     features = _feature_files(data)
-    names = [*utterance_tables(data), *recording_tables(data), *COPIED, "spk2gender"]
+    names = [*utterance_tables(data), *recording_tables(data), *COPIED, "spk2gender", CUTS]
     inputs = {file: data / file for file in names if (data / file).exists()} | features
     if up_to_date(out, settings, inputs):
         return

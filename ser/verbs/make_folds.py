@@ -2,7 +2,8 @@
 
 Writes OUT/<fold>/{train,dev,test} and OUT/folds.tsv (`fold tune_fold tune_set`: where the posteriors come
 from that tune a fold's fusion).  No speaker is in two subsets of a fold.  OUT appears whole or not at all;
-one that was made the same way is left alone.
+one that was made the same way is left alone.  With --manifests the data folder gets cuts.jsonl.gz first, all
+that lhotse needs of it, and each subset its own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from ser import cli
 from ser.data.corpus import load_corpus
+from ser.data.cuts import make_cuts
 from ser.data.folds import make_folds
 
 
@@ -26,6 +28,9 @@ def get_parser() -> argparse.ArgumentParser:
         "--protocol", metavar="NAME", help="one of the settings' protocols (default: its `protocol`)"
     )
     parser.add_argument(
+        "--manifests", type=Path, metavar="DIR", help="what the data folder was made from, to make cuts of"
+    )
+    parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting; may be repeated"
     )
     return parser
@@ -34,5 +39,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb."""
     args = get_parser().parse_args(argv)
+    if args.manifests is not None:
+        make_cuts(args.manifests, args.data)
     make_folds(args.data, args.out, load_corpus(args.config, args.set), args.protocol)
     return 0

@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_flow
 
 from ser.corpora.iemocap import expected
-from ser.corpora.iemocap.release import FOUR_CLASSES
+from ser.corpora.iemocap.recipe import FOUR_CLASSES
 from tests.corpora.iemocap_release import RATE_HZ, RATERS, UNITS_PER_S, FakeRelease, FakeTurn
 
 TABLE = Path(__file__).parent.parent / "golden" / "iemocap_dialogs.tsv"

@@ -14,10 +14,7 @@ from hypothesis import strategies as st
 
 from ser import corpora
 from ser.corpora.iemocap import prepare_iemocap
-from ser.corpora.iemocap.alignments import to_seconds
-from ser.corpora.iemocap.evaluation import parse_rating
-from ser.corpora.iemocap.release import LABELS
-from ser.corpora.iemocap.transcripts import split_tags
+from ser.corpora.iemocap.recipe import LABELS, parse_rating, split_tags, to_seconds
 from ser.data import tables
 from ser.data.corpus import CorpusConfig, load_corpus
 from ser.data.datadir import make_data_dir

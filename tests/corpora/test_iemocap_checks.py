@@ -11,7 +11,7 @@ import pytest
 from ser import corpora
 from ser.corpora.iemocap import Check, check_iemocap, expected
 from ser.corpora.iemocap.checks import count_frames, digest
-from ser.corpora.iemocap.release import FOUR_CLASSES, LABELS
+from ser.corpora.iemocap.recipe import FOUR_CLASSES, LABELS
 from ser.data.corpus import load_corpus
 from ser.data.manifests import Utterance, read_manifests
 from tests.corpora.iemocap_full import TABLE

@@ -33,7 +33,7 @@ PAGES = [
     REPO / "CONTRIBUTING.md",
 ]
 ENVIRONMENT = os.environ | {"SER_PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
-for _name in ("IEMOCAP", "EMODB", "CSV", "PYTHONPATH"):
+for _name in ("IEMOCAP", "EMODB", "CSV", "LHOTSE", "PYTHONPATH"):
     ENVIRONMENT.pop(_name, None)
 
 QUICK = "--set training.epochs=1 --nj 2 --use-gpu no"
@@ -337,6 +337,19 @@ def test_systems_of_ones_own(mini: Path) -> None:
     assert "my_systems.attentive:SYSTEM" in (exp / "RESULTS.md").read_text(encoding="utf-8")
     decoded = exp / "paper_dev" / "attentive" / "seed777" / "decode_test"
     assert (mini / "decoded" / "post").read_bytes() == (decoded / "post").read_bytes()
+
+
+@pytest.mark.slow
+def test_training_on_cuts_with_lhotse(mini: Path) -> None:
+    pytest.importorskip("kaldi_native_io")
+    *losses, right = re.findall(
+        r"^(?:epoch \d+: loss (\S+)|(\d+ of \d+) test.*)$", run_page(mini, "lhotse.md"), re.MULTILINE
+    )
+    values = [float(loss) for loss, _ in losses]
+    assert len(values) == 10
+    assert values[-1] < 0.8 * values[0]
+    cuts = mini / "egs" / "mini" / "data" / "folds" / "paper_dev" / "test"
+    assert right[1].endswith(f" of {len(tables.read_table(cuts / 'utt2emo'))}")
 
 
 @pytest.mark.slow

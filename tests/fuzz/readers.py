@@ -15,8 +15,8 @@ from ser import config, plan
 from ser.align.lexicon import read_lexicon
 from ser.align.textgrid import read_textgrid
 from ser.corpora.csv_table import read_rows
-from ser.corpora.iemocap.release import read_lines
-from ser.corpora.iemocap.wavheader import count_samples
+from ser.corpora.iemocap.recipe import count_samples, read_lines
+from ser.corpora.iemocap.release import unreadable
 from ser.data import tables
 from ser.data.alignment import read_ctm, read_frames
 from ser.data.audio_meta import audio_meta
@@ -29,6 +29,7 @@ from ser.data.manifests import read_manifests
 from ser.data.phones import load_phones
 from ser.data.segments import read_segments
 from ser.data.validate import validate
+from ser.errors import DataError
 from ser.feats.audio import load_samples
 from ser.learn import models
 from ser.learn.tasks import read_task
@@ -81,6 +82,24 @@ def _text(name: str, text: str | bytes, read: Callable[[Path], object]) -> Reade
     return Reader(
         name, lambda folder: (folder / name).write_bytes(content), lambda folder: read(folder / name)
     )
+
+
+def _of_recipe(read: Callable[[Path], object]) -> Callable[[Path], object]:
+    """The recipe of IEMOCAP knows ValueError and OSError only; what calls it makes DataErrors of them."""
+
+    def reader(path: Path) -> object:
+        try:
+            return read(path)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        except ValueError as error:
+            raise DataError(str(error)) from error
+
+    return reader
+
+
+def _read_header(folder: Path) -> object:
+    return _of_recipe(count_samples)(folder / "a.wav")
 
 
 def recording(name: str) -> dict[str, object]:
@@ -216,7 +235,7 @@ READERS = {
     "lexicon": _text("lexicon", "HELLO HH AH0 L OW1\nWELL W EH1 L\n", lambda p: read_lexicon(p, PHONES)),
     "textgrid": _text("a.TextGrid", GRID, lambda p: read_textgrid(p, {})),
     "csv": _text("table.csv", TABLE, read_rows),
-    "iemocap_text": _text("dialog.txt", "Ses01F_impro01_F000 [0-1]: Well.\n", read_lines),
+    "iemocap_text": _text("dialog.txt", "Ses01F_impro01_F000 [0-1]: Well.\n", _of_recipe(read_lines)),
     "folds": _text("folds.tsv", "fold\ttune_fold\ttune_set\n1\t-\t-\n", lambda p: read_folds(p.parent)),
     "tasks": _text("train.tsv", TASK, lambda p: read_task(p, 1)),
     "plan": Reader("plan.json", _plan, plan.read_plan),
@@ -231,7 +250,7 @@ READERS = {
     "ark_text": Reader("x.ark", _text_ark, lambda folder: tables.ArkReader(folder / "x.scp").read("a")),
     "wav": Reader("a.wav", _sound("a.wav"), _read_sound("a.wav")),
     "flac": Reader("a.flac", _sound("a.flac"), _read_sound("a.flac")),
-    "wav_header": Reader("a.wav", _sound("a.wav"), lambda folder: count_samples(folder / "a.wav")),
+    "wav_header": Reader("a.wav", _sound("a.wav"), _read_header),
     "model": Reader("model.json", make_model, read_model),
     "weights": Reader("model.safetensors", make_model, _read_weights),
 }

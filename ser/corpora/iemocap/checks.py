@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ser.corpora.iemocap import expected
-from ser.corpora.iemocap.release import FOUR_CLASSES
-from ser.corpora.iemocap.wavheader import SAMPLING_RATE_HZ
+from ser.corpora.iemocap.recipe import FOUR_CLASSES, SAMPLING_RATE
 from ser.data.manifests import Utterance
 
 _WINDOW, _SHIFT = 400, 160  # samples of a frame and from one to the next, 25 ms and 10 ms
@@ -202,7 +201,7 @@ def _check_lengths(turns: Sequence[_Turn], iem4: Sequence[_Turn]) -> list[Check]
         spans = (turn.interval_s for turn in turns if turn.session == session)
         checks.append(Check(f"seconds between the times of Session {session}", *_seconds(seconds, spans)))
     for name, seconds in {**expected.SECONDS, **expected.SECONDS_OF_SPEAKER}.items():
-        lengths = (t.num_samples / SAMPLING_RATE_HZ for t in iem4 if name in ("all", t.split, t.speaker))
+        lengths = (t.num_samples / SAMPLING_RATE for t in iem4 if name in ("all", t.split, t.speaker))
         checks.append(Check(f"seconds of recordings, four classes, {name}", *_seconds(seconds, lengths)))
     total = sum(turn.num_samples for turn in iem4)
     checks.append(Check("samples of recordings, four classes", str(expected.SAMPLES), str(total)))

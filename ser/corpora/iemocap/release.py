@@ -1,133 +1,32 @@
-"""Where things lie in an IEMOCAP release, and what its names mean.
+"""Where a release is, and its dialogs: each must have its labels, its transcription and its recordings.
 
-::
-
-    IEMOCAP_full_release/Session[1-5]/
-        dialog/EmoEvaluation/<dialog>.txt       labels, times and ratings of a dialog's turns
-        dialog/transcriptions/<dialog>.txt      words of a dialog's turns
-        sentences/wav/<dialog>/<turn>.wav
-        sentences/ForcedAlignment/<dialog>/<turn>.{phseg,wdseg,syseg}
-
-A dialog is named ``Ses05M_script01_1b``: session, who wears the markers, what is played.  A turn is
-named ``<dialog>_F012``: the last letter says who speaks.
+What lies where in it is described in :mod:`ser.corpora.iemocap.recipe`.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from ser import reading
 from ser.cli import log
+from ser.corpora.iemocap.recipe import COPY_AGAIN, DIALOG, Dialog
 from ser.errors import DataError
 
 SESSIONS = ("1", "2", "3", "4", "5")
-LABELS = ("neu", "hap", "exc", "ang", "sad", "fru", "sur", "fea", "dis", "oth", "xxx")
-FOUR_CLASSES = {"ang": "ang", "hap": "hap", "exc": "hap", "neu": "neu", "sad": "sad"}
-
-COPY_AGAIN = "copy it from the release again"
 
 _SESSION = re.compile(r"Session(\d+)")
-_DIALOG = re.compile(r"Ses0([1-5])[FM]_(?:impro\d\d|script\d\d_\d)[a-z]?", re.ASCII)
-_TURN = re.compile(rf"({_DIALOG.pattern})_([FM])\d{{3}}", re.ASCII)
 
 
-@dataclass(frozen=True)
-class Dialog:
-    """One dialog and its files."""
-
-    name: str  # Ses05M_script01_1b
-    folder: Path  # its Session folder
-
-    @property
-    def session(self) -> str:
-        """``"1"`` to ``"5"``."""
-        return self.name[4]
-
-    @property
-    def style(self) -> str:
-        """``"improvised"`` or ``"scripted"``."""
-        return "improvised" if "_impro" in self.name else "scripted"
-
-    @property
-    def evaluation(self) -> Path:
-        """Labels, times and ratings."""
-        return self.folder / "dialog" / "EmoEvaluation" / f"{self.name}.txt"
-
-    @property
-    def transcription(self) -> Path:
-        """Words."""
-        return self.folder / "dialog" / "transcriptions" / f"{self.name}.txt"
-
-    @property
-    def wavs(self) -> Path:
-        """Folder of the recordings, one per turn."""
-        return self.folder / "sentences" / "wav" / self.name
-
-    @property
-    def alignments(self) -> Path:
-        """Folder of the alignments, up to three files per turn."""
-        return self.folder / "sentences" / "ForcedAlignment" / self.name
-
-
-def turn_of(name: str, dialog: str) -> bool:
-    """Whether ``name`` is the id of a turn of ``dialog``.
-
-    >>> [turn_of("Ses05M_script01_1b_F000", dialog) for dialog in ("Ses05M_script01_1", "Ses05M_script01_1b")]
-    [False, True]
-    """
-    match = _TURN.fullmatch(name)
-    return match is not None and match[1] == dialog
-
-
-def gender_of(turn: str) -> str:
-    """Who speaks, ``"F"`` or ``"M"``: the last letter of the id, not the first (who wears the markers).
-
-    >>> gender_of("Ses03M_impro05a_F012")
-    'F'
-    """
-    return turn[-4]
-
-
-def speaker_of(turn: str) -> str:
-    """Session and gender of who speaks; ten speakers.
-
-    >>> speaker_of("Ses03M_impro05a_F012")
-    'Ses03_F'
-    """
-    return f"{turn[:5]}_{gender_of(turn)}"
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file of the release, in ASCII, UTF-8 or latin-1, with LF or CRLF line ends.
-
-    Returns:
-        The lines without their ends; the last one is ``""`` if the file ends with a newline.
-
-    Raises:
-        DataError: the file is missing, a dead link, unreadable or no text.
-    """
-    try:
-        with reading.open_file(path, reading.LIMIT) as stream:
-            raw = stream.read()
-    except (OSError, reading.BadFileError) as error:
-        raise unreadable(path, error) from error
-    if b"\0" in raw:
-        line = raw.count(b"\n", 0, raw.index(b"\0")) + 1
-        raise DataError(f"{path}:{line}: holds a NUL byte, the file is damaged; {COPY_AGAIN}")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
-    return text.replace("\r\n", "\n").split("\n")
-
-
-def unreadable(path: Path, error: OSError | reading.BadFileError) -> DataError:
+def unreadable(path: Path, error: OSError) -> DataError:
     """The error for a file or folder of the release that cannot be opened."""
-    if isinstance(error, reading.BadFileError):
-        return DataError(f"{path}: {error}; {COPY_AGAIN}")
+    if error.errno == errno.EINVAL:
+        try:
+            reading.check_file(path)
+        except reading.BadFileError as fault:
+            return DataError(f"{path}: {fault}; {COPY_AGAIN}")
     if path.is_symlink() and isinstance(error, FileNotFoundError):
         return DataError(f"{path}: is a dead symbolic link to {os.readlink(path)}; {COPY_AGAIN}")
     if isinstance(error, FileNotFoundError):
@@ -266,7 +165,7 @@ def _dialog_names(session: str, place: Path, suffix: str, problems: list[str]) -
         name = entry.removesuffix(suffix)
         if not entry.startswith("Ses") or not entry.endswith(suffix):
             continue
-        match = _DIALOG.fullmatch(name)
+        match = DIALOG.fullmatch(name)
         if match and match[1] == session:
             names.add(name)
         elif suffix or (place / entry).is_dir():

@@ -259,7 +259,7 @@ def test_lhotse_reads_what_was_written(toy: Path, tmp_path: Path) -> None:
         ("emo-db", "module emo-db is unknown; did you mean emodb?"),
         (
             "xyz",
-            "module xyz is unknown; known are cremad, csv, emodb, iemocap, mini, ravdess, or "
+            "module xyz is unknown; known are cremad, csv, emodb, iemocap, lhotse, mini, ravdess, or "
             "my_package.my_module:NAME for your own",
         ),
         ("pathlib:Path", "module pathlib:Path: is type, no Corpus; ser/corpora/base.py says what it needs"),

@@ -145,10 +145,13 @@ def _cut(
 
 def _within(rows: list[list[Any]], start_s: float, length_s: float) -> Iterator[list[Any]]:
     """The rows of an alignment as far as they lie within the cut; times stay those of the recording."""
-    for symbol, begin_s, row_s, *score in rows:
+    for row in rows:
+        symbol, begin_s, row_s, *score = row
         first_s = max(begin_s, start_s)
         last_s = min(begin_s + row_s, start_s + length_s)
-        if last_s > first_s:
+        if first_s == begin_s and last_s == begin_s + row_s:
+            yield row
+        elif last_s > first_s:
             yield [symbol, round(first_s, 8), round(last_s - first_s, 8), *score]
 
 

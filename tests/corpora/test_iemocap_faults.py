@@ -438,11 +438,11 @@ def test_all_faults_in_one_go_exit_1_and_no_manifest(root: Path, tmp_path: Path)
     assert [line.partition(" (")[2] for line in faults] == [
         "",
         "",
+        "",
+        "",
         "30 lines: 9, 10, 11, ...)",
-        "",
-        "",
     ]
-    assert faults[2].partition(": ")[2] == (
+    assert faults[4].partition(": ")[2] == (
         f"{DIALOG}_F100 has no label in {labels(root)}{COPY} (30 lines: 9, 10, 11, ...)"
     )
     assert faults[0].endswith("Session6: is no part of IEMOCAP, which has Session1 to Session5; remove it")

@@ -14,6 +14,7 @@ import soundfile
 from ser import config, plan
 from ser.align.lexicon import read_lexicon
 from ser.align.textgrid import read_textgrid
+from ser.corpora.csv_reader import open_table
 from ser.corpora.csv_table import read_rows
 from ser.corpora.iemocap.recipe import count_samples, read_lines
 from ser.corpora.iemocap.release import unreadable
@@ -234,7 +235,7 @@ READERS = {
     "frames": _text("x.frames", "a 1 0 5 AH\na 1 5 7 B\n", lambda p: read_frames(p, {"a": 12})),
     "lexicon": _text("lexicon", "HELLO HH AH0 L OW1\nWELL W EH1 L\n", lambda p: read_lexicon(p, PHONES)),
     "textgrid": _text("a.TextGrid", GRID, lambda p: read_textgrid(p, {})),
-    "csv": _text("table.csv", TABLE, read_rows),
+    "csv": _text("table.csv", TABLE, lambda path: read_rows(open_table(path))),
     "iemocap_text": _text("dialog.txt", "Ses01F_impro01_F000 [0-1]: Well.\n", _of_recipe(read_lines)),
     "folds": _text("folds.tsv", "fold\ttune_fold\ttune_set\n1\t-\t-\n", lambda p: read_folds(p.parent)),
     "tasks": _text("train.tsv", TASK, lambda p: read_task(p, 1)),

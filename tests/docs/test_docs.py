@@ -166,6 +166,7 @@ def script_options(script: str) -> set[str]:
         options |= verb_options(verb)
     if path.suffix == ".pl" or script == "utils/validate_data_dir.sh":
         options |= set(re.findall(r"--[a-z][\w-]*", help_text(path)))
+    options |= {"--config"} if "parse_options.sh" in text else set()
     if script == "./run.sh":
         options |= script_options("egs/iemocap/run.sh")
     return options | {"--help"}

@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import re
 import types
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -139,6 +140,10 @@ def _loaded(text: str) -> Any:
     return yaml.load(text, Loader=_Plain)
 
 
+# YAML 1.1, which PyYAML reads, takes 1e-3 and 1.0e6 for text; YAML 1.2 and everybody else for numbers.
+_EXPONENT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)[eE][-+]?[0-9]+$")
+
+
 class _Plain(yaml.SafeLoader):
     """YAML's safe loader, refusing a key that stands twice in one mapping, and aliases.
 
@@ -165,6 +170,14 @@ class _Plain(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+class _PlainDumper(yaml.SafeDumper):
+    """Quotes a text that :class:`_Plain` would take for a number."""
+
+
+for _kind in (_Plain, _PlainDumper):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
+
+
 def apply(tree: dict[str, Any], override: str) -> None:
     """Set one key of nested mappings, in place.
 
@@ -177,7 +190,7 @@ def apply(tree: dict[str, Any], override: str) -> None:
     """
     name, sign, text = override.partition("=")
     if not sign or not name:
-        raise ConfigError(f"--set {short(override)}: expected <key>=<value>, such as optim.lr=5.0e-5")
+        raise ConfigError(f"--set {short(override)}: expected <key>=<value>, such as optim.lr=5e-5")
     try:
         value = _parse(text, f"--set {short(name)}")
     except yaml.YAMLError as error:
@@ -199,7 +212,7 @@ def build(cls: type[T], tree: Any, source: str, prefix: str = "") -> T:
     """
     if not isinstance(tree, Mapping):
         raise ConfigError(f"{source}: {prefix.rstrip('.')} must be a mapping, got {shown(tree)}; correct it")
-    hints = get_type_hints(cls, include_extras=True)
+    hints = key_types(cls)
     names = list(hints)
     for key in tree:
         if key not in names:
@@ -214,6 +227,12 @@ def build(cls: type[T], tree: Any, source: str, prefix: str = "") -> T:
         return cls(**values)
     except ValueError as error:
         raise ConfigError(f"{source}: {prefix}{error}; correct it") from error
+
+
+def key_types(cls: type) -> dict[str, Any]:
+    """The keys of a settings class and what each may be; a field with ``compare=False`` is no setting."""
+    hints = get_type_hints(cls, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.compare}
 
 
 def _value(kind: Any, value: Any, source: str, key: str) -> Any:
@@ -276,8 +295,6 @@ def _optional(kinds: Sequence[Any], value: Any, source: str, key: str) -> Any:
 
 def _hint(kind: Any, value: Any) -> str:
     """What YAML may have misread."""
-    if kind is float and isinstance(value, str):
-        return " (YAML wants 1.0e-4, not 1e-4)"
     if isinstance(value, bool):
         return " (YAML reads a bare on, off, yes or no as true or false; quote it)"
     return ""
@@ -317,10 +334,10 @@ def to_dict(config: Any) -> dict[str, Any]:
     tree: dict[str, Any] = dataclasses.asdict(
         config, dict_factory=lambda items: {k: list(v) if isinstance(v, tuple) else v for k, v in items}
     )
-    return tree
+    return {key: tree[key] for key in key_types(type(config))}
 
 
 def dump(tree: Mapping[str, Any]) -> str:
     """YAML text of nested mappings, in the order of the keys."""
-    text: str = yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True)
+    text: str = yaml.dump(dict(tree), Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
     return text

@@ -79,7 +79,10 @@ _po_set() {
   [[ $1 == --[a-z]* && -n ${_po_kinds[$2]-} ]] || _po_unknown "$1"
   case ${_po_kinds[$2]} in
     bool) [[ $3 == true || $3 == false ]] || _po_fail "option '$1' is true or false, not '$3'" ;;
-    int) [[ $3 =~ ^-?(0|[1-9][0-9]*)$ ]] || _po_fail "option '$1' is a whole number, not '$3'" ;;
+    int)
+      [[ $3 =~ ^-?(0|[1-9][0-9]*)$ ]] || _po_fail "option '$1' is a whole number, not '$3'"
+      ((${#3} <= 9)) || _po_fail "option '$1' is a whole number of up to 9 digits, not '${3:0:30}'" # bash's own overflow
+      ;;
     list | given)
       local -n _po_list=$2
       [[ ${_po_kinds[$2]} == given ]] || _po_list=()

@@ -12,6 +12,7 @@ from lhotse.audio import AudioSource
 
 from ser.data.audio_meta import audio_meta
 from ser.errors import DataError
+from ser.reading import not_a_folder
 
 
 def by_name(files: Iterable[Path], fault: Callable[[Path], str]) -> tuple[dict[str, Path], list[str]]:
@@ -50,7 +51,7 @@ def wrong_folder(corpus_dir: Path, corpus: str, holds: str, is_release: Callable
     """
     release = f"give the folder of {corpus}'s release, the one that holds {holds}"
     if not corpus_dir.is_dir():
-        return f"{corpus_dir}: no such folder; {release}"
+        return f"{corpus_dir}: {not_a_folder(corpus_dir)}; {release}"
     inside = sorted(corpus_dir.iterdir())
     if not inside:
         return f"{corpus_dir}: is empty; {release}"

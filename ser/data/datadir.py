@@ -22,7 +22,7 @@ from ser import config as settings_io
 from ser import reading
 from ser.data import tables
 from ser.data.alignment import seconds, write_ctm
-from ser.data.corpus import CorpusConfig, Keep
+from ser.data.corpus import CorpusConfig
 from ser.data.files import (
     MADE,
     files_below,
@@ -172,7 +172,7 @@ def select(utterances: Sequence[Utterance], config: CorpusConfig, source: Path) 
         DataError: a class has none.
     """
     labelled = [item for item in utterances if item.attributes["emotion"] in config.labels]
-    kept = [item for item in labelled if _allowed(item, config.keep, source)]
+    kept = [item for item in labelled if _allowed(item, config, source)]
     dropped = Counter(
         i.attributes["emotion"] for i in utterances if i.attributes["emotion"] not in config.labels
     )
@@ -188,19 +188,19 @@ def select(utterances: Sequence[Utterance], config: CorpusConfig, source: Path) 
         labels = ", ".join(sorted({item.attributes["emotion"] for item in utterances}))
         raise DataError(
             f"{source}: no utterance of class {', '.join(empty)} (labels in the corpus: {labels}); "
-            "correct classes, labels or keep in conf/corpus.yaml"
+            f"correct classes, labels or keep in {config.source}"
         )
     return kept
 
 
-def _allowed(item: Utterance, keep: Keep, source: Path) -> bool:
-    for attribute in keep:
+def _allowed(item: Utterance, config: CorpusConfig, source: Path) -> bool:
+    for attribute in config.keep:
         if attribute not in item.attributes:
             raise DataError(
                 f"{source}: {item.id} has no {attribute}, which keep asks for (it has "
-                f"{', '.join(sorted(item.attributes))}); correct keep in conf/corpus.yaml"
+                f"{', '.join(sorted(item.attributes))}); correct keep in {config.source}"
             )
-    return all(item.attributes[attribute] in values for attribute, values in keep.items())
+    return all(item.attributes[attribute] in values for attribute, values in config.keep.items())
 
 
 def check_audio(utterances: Iterable[Utterance], config: CorpusConfig) -> None:

@@ -72,7 +72,7 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     utt2spk = tables.read_table(data / "utt2spk", made_by="stage 0")
     utterances = kept_utterances(data, utt2spk, chosen.keep)
     folds = divide(name, chosen, read_speaker_info(data, utt2spk, chosen, utterances), data)
-    _check_classes(folds, data)
+    _check_classes(folds, data, config.source)
     stats = _read_stats(features["cmvn_utt.scp"]) if "cmvn_utt.scp" in features else None
     digests = _digests(stats, features)
     check_copies(folds, digests, data)
@@ -148,7 +148,7 @@ def _digests(stats: _Stats | None, features: Mapping[str, Path]) -> dict[str, st
 # -------------------------------------------------------------------------------------------------- checks
 
 
-def _check_classes(folds: Sequence[Fold], data: Path) -> None:
+def _check_classes(folds: Sequence[Fold], data: Path, settings: str) -> None:
     """Refuse a fold with a class that it cannot learn; warn of one that it cannot test."""
     emotions = read_emotions(data / EMOTIONS)
     utt2emo = read_utt2emo(data / "utt2emo", emotions)
@@ -160,7 +160,7 @@ def _check_classes(folds: Sequence[Fold], data: Path) -> None:
             if absent and subset == "train":
                 problems.append(
                     f"{data / 'utt2emo'}: fold {fold.name} has no {', '.join(absent)} to train on; "
-                    "leave the class out of conf/corpus.yaml, or choose another protocol"
+                    f"leave the class out of {settings}, or choose another protocol"
                 )
             elif absent:
                 log.warning("fold %s: %s has no %s", fold.name, subset, ", ".join(absent))

@@ -42,7 +42,7 @@ def validate(folder: Path, *, need: Collection[str] = ("wav.scp", "feats.scp")) 
             gone.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; run stage 0")
+        raise DataError(f"{folder}: {reading.not_a_folder(folder)}; run stage 0")
     check = _Check(folder)
     utt2spk = check.read("utt2spk") or {}
     names = set(utterance_tables(folder)) | set(need) | {"utt2emo"}

@@ -13,7 +13,7 @@ from ser import config, systems
 from ser.data.corpus import CorpusConfig
 from ser.data.tables import check_key
 from ser.errors import ConfigError, DataError, UsageError
-from ser.experiment.asked import Experiment, meant
+from ser.experiment.asked import Experiment, is_path, meant
 from ser.feats.sets import DEFAULT_SET
 from ser.feats.sets import EXTRAS as SET_EXTRAS
 
@@ -63,7 +63,7 @@ def choose_systems(experiment: Experiment, folder: Path) -> list[Chosen]:
 
     Args:
         experiment: what was asked for.
-        folder: what relative paths of settings files are seen from.
+        folder: what relative paths of settings files are seen from, as the shell of who gave them does.
 
     Raises:
         UsageError: a word names no settings file, or two systems have one name.
@@ -98,12 +98,15 @@ def _with_context(name: str, stem: str, context: int, path: Path) -> Chosen:
 
 def _settings_file(conf: str, folder: Path, word: str) -> tuple[Path, int | None]:
     """The settings file that a word means, and the context it names."""
-    match = re.fullmatch(r"(.+)_(\d+)", conf)
+    match = re.fullmatch(r"(.+)_(\d{1,9})", conf, re.ASCII)
     for stem, context in [(conf, None)] + ([(match[1], int(match[2]))] if match else []):
-        is_path = "/" in stem or stem.endswith(".yaml")
-        path = folder / stem if is_path else config.find_conf(f"{stem}.yaml")
+        path = folder / stem if is_path(stem) else config.find_conf(f"{stem}.yaml")
         if path.is_file():
             return path, context
+    if is_path(conf):
+        path = folder / conf
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise UsageError(f"systems: {word}: {path}: {what}; name a YAML file")
     known = sorted(_known_systems())
     near = difflib.get_close_matches(conf, known, n=1)
     meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from ser import config, systems
 from ser.data import files, registry, tables
+from ser.data.corpus import RESOLVED
 from ser.data.datadir import lost_tables
 from ser.data.division import NONE, divide, kept_utterances, read_speaker_info
 from ser.data.folds import FoldLine
@@ -198,7 +199,7 @@ def write_all(plan: Plan, settings: Settings) -> None:
     sources = {"corpus": settings.corpus, **settings.sets}
     sources |= {system.name: system.file for system in settings.systems}
     for name, file in sources.items():
-        head = f"# {file.source} with its base and all overrides; written by `ser plan`."
+        head = f"# {file.source} {RESOLVED}"
         write_lines(folder / f"{name}.yaml", [head, *config.dump(file.tree).splitlines()])
     write_plan(plan)
     write_lines(plan.exp / TASKS / "features", [str(folder / f"{name}.yaml") for name in plan.sets])

@@ -143,20 +143,19 @@ def _check_file(path: Path) -> None:
 def _check_layout(path: Path, rate: int, channels: int, audio: AudioConfig) -> None:
     if audio.channel is None and channels > 1:
         raise DataError(
-            f"{path}: has {channels} channels; set audio.channel in conf/corpus.yaml to the one to use, "
-            f"0 to {channels - 1}"
+            f"{path}: has {channels} channels; choose one, 0 to {channels - 1}, such as --set audio.channel=0"
         )
     if (audio.channel or 0) >= channels:
         number = "1 channel" if channels == 1 else f"{channels} channels"
         allowed = "0" if channels == 1 else f"0 to {channels - 1}"
         raise DataError(
             f"{path}: has {number}, so there is no channel {audio.channel}; "
-            f"set audio.channel in conf/corpus.yaml to {allowed}"
+            f"choose {allowed}, such as --set audio.channel=0"
         )
     if rate != audio.sampling_rate_hz and audio.resample == "refuse":
         raise DataError(
             f"{path}: is sampled at {rate} Hz, audio.sampling_rate_hz says {audio.sampling_rate_hz}; "
-            "set audio.resample in conf/corpus.yaml to convert, or name the right rate"
+            "--set audio.resample=convert, or name the right rate"
         )
 
 

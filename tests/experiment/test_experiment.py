@@ -211,7 +211,7 @@ def test_an_override_reaches_every_file_that_has_the_key(tmp_path: Path) -> None
          "csa_20; did you mean csa_30?"),
         ("unit.context=40", "--set unit.context=40: contexts are said with --contexts, or behind a "
          "system's name"),
-        ("optim.lr", "--set optim.lr: expected <key>=<value>, such as optim.lr=5.0e-5"),
+        ("optim.lr", "--set optim.lr: expected <key>=<value>, such as optim.lr=5e-5"),
     ],
 )  # fmt: skip
 def test_an_override_that_nobody_takes(tmp_path: Path, override: str, message: str) -> None:

@@ -85,15 +85,13 @@ def test_one_channel_of_several_is_taken(tmp_path: Path) -> None:
 def test_channels_are_never_guessed(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, np.zeros((800, 2)), RATE)
-    assert refusal(path) == (
-        f"{path}: has 2 channels; set audio.channel in conf/corpus.yaml to the one to use, 0 to 1"
-    )
+    assert refusal(path) == (f"{path}: has 2 channels; choose one, 0 to 1, such as --set audio.channel=0")
     assert refusal(path, audio(channel=2)) == (
-        f"{path}: has 2 channels, so there is no channel 2; set audio.channel in conf/corpus.yaml to 0 to 1"
+        f"{path}: has 2 channels, so there is no channel 2; choose 0 to 1, such as --set audio.channel=0"
     )
     soundfile.write(path, np.zeros(800), RATE)
     assert refusal(path, audio(channel=1)) == (
-        f"{path}: has 1 channel, so there is no channel 1; set audio.channel in conf/corpus.yaml to 0"
+        f"{path}: has 1 channel, so there is no channel 1; choose 0, such as --set audio.channel=0"
     )
 
 
@@ -103,7 +101,7 @@ def test_other_rates_are_refused_or_converted(tmp_path: Path, rate: int) -> None
     soundfile.write(path, tone(440, 1.0, rate), rate, subtype="FLOAT")
     assert refusal(path) == (
         f"{path}: is sampled at {rate} Hz, audio.sampling_rate_hz says 16000; "
-        "set audio.resample in conf/corpus.yaml to convert, or name the right rate"
+        "--set audio.resample=convert, or name the right rate"
     )
     samples = load_samples(path, audio(resample="convert"))
     assert samples.dtype == np.float32

@@ -263,7 +263,7 @@ def test_all_faulty_recordings_are_told_and_nothing_is_written(data: Path) -> No
         f"{wavs['utt3']}: has 399 samples, fewer than a frame of 400; "
         "leave it out where the corpus is prepared",
         f"{wavs['utt4']}: is sampled at 8000 Hz, audio.sampling_rate_hz says 16000; "
-        "set audio.resample in conf/corpus.yaml to convert, or name the right rate",
+        "--set audio.resample=convert, or name the right rate",
         f"{wavs['utt5']}: no such file; is the corpus where stage 0 found it? If not, run stage 0 again",
         f"{wavs['utt6']}: has samples far beyond 1, its energies are infinite; "
         "copy it again from the release",

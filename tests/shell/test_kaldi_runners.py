@@ -42,7 +42,9 @@ def test_cmd_sh(script: Path, backend: str) -> None:
 
 
 def test_steps() -> None:
-    uses = {path.name: USES.findall(path.read_text()) for path in SHELL if path.parent.name in ("steps", "utils")}
+    uses = {
+        path.name: USES.findall(path.read_text()) for path in SHELL if path.parent.name in ("steps", "utils")
+    }
     given = {script: set().union(*map(options, lines)) for script, lines in uses.items() if lines}
     assert given["train.sh"] == {"--gpu", "--max-jobs-run"}
     assert given.keys() >= {"align.sh", "extract.sh", "make_folds.sh", "share_tasks.sh"}

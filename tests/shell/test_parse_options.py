@@ -105,6 +105,8 @@ def test_values(demo: Run, args: list[str], changes: dict[int, str] | None) -> N
         (["--nj", "abc"], "option '--nj' is a whole number, not 'abc'"),
         (["--nj", "1 2"], "option '--nj' is a whole number, not '1 2'"),
         (["--nj", ""], "option '--nj' is a whole number, not ''"),
+        (["--nj", "99999999999999999999"], "option '--nj' is a whole number of up to 9 digits, not "
+         "'99999999999999999999'"),
         (["--nj=08"], "option '--nj' is a whole number, not '08'"),
         (["--start", "a[$(id)]"], "option '--start' is a whole number, not 'a[$(id)]'"),
         (["--keep", "yes"], "option '--keep' is true or false, not 'yes'"),
@@ -228,7 +230,9 @@ def test_a_wrong_line_in_a_file_of_options(demo: Run, tmp_path: Path, text: str,
 
 def test_a_file_of_options_that_is_not_there(demo: Run, tmp_path: Path) -> None:
     for path in (tmp_path / "no.conf", tmp_path):
-        expected = f"demo.sh: error: option '--config': {path}: no such file, or it may not be read (try --help)\n"
+        expected = (
+            f"demo.sh: error: option '--config': {path}: no such file, or it may not be read (try --help)\n"
+        )
         assert demo("--config", str(path)).stderr == expected
     assert demo("--config").stderr == "demo.sh: error: option '--config' needs a value (try --help)\n"
     assert demo("d", "--config", "no.conf").returncode == 0  # behind the first word that is no option

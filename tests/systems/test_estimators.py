@@ -161,7 +161,7 @@ def test_refusals(data: Path) -> None:
     (data / "egemaps" / "settings.yaml").unlink()
     assert refusal(data) == (
         "train: has no features of the set 'egemaps'; run stage 1 with a system that reads it, or "
-        "steps/extract.sh conf/corpus.yaml all conf/egemaps.yaml"
+        "steps/extract.sh <corpus.yaml> all conf/egemaps.yaml"
     )
     (root / "train" / "utt2emo").unlink()
     assert refusal(data, "majority") == "train/utt2emo: no such file; run stages 1 and 2"

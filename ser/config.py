@@ -235,6 +235,27 @@ def key_types(cls: type) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.compare}
 
 
+def accepts(kind: Any, names: Sequence[str]) -> bool:
+    """Whether settings of a kind may have a key, given by the names on the way to it.
+
+    >>> accepts(dict[str, tuple[str, ...]], ["emotion"]), accepts(dict[str, int], ["emotion", "sad"])
+    (True, False)
+    """
+    origin, args = get_origin(kind), get_args(kind)
+    if not names:
+        return True
+    if origin is Annotated:
+        return accepts(args[0], names)
+    if origin in (Union, types.UnionType):
+        return any(accepts(each, names) for each in args)
+    if origin is dict:
+        return accepts(args[1], names[1:])
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        child = key_types(kind).get(names[0])
+        return child is not None and accepts(child, names[1:])
+    return False
+
+
 def _value(kind: Any, value: Any, source: str, key: str) -> Any:
     """``value`` as a ``kind``; lists become tuples, whole numbers become floats where one is wanted."""
     origin, args = get_origin(kind), get_args(kind)
@@ -260,7 +281,7 @@ def _value(kind: Any, value: Any, source: str, key: str) -> Any:
     if isinstance(kind, type) and origin is None and type(value) is kind:
         return value
     raise ConfigError(
-        f"{source}: {key} must be {describe(kind)}, got {shown(value)}{_hint(kind, value)}; correct it"
+        f"{source}: {key} must be {describe(kind)}, got {shown(value)}{_hint(value)}; correct it"
     )
 
 
@@ -293,7 +314,7 @@ def _optional(kinds: Sequence[Any], value: Any, source: str, key: str) -> Any:
     return _value(last, value, source, key)
 
 
-def _hint(kind: Any, value: Any) -> str:
+def _hint(value: Any) -> str:
     """What YAML may have misread."""
     if isinstance(value, bool):
         return " (YAML reads a bare on, off, yes or no as true or false; quote it)"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shlex
 import shutil
 import socket
 from collections import Counter, defaultdict
@@ -22,12 +21,16 @@ from ser import config as settings_io
 from ser import reading
 from ser.data import tables
 from ser.data.alignment import seconds, write_ctm
+from ser.data.changes import CHANGED_SINCE, remove, replace_tables
 from ser.data.corpus import CorpusConfig
 from ser.data.files import (
     MADE,
     files_below,
+    input_changes,
     is_made,
     lost_outputs,
+    made_differently,
+    setting_changes,
     synced_together,
     tell_lost,
     whole_file,
@@ -49,18 +52,29 @@ _GENDERS = {"f": "f", "female": "f", "m": "m", "male": "m"}
 # ------------------------------------------------------------------------------------------ whole folders
 
 
-def up_to_date(out: Path, settings: Mapping[str, Any], inputs: Mapping[str, Path]) -> bool:
+def up_to_date(
+    out: Path,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    words: Callable[[], list[str]] = list,
+) -> bool:
     """Whether ``out`` is finished and was made with these settings from these inputs; logs it.
 
     A file of it that is gone or empty is told, and to be made again; one that says something else may hold
     somebody's corrections, which nothing here overwrites.
 
+    Args:
+        out: the folder.
+        settings: nested mapping of JSON values.
+        inputs: name -> file, compared by content.
+        words: what changed in the inputs.
+
     Raises:
         StaleError: it is finished, but was made with others, or a file of it was changed since.
         DataError: it holds files that no finished run left.
     """
-    remedy = f"choose another folder, or remove it: rm -r {shlex.quote(str(out))}"
-    if is_made(out, settings, inputs, remedy=remedy, tell=False):
+    remedy = remove(out)
+    if is_made(out, settings, inputs, remedy=remedy, tell=False, words=words):
         log.info("%s: up to date", out)
         return True
     if lost := lost_tables(out):
@@ -79,10 +93,7 @@ def lost_tables(out: Path) -> list[Path]:
     """
     lost = lost_outputs(out)
     if changed := [path for path in lost if path.is_file() and path.stat().st_size]:
-        raise StaleError(
-            f"{changed[0]}: was changed since it was made; put it back, or remove the file to have it "
-            "made again"
-        )
+        raise StaleError(f"{changed[0]}: {CHANGED_SINCE}")
     return lost
 
 
@@ -141,28 +152,51 @@ def _remove_leftovers(parent: Path, stem: str) -> None:
 def make_data_dir(manifests: Path, out: Path, config: CorpusConfig) -> None:
     """Make the tables of all utterances that have a class.
 
+    A finished folder is left alone if it is the same. If only the manifests have changed, tables that differ
+    are replaced and said, unless features there depend on what changed.
+
     Args:
         manifests: folder with ``recordings.jsonl.gz`` and ``supervisions.jsonl.gz``.
-        out: the folder to make, as a whole; a finished one is left alone if it is the same.
+        out: the folder to make, as a whole.
         config: the classes, labels, audio and ``keep`` of the corpus.
 
     Raises:
-        StaleError: ``out`` was made from other manifests or settings.
+        StaleError: ``out`` was made with other settings, has features of other recordings, or a table of it
+            was changed since.
         DataError: the manifests cannot be used, a class has no utterance left, or recordings are
             not as ``config.audio`` wants them.
     """
-    tree = settings_io.to_dict(config)
-    settings = {key: tree[key] for key in ("name", "classes", "labels", "audio", "keep")}
+    settings = stage_0_settings(config)
+    refuse_other_settings(out, config)
     inputs = {name: manifests / name for name in (RECORDINGS, SUPERVISIONS) if (manifests / name).is_file()}
-    if len(inputs) == 2 and up_to_date(out, settings, inputs):
+    changed = bool(input_changes(out, inputs))
+    if len(inputs) == 2 and not changed and up_to_date(out, settings, inputs):
         return
     utterances = select(read_manifests(manifests), config, manifests / SUPERVISIONS)
     check_audio(utterances, config)
     with whole_dir(out) as staging:
         _write(staging, utterances, config)
         write_made(staging, settings, inputs, files_below(staging))
+        if changed:
+            replace_tables(staging, out)
     speakers = {item.speaker for item in utterances}
     log.info("%s: %d utterances of %d speakers", out, len(utterances), len(speakers))
+
+
+def stage_0_settings(config: CorpusConfig) -> dict[str, Any]:
+    """The settings of a corpus that its data folder depends on."""
+    tree = settings_io.to_dict(config)
+    return {key: tree[key] for key in ("name", "classes", "labels", "audio", "keep")}
+
+
+def refuse_other_settings(data: Path, config: CorpusConfig) -> None:
+    """Refuse a data folder that stage 0 made with other settings.
+
+    Raises:
+        StaleError: it did; what differs is named.
+    """
+    if changes := setting_changes(data, stage_0_settings(config)):
+        raise made_differently(data, changes, remove(data))
 
 
 def select(utterances: Sequence[Utterance], config: CorpusConfig, source: Path) -> list[Utterance]:

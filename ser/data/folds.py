@@ -20,8 +20,18 @@ import numpy.typing as npt
 from ser import config as settings_io
 from ser import reading
 from ser.data import tables
-from ser.data.corpus import CorpusConfig
-from ser.data.datadir import COPIED, main_set, make_views, source_of, up_to_date, utterance_tables, whole_dir
+from ser.data.changes import read_tables, table_changes
+from ser.data.corpus import CorpusConfig, Protocol
+from ser.data.datadir import (
+    COPIED,
+    SOURCE,
+    main_set,
+    make_views,
+    source_of,
+    up_to_date,
+    utterance_tables,
+    whole_dir,
+)
 from ser.data.division import NONE, POOLED, Fold, divide, kept_utterances, read_speaker_info, tested
 from ser.data.files import files_below, whole_file, write_made
 from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
@@ -67,7 +77,7 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     features = _feature_files(data)
     names = [*utterance_tables(data), *COPIED, "spk2gender"]
     inputs = {file: data / file for file in names if (data / file).exists()} | features
-    if up_to_date(out, settings, inputs):
+    if up_to_date(out, settings, inputs, lambda: _changed_tables(data, out, chosen)):
         return
     utt2spk = tables.read_table(data / "utt2spk", made_by="stage 0")
     utterances = kept_utterances(data, utt2spk, chosen.keep)
@@ -88,6 +98,22 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
         _write_checks(staging / CHECKS, folds, utt2spk, digests)
         write_made(staging, settings, inputs, files_below(staging))
     log.info("%s: protocol %s, folds %s", out, name, " ".join(fold.name for fold in folds))
+
+
+def _changed_tables(data: Path, out: Path, protocol: Protocol) -> list[str]:
+    """What differs between the tables of a data folder and their copies in folds, in words."""
+    names = utterance_tables(data)
+    kept = set(kept_utterances(data, tables.read_table(data / "utt2spk"), protocol.keep))
+    new = {
+        name: {key: value for key, value in table.items() if key in kept}
+        for name, table in read_tables(data, names).items()
+    }
+    old: dict[str, dict[str, str]] = {}
+    folds = sorted(path.parent.parent for path in out.glob(f"*/train/{SOURCE}"))
+    for view in sorted(path.parent for fold in folds[:1] for path in fold.glob(f"*/{SOURCE}")):  # has all
+        for name, table in read_tables(view, utterance_tables(view)).items():
+            old.setdefault(name, {}).update(table)
+    return table_changes(old, new) if "utt2spk" in old else []
 
 
 # ------------------------------------------------------------------------------------------------ features

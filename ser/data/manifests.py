@@ -195,6 +195,19 @@ def _segment(row: Any, kind: str) -> Segment:
     return symbol, float(start), float(length)
 
 
+def check_line(name: str, got: str, expected: str) -> tuple[bool, str]:
+    """Whether a number of a corpus is as expected, and the line for the user, of one layout for all.
+
+    >>> check_line("emotion ang", "127", "127")[1], check_line("emotion ang", "126", "127")[1]
+    ('ok: emotion ang: 127', 'differs: emotion ang: 126, expected 127')
+    """
+    agrees = got == expected
+    return (
+        agrees,
+        f"{'ok' if agrees else 'differs'}: {name}: {got}{'' if agrees else f', expected {expected}'}",
+    )
+
+
 def count_checks(utterances: Sequence[Utterance], config: CorpusConfig) -> list[tuple[bool, str]]:
     """Compare the corpus with the numbers that ``checks`` of ``conf/corpus.yaml`` expects.
 
@@ -215,8 +228,5 @@ def count_checks(utterances: Sequence[Utterance], config: CorpusConfig) -> list[
         else:
             counts = Counter(item.attributes.get(attribute, "") for item in utterances)
         for value, number in expected.items():
-            agrees = counts[value] == number
-            expected_text = "" if agrees else f", expected {number}"
-            verdict = "ok" if agrees else "differs"
-            lines.append((agrees, f"{verdict}: {attribute} {value}: {counts[value]}{expected_text}"))
+            lines.append(check_line(f"{attribute} {value}", str(counts[value]), str(number)))
     return lines

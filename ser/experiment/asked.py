@@ -71,8 +71,8 @@ def read_experiment(path: Path | None, options: Sequence[str]) -> Experiment:
     _check_numbers(experiment)
     if experiment.alignment not in SOURCES and not Path(experiment.alignment).exists():
         raise UsageError(
-            f"alignment: {experiment.alignment}: no such file or folder; name a CTM file, a folder of them or of "
-            "TextGrids, corpus or k2"
+            f"alignment: {experiment.alignment}: no such file or folder; name a CTM file, a folder of "
+            "them or of TextGrids, corpus or k2"
         )
     return experiment
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +36,20 @@ class File:
     tree: dict[str, Any]
     names: tuple[str, ...]  # by which --set may name it
     overrides: list[str] = field(default_factory=list)
+    kind: type | None = None  # the class that its settings must fit, where that is known
 
     def has(self, key: str) -> bool:
-        """Whether a dotted key is in it; an empty mapping may be given any."""
+        """Whether a dotted key is in it, or may be added: to a mapping of free keys, or to an empty one."""
         tree: Any = self.tree
         *parents, leaf = key.split(".")
         for parent in parents:
             if not isinstance(tree, Mapping) or parent not in tree:
                 return False
             tree = tree[parent]
-        return isinstance(tree, Mapping) and (leaf in tree or (bool(parents) and not tree))
+        if not isinstance(tree, Mapping):
+            return False
+        free = config.accepts(self.kind, key.split(".")) if self.kind else not tree
+        return leaf in tree or (bool(parents) and free)
 
 
 @dataclass
@@ -143,7 +147,7 @@ def override(files: Sequence[File], texts: Sequence[str]) -> list[str]:
 
     Raises:
         ConfigError: a value that is no YAML.
-        UsageError: the context of a system, which its name says.
+        UsageError: the context of a system, which its name says; a key that the named file has not.
     """
     left = []
     for text in texts:
@@ -152,6 +156,9 @@ def override(files: Sequence[File], texts: Sequence[str]) -> list[str]:
         if any(key == "unit.context" for _ in taken):
             raise UsageError(f"--set {text}: contexts are said with --contexts, or behind a system's name")
         for file in taken:
+            first = key.split(".")[0]
+            if first not in file.tree:
+                raise UsageError(f"--set {text}: {file.source} has no key {first}; {meant(first, file.tree)}")
             change = text.removeprefix(f"{name}:") if name else text
             config.apply(file.tree, change)
             file.overrides.append(change)
@@ -218,7 +225,7 @@ def work_out_settings(experiment: Experiment, corpus_conf: Path, folder: Path) -
         ConfigError, UsageError: something is unknown or does not fit.
     """
     chosen = choose_systems(experiment, folder)
-    corpus = File(corpus_conf, config.resolve(corpus_conf), ("corpus",))
+    corpus = File(corpus_conf, config.resolve(corpus_conf), ("corpus",), kind=CorpusConfig)
     own = [system.file for system in chosen]
     texts = list(experiment.set)
     left = override([*own, corpus], texts)
@@ -229,7 +236,7 @@ def work_out_settings(experiment: Experiment, corpus_conf: Path, folder: Path) -
     # one that a system or the corpus took may be for a feature set too
     unused = override(list(sets.values()), texts)
     refuse_unused([text for text in left if text in unused], [*own, corpus, *sets.values()])
-    settings = config.build(CorpusConfig, corpus.tree, str(corpus_conf))
+    settings = replace(config.build(CorpusConfig, corpus.tree, str(corpus_conf)), source=str(corpus_conf))
     name, _ = settings.named_protocol(experiment.protocol)
     corpus.tree["protocol"] = name
     return Settings(corpus, sets, chosen, settings, name)

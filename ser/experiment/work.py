@@ -10,7 +10,7 @@ from typing import Any
 from ser import config, systems
 from ser.data import files, registry, tables
 from ser.data.corpus import RESOLVED
-from ser.data.datadir import lost_tables
+from ser.data.datadir import lost_tables, refuse_other_settings
 from ser.data.division import NONE, divide, kept_utterances, read_speaker_info
 from ser.data.folds import FoldLine
 from ser.errors import DataError, UsageError
@@ -155,6 +155,23 @@ def tell_lost(plan: Plan, stages: range) -> None:
                 files.tell_lost(files.lost_outputs(folder))
 
 
+def refuse_other_data(settings: Settings, data: Path) -> None:
+    """Refuse settings of stage 0 that are not those that the data folder was made with.
+
+    Raises:
+        StaleError: stage 0 made it with others.
+        UsageError: it is made of tables of the user's own, which no setting of stage 0 reaches.
+    """
+    refuse_other_settings(data, settings.config)
+    own = (data / "utt2spk").exists() and not (data / files.MADE).exists()
+    for text in settings.corpus.overrides if own else []:
+        if text.partition("=")[0].split(".")[0] in ("keep", "labels"):
+            raise UsageError(
+                f"--set {text}: is for stage 0, which did not make {data}; leave it out, and change the "
+                "tables there"
+            )
+
+
 def refuse_second_protocol(settings: Settings, exp: Path) -> None:
     """Refuse to mix results of two protocols in one folder.
 
@@ -165,12 +182,12 @@ def refuse_second_protocol(settings: Settings, exp: Path) -> None:
     if not path.is_file() or not any(exp.glob("*/*/seed*/made.json")):
         return
     old, new = (_protocol_of(tree) for tree in (config.read_yaml(path), settings.corpus.tree))
-    if old != new:
+    if changes := files.differences(old, new):
         same = old["protocol"] == new["protocol"] and old["name"] == new["name"]
+        before = f" as it was set before ({'; '.join(changes[:5])})" if same else ""
         raise DataError(
-            f"{exp}: holds results of the protocol {old['protocol']} of {old['name']}"
-            f"{' as it was set before' if same else ''}; choose another --exp-dir for {new['protocol']} of "
-            f"{new['name']}, or remove it: rm -r {shlex.quote(str(exp))}"
+            f"{exp}: holds results of the protocol {old['protocol']} of {old['name']}{before}; choose "
+            f"another --exp-dir for {new['protocol']} of {new['name']}, or remove it: rm -r {shlex.quote(str(exp))}"
         )
 
 
@@ -181,8 +198,10 @@ def _protocol_of(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": tree.get("name"),
         "classes": tree.get("classes"),
+        "labels": tree.get("labels"),
+        "keep": tree.get("keep"),
         "protocol": name,
-        "is": protocols.get(name),
+        "protocols": {name: protocols.get(name)},
     }
 
 

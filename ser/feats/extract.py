@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,10 +21,11 @@ import numpy as np
 
 from ser import config, reading
 from ser.data import files, tables
+from ser.data.changes import table_changes
 from ser.data.corpus import AudioConfig
 from ser.data.datadir import MAIN, SOURCE, main_set
 from ser.data.shards import check_job, check_num_jobs, shard_of
-from ser.errors import DataError, StaleError, all_of
+from ser.errors import DataError, all_of
 from ser.feats.audio import open_samples
 from ser.feats.base import Extractor, Floats
 from ser.feats.sets import SETTINGS, FeatureSet
@@ -130,18 +132,16 @@ def _is_same(
     folder: Path, settings: Mapping[str, Any], own: Mapping[str, Path], wavs: Mapping[str, str]
 ) -> bool:
     """Whether a set that is merged was made of these recordings with these settings; else a StaleError."""
-    remedy = f"choose another data folder, or remove {folder} to make them again"
+    remedy = f"choose another data folder, or have them made again: rm -r {shlex.quote(str(folder))}"
     if not files.is_made(folder, settings, {}, remedy=remedy):
         return False
     digests = tables.read_table(folder / DIGESTS)
     # a missing recording does not count as changed: the features can be used without it
-    changed = sorted(digests.keys() ^ wavs.keys()) or [
-        utt for utt, path in own.items() if path.is_file() and _digest(path) != digests[utt]
-    ]
-    if changed:
-        raise StaleError(
-            f"{folder}: was made of other recordings: {len(changed)} differ, e.g. {changed[0]}; {remedy}"
-        )
+    now = {utt: digests.get(utt, "") for utt in wavs}
+    now |= {utt: _digest(path) for utt, path in own.items() if path.is_file()}
+    old, new = ({"utt2spk": dict.fromkeys(table, ""), "wav.scp": table} for table in (digests, now))
+    if changed := table_changes(old, new):
+        raise files.made_differently(folder, changed, remedy)
     return True
 
 

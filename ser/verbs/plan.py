@@ -37,6 +37,7 @@ from ser.experiment.settings import work_out_settings
 from ser.experiment.work import (
     check_settings,
     expected_folds,
+    refuse_other_data,
     refuse_second_protocol,
     tell_lost,
     work_out,
@@ -75,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = work_out_settings(experiment, args.corpus_conf, args.folder)
     plan = work_out(experiment, settings, args.exp_dir, args.data_dir)
     refuse_second_protocol(settings, args.exp_dir)
+    refuse_other_data(settings, plan.data)
     if args.stage <= 4 and args.stop_stage >= 1:
         check_settings(settings)
     there = (plan.folds / "folds.tsv").exists()

@@ -197,7 +197,7 @@ def test_other_settings_on_finished_features_are_refused(data: Path) -> None:
         extract.make_shard(data, other, 1, 2, plain)
     assert str(error.value) == (
         f"{data}/fbank: was made differently: compress: none -> CM2; settings.window: hamming -> povey; "
-        f"choose another data folder, or remove {data}/fbank to make them again"
+        f"choose another data folder, or have them made again: rm -r {data}/fbank"
     )
     assert tree(data) == before
     shutil.rmtree(data / "fbank")
@@ -213,13 +213,13 @@ def test_other_recordings_under_finished_features_are_refused(data: Path) -> Non
     soundfile.write(wavs["utt1"], noise(99, 4500), 16000)
     with pytest.raises(StaleError) as error:
         extract.make_shard(data, SETTINGS, 1, 2, plain)
-    remedy = f"choose another data folder, or remove {data}/fbank to make them again"
-    assert str(error.value) == f"{data}/fbank: was made of other recordings: 1 differ, e.g. utt1; {remedy}"
+    remedy = f"choose another data folder, or have them made again: rm -r {data}/fbank"
+    assert str(error.value) == f"{data}/fbank: was made differently: 1 recording changed: utt1; {remedy}"
     extract.make_shard(data, SETTINGS, 2, 2, plain)  # not in this shard
     tables.write_table(data / "wav.scp", {"new": "/x.wav", **wavs})
     with pytest.raises(StaleError) as error:
         extract.make_shard(data, SETTINGS, 2, 2, plain)
-    assert str(error.value) == f"{data}/fbank: was made of other recordings: 1 differ, e.g. new; {remedy}"
+    assert str(error.value) == f"{data}/fbank: was made differently: 1 utterance more: new; {remedy}"
 
 
 def test_finished_features_outlive_their_recordings(data: Path, tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_made_again_only_when_something_changed(data: Path) -> None:
     assert post.stat().st_mtime_ns == stamp
     table = tables.read_table(data.parent / "train" / "utt2emo")
     tables.write_table(data.parent / "train" / "utt2emo", {**table, "s1-00": "sad"})
-    with pytest.raises(DataError, match="models/out: was made differently: inputs.utt2emo: "):
+    with pytest.raises(DataError, match="models/out: was made differently: utt2emo has changed; "):
         make(data, "majority")
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ser.corpora.iemocap import expected
 from ser.corpora.iemocap.release import FOUR_CLASSES
 from ser.corpora.iemocap.wavheader import SAMPLING_RATE_HZ
-from ser.data.manifests import Utterance
+from ser.data.manifests import Utterance, check_line
 
 _WINDOW, _SHIFT = 400, 160  # samples of a frame and from one to the next, 25 ms and 10 ms
 
@@ -34,9 +34,7 @@ class Check:
 
     def __str__(self) -> str:
         """One line, as it is printed."""
-        if self.ok:
-            return f"ok: {self.name}: {self.got}"
-        return f"differs: expected {self.expected}, got {self.got}: {self.name}"
+        return check_line(self.name, self.got, self.expected)[1]
 
 
 @dataclass(frozen=True)

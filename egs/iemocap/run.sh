@@ -111,6 +111,7 @@ main() {
   fi
 
   if in_stage 1 "features"; then
+    ((stage < 1)) || step utils/validate_data_dir.sh --before-features "$data" # tables may be the user's own
     step steps/extract.sh --cmd "$train_cmd" --nj "$nj" --compress "$compress" "$conf" "$data" "${sets[@]}"
   fi
 

@@ -178,6 +178,8 @@ def _check_classes(folds: Sequence[Fold], data: Path, settings: str) -> None:
     """Refuse a fold with a class that it cannot learn; warn of one that it cannot test."""
     emotions = read_emotions(data / EMOTIONS)
     utt2emo = read_utt2emo(data / "utt2emo", emotions)
+    utt2spk = tables.read_table(data / "utt2spk")
+    tables.same_keys(utt2emo, data / "utt2emo", utt2spk, data / "utt2spk")
     problems: list[str] = []
     for fold in folds:
         for subset, names in fold.subsets.items():

@@ -17,6 +17,7 @@ from ser.errors import DataError, all_of, short, shown
 
 V = TypeVar("V")
 _PLACE = re.compile(r"(:\d+)?(\[[\d:,]*\])?$")  # offset and range behind the name of an ark
+_OF_STAGE_1 = {"feats.scp", "utt2num_frames"}
 _SHOWN = 10_000  # problems that one error lists
 _LATE_S = 0.1  # an alignment may end this much after its recording, in seconds
 
@@ -28,13 +29,16 @@ class Summary(NamedTuple):
     num_speakers: int
 
 
-def validate(folder: Path, *, need: Collection[str] = ("wav.scp", "feats.scp")) -> Summary:
+def validate(
+    folder: Path, *, need: Collection[str] = ("wav.scp", "feats.scp"), features: bool = True
+) -> Summary:
     """Check that a data folder is whole and its tables agree, those of its feature sets too.
 
     Args:
         folder: a data folder, or a view on one.
         need: tables by utterance that must exist; ``utt2spk utt2emo emotions.txt`` always must, the
             others are checked if they exist.
+        features: check the tables of features too; False before stage 1, which makes them.
 
     Raises:
         DataError: all faults: a table is missing, unsorted, repeats or lacks utterances; a speaker list, a
@@ -46,9 +50,10 @@ def validate(folder: Path, *, need: Collection[str] = ("wav.scp", "feats.scp")) 
     check = _Check(folder)
     utt2spk = check.read("utt2spk") or {}
     names = set(utterance_tables(folder)) | set(need) | {"utt2emo"}
-    for name in sorted(names - {"utt2spk"}):
+    for name in sorted(names - {"utt2spk"} - (set() if features else _OF_STAGE_1)):
         check.utterance_table(name, utt2spk)
-    check.feature_sets(utt2spk)
+    if features:
+        check.feature_sets(utt2spk)
     check.speakers(utt2spk)
     for path in sorted(folder.glob("*.ctm")):
         check.alignment(path)

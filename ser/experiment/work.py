@@ -165,7 +165,7 @@ def refuse_other_data(settings: Settings, data: Path) -> None:
     refuse_other_settings(data, settings.config)
     own = (data / "utt2spk").exists() and not (data / files.MADE).exists()
     for text in settings.corpus.overrides if own else []:
-        if text.partition("=")[0].split(".")[0] in ("keep", "labels"):
+        if text.partition("=")[0].split(".")[0] == "keep":
             raise UsageError(
                 f"--set {text}: is for stage 0, which did not make {data}; leave it out, and change the "
                 "tables there"
@@ -187,7 +187,8 @@ def refuse_second_protocol(settings: Settings, exp: Path) -> None:
         before = f" as it was set before ({'; '.join(changes[:5])})" if same else ""
         raise DataError(
             f"{exp}: holds results of the protocol {old['protocol']} of {old['name']}{before}; choose "
-            f"another --exp-dir for {new['protocol']} of {new['name']}, or remove it: rm -r {shlex.quote(str(exp))}"
+            f"another --exp-dir for {new['protocol']} of {new['name']}, or remove it: "
+            f"rm -r {shlex.quote(str(exp))}"
         )
 
 

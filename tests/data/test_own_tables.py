@@ -63,7 +63,7 @@ def test_a_run_from_stage_1_checks_the_tables_first(own: Path, repo: Path) -> No
     done = run()
     assert done.returncode == 1
     assert done.stderr.endswith(
-        f"ser: error: {own}/utt2emo: its keys are not those of {own}/utt2spk: 1 only in {own}/utt2spk (c-sad); "
+        f"{own}/utt2emo: its keys are not those of {own}/utt2spk: 1 only in {own}/utt2spk (c-sad); "
         "run the stage that makes the older of the two again\n"
     )
     assert not (own / "fbank").exists()

@@ -123,8 +123,8 @@ def test_a_file_where_a_folder_is_meant(run: Run, repo: Path, caller: Path) -> N
         done = subprocess.run(line, cwd=caller, env=ENVIRONMENT, capture_output=True, text=True, check=False)
         assert done.returncode == 2
         assert done.stderr.endswith(
-            f" run.sh: error: {caller}/table.csv: is a file, no folder; choose another --data-dir or "
-            "--exp-dir (try --help)\n"
+            f" run.sh: error: {option} {caller}/table.csv: is a file, no folder; choose another "
+            "(try --help)\n"
         )
     done = run("--corpus", "csv", "--results", "conf")
     assert done.stderr.endswith(

@@ -69,20 +69,14 @@ for option in corpus_dir experiment results data_dir exp_dir corpus_conf $align_
   [[ -z ${!option} ]] || printf -v "$option" '%s' "$(absolute "${!option}")"
   check_path "--${option//_/-}" "${!option}"
 done
-from=$PWD
-data_dir=${data_dir:-data} exp_dir=${exp_dir:-exp}
+data_dir=${data_dir:-data} exp_dir=${exp_dir:-exp} from=$PWD
 [[ /$data_dir/$exp_dir/$corpus_conf/ != *[!A-Za-z0-9]JOB[!A-Za-z0-9]* ]] \
   || usage_die "--data-dir, --exp-dir, --corpus-conf: runners take JOB, as a word, for a job's number; rename the folder"
 plan=(--corpus-conf "${corpus_conf:-conf/corpus.yaml}" --data-dir "$data_dir" --exp-dir "$exp_dir" --from "$from"
   --stage "$stage" --stop-stage "$stop_stage" "systems=$systems" "contexts=$contexts" "seeds=$seeds"
   "protocol=$protocol" "${fuse[@]/#/fuse=}" "fusion_weight=$fusion_weight" "interpret=$interpret"
-  "alignment=$alignment" "also=$also" "${set[@]/#/set=}")
-[[ -z $experiment ]] || plan+=(--experiment "$experiment")
+  "alignment=$alignment" "also=$also" "${set[@]/#/set=}" ${experiment:+--experiment "$experiment"})
 cd "$recipe"
-for folder in "$data_dir" "$exp_dir"; do
-  [[ ! -e $folder || -d $folder ]] || usage_die "$folder: is a file, no folder; choose another --data-dir or --exp-dir"
-done
-[[ -z $results || ! -d $results ]] || usage_die "--results $results: is a folder; name a file, such as $results/RESULTS.md"
 [[ $(realpath -m -- "$data_dir") != "$(realpath -m -- "$exp_dir")" ]] || usage_die "--data-dir and --exp-dir are one folder"
 
 extras=()

@@ -15,7 +15,17 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 corpus=
 has_dir=${IEMOCAP:+true}
-args=("$@")
+args=()
+for ((i = 1; i <= $#; i++)); do # what --config says first: the command line wins
+  case ${!i} in
+    --config) j=$((i + 1)) && config=${!j-} ;;
+    --config=*) config=${!i#*=} ;;
+    *) continue ;;
+  esac
+  line='(--)?(corpus([-_](dir|conf))?)[[:space:]]*[= ][[:space:]]*["'\'']?([^"'\''[:space:]]*)'
+  [[ ! -f $config ]] || mapfile -t -O "${#args[@]}" args < <(sed -nE "s/^[[:space:]]*$line.*/--\2=\5/p" "$config")
+done
+args+=("$@")
 for ((i = 0; i < ${#args[@]}; i++)); do
   case ${args[i]} in
     --corpus) corpus=${args[i + 1]-} ;;

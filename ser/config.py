@@ -13,6 +13,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import re
 import types
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -140,6 +141,10 @@ def _loaded(text: str) -> Any:
     return yaml.load(text, Loader=_Plain)
 
 
+# YAML 1.1, which PyYAML reads, takes 1e-3 and 1.0e6 for text; YAML 1.2 and everybody else for numbers.
+_EXPONENT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)[eE][-+]?[0-9]+$")
+
+
 class _Plain(yaml.SafeLoader):
     """YAML's safe loader, refusing a key that stands twice in one mapping, and aliases.
 
@@ -166,6 +171,14 @@ class _Plain(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+class _PlainDumper(yaml.SafeDumper):
+    """Quotes a text that :class:`_Plain` would take for a number."""
+
+
+for _kind in (_Plain, _PlainDumper):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
+
+
 def apply(tree: dict[str, Any], override: str) -> None:
     """Set one key of nested mappings, in place.
 
@@ -178,7 +191,7 @@ def apply(tree: dict[str, Any], override: str) -> None:
     """
     name, sign, text = override.partition("=")
     if not sign or not name:
-        raise ConfigError(f"--set {short(override)}: expected <key>=<value>, such as optim.lr=5.0e-5")
+        raise ConfigError(f"--set {short(override)}: expected <key>=<value>, such as optim.lr=5e-5")
     try:
         value = _parse(text, f"--set {short(name)}")
     except yaml.YAMLError as error:
@@ -200,7 +213,7 @@ def build(cls: type[T], tree: Any, source: str, prefix: str = "") -> T:
     """
     if not isinstance(tree, Mapping):
         raise ConfigError(f"{source}: {prefix.rstrip('.')} must be a mapping, got {shown(tree)}; correct it")
-    hints = get_type_hints(cls, include_extras=True)
+    hints = key_types(cls)
     names = list(hints)
     for key in tree:
         if key not in names:
@@ -216,6 +229,33 @@ def build(cls: type[T], tree: Any, source: str, prefix: str = "") -> T:
         return cls(**values)
     except ValueError as error:
         raise ConfigError(f"{source}: {prefix}{error}; correct it") from error
+
+
+def key_types(cls: type) -> dict[str, Any]:
+    """The keys of a settings class and what each may be; a field with ``compare=False`` is no setting."""
+    hints = get_type_hints(cls, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.compare}
+
+
+def accepts(kind: Any, names: Sequence[str]) -> bool:
+    """Whether settings of a kind may have a key, given by the names on the way to it.
+
+    >>> accepts(dict[str, tuple[str, ...]], ["emotion"]), accepts(dict[str, int], ["emotion", "sad"])
+    (True, False)
+    """
+    origin, args = get_origin(kind), get_args(kind)
+    if not names:
+        return True
+    if origin is Annotated:
+        return accepts(args[0], names)
+    if origin in (Union, types.UnionType):
+        return any(accepts(each, names) for each in args)
+    if origin is dict:
+        return accepts(args[1], names[1:])
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        child = key_types(kind).get(names[0])
+        return child is not None and accepts(child, names[1:])
+    return False
 
 
 def _value(kind: Any, value: Any, source: str, key: str) -> Any:
@@ -243,7 +283,7 @@ def _value(kind: Any, value: Any, source: str, key: str) -> Any:
     if isinstance(kind, type) and origin is None and type(value) is kind:
         return value
     raise ConfigError(
-        f"{source}: {key} must be {describe(kind)}, got {shown(value)}{_hint(kind, value)}; correct it"
+        f"{source}: {key} must be {describe(kind)}, got {shown(value)}{_hint(value)}; correct it"
     )
 
 
@@ -279,10 +319,8 @@ def _optional(kinds: Sequence[Any], value: Any, source: str, key: str) -> Any:
     return _value(last, value, source, key)
 
 
-def _hint(kind: Any, value: Any) -> str:
+def _hint(value: Any) -> str:
     """What YAML may have misread."""
-    if kind is float and isinstance(value, str):
-        return " (YAML wants 1.0e-4, not 1e-4)"
     if isinstance(value, bool):
         return " (YAML reads a bare on, off, yes or no as true or false; quote it)"
     return ""
@@ -322,10 +360,10 @@ def to_dict(config: Any) -> dict[str, Any]:
     tree: dict[str, Any] = dataclasses.asdict(
         config, dict_factory=lambda items: {k: list(v) if isinstance(v, tuple) else v for k, v in items}
     )
-    return tree
+    return {key: tree[key] for key in key_types(type(config))}
 
 
 def dump(tree: Mapping[str, Any]) -> str:
     """YAML text of nested mappings, in the order of the keys."""
-    text: str = yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True)
+    text: str = yaml.dump(dict(tree), Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
     return text

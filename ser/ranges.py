@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 
 
@@ -38,3 +40,18 @@ class Range:
             ("below", self.below),
         )
         return " and ".join(f"{word} {bound}" for word, bound in words if bound is not None)
+
+
+def read_number(text: str) -> float:
+    """A finite decimal number; unlike ``float`` no ``1_0``, ``nan`` or ``1e999``.
+
+    Raises:
+        ValueError: it is none.
+
+    >>> read_number("0.4"), read_number("-1e-3")
+    (0.4, -0.001)
+    """
+    plain = re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text.strip(), re.ASCII)
+    if plain is None or not math.isfinite(float(text)):
+        raise ValueError(f"no number: {text}")
+    return float(text)

@@ -33,6 +33,11 @@ class BadFileError(Exception):
         self.line = line
 
 
+def not_a_folder(path: Path) -> str:
+    """What is wrong with a path that should be a folder and is none."""
+    return "is a file, no folder" if path.exists() else "no such folder"
+
+
 @contextmanager
 def guarded(
     path: object,

@@ -21,6 +21,7 @@ from typing import NamedTuple, NoReturn, TextIO
 PROG = Path(sys.argv[0]).name
 SHELL_WORDS = frozenset(["|", ">", ">>", "<", "2>&1", "&&", "||", ";"])
 PICKS = ("all", "failed", "incomplete")
+RETRIES = "SER_RETRIES"  # the variable that says what --retries is where it is not given
 MEANINGS = {
     2: "wrong usage",
     126: "cannot be executed",
@@ -365,6 +366,7 @@ class Runner(ABC):
 def main(argv: list[str], backend: Callable[[Request], Runner]) -> int:
     """Run what the command line asks for; the exit code."""
     request = parse(argv)
+    request.options.setdefault("retries", os.environ.get(RETRIES) or "0")
     retries = request.number("retries", 0, least=0)
     runner = backend(request)
     pick = request.options.get("pick", "all")

@@ -32,8 +32,12 @@ absolute() {
   esac
 }
 
-# check_path OPTION PATH -- end the script if no table could hold the path.
+# check_path OPTION PATH -- end the script if no table could hold the path, or it is of the wrong kind.
 check_path() {
+  case $1 in
+    --data-dir | --exp-dir) [[ ! -e $2 || -d $2 ]] || usage_die "$1 $2: is a file, no folder; choose another" ;;
+    --results) [[ ! -d $2 ]] || usage_die "$1 $2: is a folder; name a file, such as $2/RESULTS.md" ;;
+  esac
   [[ $2 != *[[:cntrl:]]* ]] || usage_die "$1: has a tab, a newline or another control character; rename the folder"
 }
 

@@ -20,7 +20,8 @@ Options:
                             with a --max-jobs-run that is too many for them, tasks share GPUs
   --pick all|failed|incomplete
                             what of an array to run: all; what failed or did not end; what did not end
-  --retries N               run failed tasks again, up to N times; the log before is kept as <log-file>.bak
+  --retries N               run failed tasks again, up to N times (default: the variable SER_RETRIES, else 0);
+                            the log before is kept as <log-file>.bak
   --dry-run                 print the commands, run nothing
   --time X, --config F, --patience S
                             for a cluster; taken, not used

@@ -12,7 +12,8 @@ Options:
   --max-jobs-run N, -tc N   at most N tasks of an array at once
   --pick all|failed|incomplete
                             what of an array to run: all; what failed or did not end; what did not end
-  --retries N               run failed tasks again, up to N times; the log before is kept as <log-file>.bak
+  --retries N               run failed tasks again, up to N times (default: the variable SER_RETRIES, else 0);
+                            the log before is kept as <log-file>.bak
   --patience S              seconds to wait for a log on a slow shared folder (default 10)
   --dry-run                 print the submit line, submit nothing
 Options of one dash go to sbatch as they are, each with one argument.

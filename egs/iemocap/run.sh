@@ -69,14 +69,13 @@ for option in corpus_dir experiment results data_dir exp_dir corpus_conf $align_
   [[ -z ${!option} ]] || printf -v "$option" '%s' "$(absolute "${!option}")"
   check_path "--${option//_/-}" "${!option}"
 done
-data_dir=${data_dir:-data} exp_dir=${exp_dir:-exp}
+data_dir=${data_dir:-data} exp_dir=${exp_dir:-exp} from=$PWD
 [[ /$data_dir/$exp_dir/$corpus_conf/ != *[!A-Za-z0-9]JOB[!A-Za-z0-9]* ]] \
   || usage_die "--data-dir, --exp-dir, --corpus-conf: runners take JOB, as a word, for a job's number; rename the folder"
-plan=(--corpus-conf "${corpus_conf:-conf/corpus.yaml}" --data-dir "$data_dir" --exp-dir "$exp_dir" --from "$PWD"
+plan=(--corpus-conf "${corpus_conf:-conf/corpus.yaml}" --data-dir "$data_dir" --exp-dir "$exp_dir" --from "$from"
   --stage "$stage" --stop-stage "$stop_stage" "systems=$systems" "contexts=$contexts" "seeds=$seeds"
   "protocol=$protocol" "${fuse[@]/#/fuse=}" "fusion_weight=$fusion_weight" "interpret=$interpret"
-  "alignment=$alignment" "also=$also" "${set[@]/#/set=}")
-[[ -z $experiment ]] || plan+=(--experiment "$experiment")
+  "alignment=$alignment" "also=$also" "${set[@]/#/set=}" ${experiment:+--experiment "$experiment"})
 cd "$recipe"
 [[ $(realpath -m -- "$data_dir") != "$(realpath -m -- "$exp_dir")" ]] || usage_die "--data-dir and --exp-dir are one folder"
 
@@ -100,9 +99,11 @@ main() {
   [[ -n ${SER_PYTHON-} || ${#extras[@]} == 0 ]] || utils/install.sh "${extras[@]}"
 
   if in_stage 0 "prepare the corpus"; then
-    step local/prepare.sh --corpus-dir "$corpus_dir" --nj "$nj" --strict "$strict" --config "$conf" \
+    step local/prepare.sh --corpus-dir "$corpus_dir" --from "$from" --nj "$nj" --strict "$strict" --config "$conf" \
       "${sets[@]/#/--features=}" "$data_dir/manifests" "$data"
   fi
+  ((stage != 1)) || step utils/validate_data_dir.sh --before-features --config "$conf" "${sets[@]/#/--features=}" \
+    "$data" # its tables may be the user's own
   python3 -m ser plan "${plan[@]}" --check-data || give_up "$?"
 
   if in_stage 1 "features"; then

@@ -27,6 +27,7 @@ from ser.data.corpus import CorpusConfig
 from ser.data.files import MADE, is_made, lost_outputs, whole_file, write_made
 from ser.data.manifests import RECORDINGS, SUPERVISIONS, count_checks, read_manifests
 from ser.errors import ConfigError, DataError, UsageError
+from ser.reading import not_a_folder
 
 log = logging.getLogger("ser")
 
@@ -61,7 +62,13 @@ def find(module: str, source: object = "corpus.yaml") -> Corpus:
 
 
 def locate(
-    config: CorpusConfig, corpus_dir: Path | None, manifests: Path, *, fetch: bool = False, num_jobs: int = 1
+    config: CorpusConfig,
+    corpus_dir: Path | None,
+    manifests: Path,
+    *,
+    fetch: bool = False,
+    num_jobs: int = 1,
+    folder: Path = Path(),  # noqa: B008 -- immutable
 ) -> Path:
     """Where the release of a corpus is; fetches or makes it where that is free.
 
@@ -72,6 +79,7 @@ def locate(
         manifests: folder of the manifests.
         fetch: fetch it, unless it is there.
         num_jobs: processes that make a corpus.
+        folder: what a relative path in the variable is seen from.
 
     Raises:
         UsageError: nobody says where it is.
@@ -80,7 +88,7 @@ def locate(
     """
     corpus = find(config.module)
     variable = re.sub(r"\W", "_", config.name.upper())
-    place = corpus_dir or (Path(os.environ[variable]) if os.environ.get(variable) else None)
+    place = corpus_dir or (folder / os.environ[variable] if os.environ.get(variable) else None)
     named = place is not None
     if place is None and corpus.make is not None:
         place = manifests.parent / "local" / f"{config.name}_release"
@@ -131,7 +139,9 @@ def prepare(
     elif corpus_dir.is_dir():
         settings["release"] = listing_digest(corpus_dir, corpus.unused)
     else:
-        raise DataError(f"{corpus_dir}: no such folder; give --corpus-dir the folder of the release")
+        raise DataError(
+            f"{corpus_dir}: {not_a_folder(corpus_dir)}; give --corpus-dir the folder of the release"
+        )
     if is_made(out, settings, {}):
         log.info("%s: up to date", out)
         return

@@ -81,7 +81,7 @@ def _label_faults(rows: Sequence[Row], config: CorpusConfig) -> Iterator[Fault]:
             guess = len(meant) < _GUESSES and len(label) < 64
             near = difflib.get_close_matches(label.lower(), config.labels, n=1) if guess else []
             meant[label] = f"did you mean {near[0]}?" if near else f"known are {', '.join(config.labels)}"
-        what = f"emotion {short(label)} is none of labels in conf/corpus.yaml ({meant[label]})"
+        what = f"emotion {short(label)} is none of labels in {config.source} ({meant[label]})"
         yield row, f"{what}; map it to a class there, or name the labels to take with keep.emotion", label
 
 

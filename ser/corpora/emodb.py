@@ -23,6 +23,7 @@ from ser.corpora.emodb_download import download_emodb
 from ser.corpora.recordings import by_name, make_recordings
 from ser.data.audio_meta import SUFFIXES
 from ser.errors import DataError, all_of, shown
+from ser.reading import not_a_folder
 
 log = logging.getLogger("ser")
 
@@ -163,7 +164,8 @@ def _name_fault(name: str) -> str:
 def _not_emodb(corpus_dir: Path) -> str:
     """Why a folder without ``wav`` is not taken, with the folder that was probably meant."""
     if not corpus_dir.is_dir():
-        return f"{corpus_dir}: no such folder; give the folder of EMO-DB's release, the one that holds wav"
+        what = not_a_folder(corpus_dir)
+        return f"{corpus_dir}: {what}; give the folder of EMO-DB's release, the one that holds wav"
     inside = sorted(corpus_dir.iterdir())
     if not inside:
         return f"{corpus_dir}: is empty; give the folder of EMO-DB's release, the one that holds wav"

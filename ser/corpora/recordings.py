@@ -15,6 +15,7 @@ from lhotse.audio import AudioSource
 from ser.cli import progress
 from ser.data.audio_meta import AudioMeta, audio_meta
 from ser.errors import DataError
+from ser.reading import not_a_folder
 
 PathLike = TypeVar("PathLike", Path, str)
 _BLOCK = 1000  # headers that are waited for together
@@ -56,7 +57,7 @@ def wrong_folder(corpus_dir: Path, corpus: str, holds: str, is_release: Callable
     """
     release = f"give the folder of {corpus}'s release, the one that holds {holds}"
     if not corpus_dir.is_dir():
-        return f"{corpus_dir}: no such folder; {release}"
+        return f"{corpus_dir}: {not_a_folder(corpus_dir)}; {release}"
     inside = sorted(corpus_dir.iterdir())
     if not inside:
         return f"{corpus_dir}: is empty; {release}"

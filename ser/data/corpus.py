@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from ser import config
+from ser import config, reading
 from ser.data.tables import check_key
 from ser.errors import ConfigError, DataError
 from ser.ranges import Range
 
+RESOLVED = "with its base and all overrides; written by `ser plan`."  # ends the first line of such a file
 MAX_RATE_HZ = 384_000  # the highest sampling rate that a recording may have
 Channel = Annotated[int, Range(0, 1023)]
 Field = Literal["emotion", "speaker", "session", "fold"]
@@ -47,7 +49,7 @@ class AudioConfig:
         """
         if self.channel == "mix":
             return list(range(num_channels))
-        remedy = "set audio.channel in conf/corpus.yaml to"
+        remedy = "set audio.channel to"
         if self.channel is None:
             if num_channels > 1:
                 ways = f"the one to use, 0 to {num_channels - 1}, or to mix"
@@ -130,6 +132,7 @@ class CorpusConfig:
     checks: dict[str, dict[str, Annotated[int, Range(0, 1000000000)]]] | None
     # of lhotse manifests, may be left out: emotion, speaker, session, fold -> the field of custom that has it
     fields: dict[Field, str] | None = None
+    source: str = field(default="conf/corpus.yaml", compare=False)  # no key: the file that messages name
 
     def __post_init__(self) -> None:
         """Refuse names that are no file names; class lists, labels and protocols that do not fit together."""
@@ -162,7 +165,14 @@ def load_corpus(path: Path, overrides: Sequence[str] = ()) -> CorpusConfig:
     Raises:
         ConfigError: what :func:`ser.config.load` refuses, or settings that do not fit together.
     """
-    return config.load(CorpusConfig, path, overrides)
+    return replace(config.load(CorpusConfig, path, overrides), source=written_from(path))
+
+
+def written_from(path: Path) -> str:
+    """The settings file that somebody wrote: of one of ``ser plan``'s the file that it was resolved from."""
+    first, _, _ = reading.read_text(path, "name a YAML file", ConfigError).partition("\n")
+    match = re.fullmatch(rf"# (.+) {re.escape(RESOLVED)}", first)
+    return match[1] if match else str(path)
 
 
 def _check_names(what: str, names: Iterable[str]) -> None:

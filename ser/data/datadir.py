@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shlex
 import shutil
 import socket
 from collections import Counter, defaultdict
@@ -23,13 +22,17 @@ from ser import config as settings_io
 from ser import reading
 from ser.data import members, tables
 from ser.data.alignment import seconds, write_ctm
-from ser.data.corpus import CorpusConfig, Keep
+from ser.data.changes import CHANGED_SINCE, remove, replace_tables
+from ser.data.corpus import CorpusConfig
 from ser.data.durations import Shortest, check_durations, read_durations
 from ser.data.files import (
     MADE,
     files_below,
+    input_changes,
     is_made,
     lost_outputs,
+    made_differently,
+    setting_changes,
     synced_together,
     tell_lost,
     whole_file,
@@ -55,18 +58,29 @@ _GENDERS = {"f": "f", "female": "f", "m": "m", "male": "m"}
 # ------------------------------------------------------------------------------------------ whole folders
 
 
-def up_to_date(out: Path, settings: Mapping[str, Any], inputs: Mapping[str, Path]) -> bool:
+def up_to_date(
+    out: Path,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    words: Callable[[], list[str]] = list,
+) -> bool:
     """Whether ``out`` is finished and was made with these settings from these inputs; logs it.
 
     A file of it that is gone or empty is told, and to be made again; one that says something else may hold
     somebody's corrections, which nothing here overwrites.
 
+    Args:
+        out: the folder.
+        settings: nested mapping of JSON values.
+        inputs: name -> file, compared by content.
+        words: what changed in the inputs.
+
     Raises:
         StaleError: it is finished, but was made with others, or a file of it was changed since.
         DataError: it holds files that no finished run left.
     """
-    remedy = f"choose another folder, or remove it: rm -r {shlex.quote(str(out))}"
-    if is_made(out, settings, inputs, remedy=remedy, tell=False):
+    remedy = remove(out)
+    if is_made(out, settings, inputs, remedy=remedy, tell=False, words=words):
         log.info("%s: up to date", out)
         return True
     if lost := lost_tables(out):
@@ -85,10 +99,7 @@ def lost_tables(out: Path) -> list[Path]:
     """
     lost = lost_outputs(out)
     if changed := [path for path in lost if path.is_file() and path.stat().st_size]:
-        raise StaleError(
-            f"{changed[0]}: was changed since it was made; put it back, or remove the file to have it "
-            "made again"
-        )
+        raise StaleError(f"{changed[0]}: {CHANGED_SINCE}")
     return lost
 
 
@@ -149,22 +160,26 @@ def make_data_dir(
 ) -> None:
     """Make the tables of all utterances that have a class, each named as :mod:`ser.data.naming` says.
 
+    A finished folder is left alone if it is the same. If only the manifests have changed, tables that differ
+    are replaced and said, unless features there depend on what changed.
+
     Args:
         manifests: folder with ``recordings.jsonl.gz`` and ``supervisions.jsonl.gz``.
-        out: the folder to make, as a whole; a finished one is left alone if it is the same.
+        out: the folder to make, as a whole.
         config: the classes, labels, audio and ``keep`` of the corpus.
         shortest: of the feature sets that are to be made, the shortest utterance.
 
     Raises:
-        StaleError: ``out`` was made from other manifests or settings.
+        StaleError: ``out`` was made with other settings, has features of other recordings, or a table of it
+            was changed since.
         DataError: the manifests cannot be used, a class has no utterance left, recordings are not as
             ``config.audio`` wants them, utterances are too short for a feature set, or one cannot be named.
     """
-    tree = settings_io.to_dict(config)
-    settings = {key: tree[key] for key in ("name", "classes", "labels", "audio", "keep")}
-    settings["utterances"] = "<speaker>-<raw id>"
+    settings = stage_0_settings(config)
+    refuse_other_settings(out, config)
     inputs = {name: manifests / name for name in (RECORDINGS, SUPERVISIONS) if (manifests / name).is_file()}
-    if len(inputs) == 2 and up_to_date(out, settings, inputs):
+    changed = bool(input_changes(out, inputs))
+    if len(inputs) == 2 and not changed and up_to_date(out, settings, inputs):
         check_durations(read_durations(out / "utt2dur"), shortest, out / "utt2dur")
         return
     utterances = select(read_manifests(manifests), config, manifests / SUPERVISIONS)
@@ -176,8 +191,27 @@ def make_data_dir(
         _write(staging, [replace(item, id=names[item.id]) for item in utterances], config)
         tables.write_table(staging / RAW_IDS, {name: raw for raw, name in names.items()})
         write_made(staging, settings, inputs, files_below(staging))
+        if changed:
+            replace_tables(staging, out)
     speakers = {item.speaker for item in utterances}
     log.info("%s: %d utterances of %d speakers", out, len(utterances), len(speakers))
+
+
+def stage_0_settings(config: CorpusConfig) -> dict[str, Any]:
+    """The settings of a corpus that its data folder depends on."""
+    tree = settings_io.to_dict(config)
+    settings = {key: tree[key] for key in ("name", "classes", "labels", "audio", "keep")}
+    return {**settings, "utterances": "<speaker>-<raw id>"}
+
+
+def refuse_other_settings(data: Path, config: CorpusConfig) -> None:
+    """Refuse a data folder that stage 0 made with other settings.
+
+    Raises:
+        StaleError: it did; what differs is named.
+    """
+    if changes := setting_changes(data, stage_0_settings(config)):
+        raise made_differently(data, changes, remove(data))
 
 
 def select(utterances: Sequence[Utterance], config: CorpusConfig, source: Path) -> list[Utterance]:
@@ -187,7 +221,7 @@ def select(utterances: Sequence[Utterance], config: CorpusConfig, source: Path) 
         DataError: a class has none.
     """
     labelled = [item for item in utterances if item.attributes["emotion"] in config.labels]
-    kept = [item for item in labelled if _allowed(item, config.keep, source)]
+    kept = [item for item in labelled if _allowed(item, config, source)]
     dropped = Counter(
         i.attributes["emotion"] for i in utterances if i.attributes["emotion"] not in config.labels
     )
@@ -203,19 +237,19 @@ def select(utterances: Sequence[Utterance], config: CorpusConfig, source: Path) 
         labels = ", ".join(sorted({item.attributes["emotion"] for item in utterances}))
         raise DataError(
             f"{source}: no utterance of class {', '.join(empty)} (labels in the corpus: {labels}); "
-            "correct classes, labels or keep in conf/corpus.yaml"
+            f"correct classes, labels or keep in {config.source}"
         )
     return kept
 
 
-def _allowed(item: Utterance, keep: Keep, source: Path) -> bool:
-    for attribute in keep:
+def _allowed(item: Utterance, config: CorpusConfig, source: Path) -> bool:
+    for attribute in config.keep:
         if attribute not in item.attributes:
             raise DataError(
                 f"{source}: {item.id} has no {attribute}, which keep asks for (it has "
-                f"{', '.join(sorted(item.attributes))}); correct keep in conf/corpus.yaml"
+                f"{', '.join(sorted(item.attributes))}); correct keep in {config.source}"
             )
-    return all(item.attributes[attribute] in values for attribute, values in keep.items())
+    return all(item.attributes[attribute] in values for attribute, values in config.keep.items())
 
 
 def check_audio(utterances: Iterable[Utterance], config: CorpusConfig) -> None:

@@ -12,7 +12,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -227,6 +227,7 @@ def is_made(
     remedy: str = "",
     thorough: bool = False,
     tell: bool = True,
+    words: Callable[[], list[str]] = list,
 ) -> bool:
     """Whether ``folder`` is finished, was made with just these settings from just these inputs, and is whole.
 
@@ -240,23 +241,52 @@ def is_made(
             again" (False); with it a difference is an error.
         thorough: compare the content of large outputs too, where their digests were recorded.
         tell: log which output is lost, as one who will make it again.
+        words: what changed in the inputs, in words, where that can be told; else their names are.
 
     Raises:
         StaleError: finished, but different, and ``remedy`` is given.
     """
-    old = _read_record(folder)
-    if not old:
+    if not _read_record(folder):
         return False
-    old.pop("outputs", None)
-    changed = differences(old, json.loads(json.dumps(_record(settings, inputs))))
+    changed_inputs = input_changes(folder, inputs)
+    changed = changed_inputs + setting_changes(folder, settings)
     if changed and remedy:
-        shown = "; ".join(change.removeprefix("settings.") for change in changed[:5])
-        more = f" (and {len(changed) - 5} more)" if len(changed) > 5 else ""
-        raise StaleError(f"{folder}: was made differently: {shown}{more}; {remedy}")
+        if changed_inputs and (told := words()):
+            changed[: len(changed_inputs)] = told
+        raise made_differently(folder, changed, remedy)
     lost = [] if changed else lost_outputs(folder, thorough=thorough)
     if tell:
         tell_lost(lost)
     return not changed and not lost
+
+
+def made_differently(folder: Path, changes: Sequence[str], remedy: str) -> StaleError:
+    """The refusal of a finished folder, of one layout everywhere: what differs, and a remedy."""
+    more = f" (and {len(changes) - 5} more)" if len(changes) > 5 else ""
+    return StaleError(f"{folder}: was made differently: {'; '.join(changes[:5])}{more}; {remedy}")
+
+
+def input_changes(folder: Path, inputs: Mapping[str, Path]) -> list[str]:
+    """Which inputs of a finished folder differ from these, in words; nothing where it is not finished."""
+    record = _read_record(folder)
+    if not record:
+        return []
+    old, new = record.get("inputs", {}), _record({}, inputs)["inputs"]
+    words = {name: "has changed" for name in old.keys() & new.keys() if old[name] != new[name]}
+    words |= {name: "is gone" for name in old.keys() - new.keys()}
+    words |= {name: "is new" for name in new.keys() - old.keys()}
+    return [f"{name} {words[name]}" for name in sorted(words)]
+
+
+def setting_changes(folder: Path, settings: Mapping[str, Any]) -> list[str]:
+    """In which settings a finished folder differs from these; nothing where it is not finished."""
+    old = _read_record(folder)
+    return differences(old.get("settings", {}), json.loads(json.dumps(settings))) if old else []
+
+
+def made_outputs(folder: Path) -> list[Path]:
+    """What :func:`write_made` recorded as made, whether it is still there or not."""
+    return [folder / name for name in _read_record(folder).get("outputs", {})]
 
 
 def lost_outputs(folder: Path, *, thorough: bool = False) -> list[Path]:

@@ -20,10 +20,12 @@ import numpy.typing as npt
 from ser import config as settings_io
 from ser import reading
 from ser.data import tables
-from ser.data.corpus import CorpusConfig
+from ser.data.changes import read_tables, table_changes
+from ser.data.corpus import CorpusConfig, Protocol
 from ser.data.datadir import (
     COPIED,
     CUTS,
+    SOURCE,
     main_set,
     make_views,
     source_of,
@@ -80,7 +82,7 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     features = _feature_files(data)
     names = [*utterance_tables(data), *recording_tables(data), *COPIED, "spk2gender", CUTS]
     inputs = {file: data / file for file in names if (data / file).exists()} | features
-    if up_to_date(out, settings, inputs):
+    if up_to_date(out, settings, inputs, lambda: _changed_tables(data, out, chosen)):
         return
     folds = plan_folds(data, config, protocol)
     utt2spk = tables.read_table(data / "utt2spk")
@@ -125,7 +127,7 @@ def plan_folds(data: Path, config: CorpusConfig, protocol: str | None = None) ->
     utt2spk = tables.read_table(data / "utt2spk", made_by="stage 0")
     utterances = kept_utterances(data, utt2spk, chosen.keep)
     folds = divide(name, chosen, read_speaker_info(data, utt2spk, chosen, utterances), data)
-    _check_classes(folds, data)
+    _check_classes(folds, data, config.source)
     if chosen.group != "utterance":
         _refuse_shared(
             {
@@ -136,6 +138,22 @@ def plan_folds(data: Path, config: CorpusConfig, protocol: str | None = None) ->
             }
         )
     return folds
+
+
+def _changed_tables(data: Path, out: Path, protocol: Protocol) -> list[str]:
+    """What differs between the tables of a data folder and their copies in folds, in words."""
+    names = utterance_tables(data)
+    kept = set(kept_utterances(data, tables.read_table(data / "utt2spk"), protocol.keep))
+    new = {
+        name: {key: value for key, value in table.items() if key in kept}
+        for name, table in read_tables(data, names).items()
+    }
+    old: dict[str, dict[str, str]] = {}
+    folds = sorted(path.parent.parent for path in out.glob(f"*/train/{SOURCE}"))
+    for view in sorted(path.parent for fold in folds[:1] for path in fold.glob(f"*/{SOURCE}")):  # has all
+        for name, table in read_tables(view, utterance_tables(view)).items():
+            old.setdefault(name, {}).update(table)
+    return table_changes(old, new) if "utt2spk" in old else []
 
 
 # ------------------------------------------------------------------------------------------------ features
@@ -196,10 +214,12 @@ def _digests(stats: _Stats | None, features: Mapping[str, Path]) -> dict[str, st
 # -------------------------------------------------------------------------------------------------- checks
 
 
-def _check_classes(folds: Sequence[Fold], data: Path) -> None:
+def _check_classes(folds: Sequence[Fold], data: Path, settings: str) -> None:
     """Refuse a fold with a class that it cannot learn; warn of one that it cannot test."""
     emotions = read_emotions(data / EMOTIONS)
     utt2emo = read_utt2emo(data / "utt2emo", emotions)
+    utt2spk = tables.read_table(data / "utt2spk")
+    tables.same_keys(utt2emo, data / "utt2emo", utt2spk, data / "utt2spk")
     problems: list[str] = []
     untested: list[str] = []
     for fold in folds:
@@ -209,7 +229,7 @@ def _check_classes(folds: Sequence[Fold], data: Path) -> None:
             if absent and subset == "train":
                 problems.append(
                     f"{data / 'utt2emo'}: fold {fold.name} has no {absent} to train on; "
-                    "leave the class out of conf/corpus.yaml, or choose another protocol"
+                    f"leave the class out of {settings}, or choose another protocol"
                 )
             elif absent:
                 untested.append(f"fold {fold.name}: {subset} has no {absent}")

@@ -69,7 +69,7 @@ def same_emotions(first: Path, second: Path) -> tuple[str, ...]:
     if one != two:
         raise DataError(
             f"{second}: its classes are {' '.join(two)}, those of {first} are {' '.join(one)}; "
-            "make both from the same conf/corpus.yaml"
+            "make both with the same classes in the settings of the corpus"
         )
     return one
 

@@ -239,6 +239,19 @@ def _segment(row: Any, kind: str, utterance_start_s: float) -> Segment:
     return symbol, max(0.0, start - utterance_start_s), max(0.0, float(length) - early_s)
 
 
+def check_line(name: str, got: str, expected: str) -> tuple[bool, str]:
+    """Whether a number of a corpus is as expected, and the line for the user, of one layout for all.
+
+    >>> check_line("emotion ang", "127", "127")[1], check_line("emotion ang", "126", "127")[1]
+    ('ok: emotion ang: 127', 'differs: emotion ang: 126, expected 127')
+    """
+    agrees = got == expected
+    return (
+        agrees,
+        f"{'ok' if agrees else 'differs'}: {name}: {got}{'' if agrees else f', expected {expected}'}",
+    )
+
+
 def count_checks(utterances: Sequence[Utterance], config: CorpusConfig) -> list[tuple[bool, str]]:
     """Compare the corpus with the numbers that ``checks`` of ``conf/corpus.yaml`` expects.
 
@@ -259,8 +272,5 @@ def count_checks(utterances: Sequence[Utterance], config: CorpusConfig) -> list[
         else:
             counts = Counter(item.attributes.get(attribute, "") for item in utterances)
         for value, number in expected.items():
-            agrees = counts[value] == number
-            expected_text = "" if agrees else f", expected {number}"
-            verdict = "ok" if agrees else "differs"
-            lines.append((agrees, f"{verdict}: {attribute} {value}: {counts[value]}{expected_text}"))
+            lines.append(check_line(f"{attribute} {value}", str(counts[value]), str(number)))
     return lines

@@ -33,6 +33,7 @@ from ser.errors import DataError, all_of, short, shown
 V = TypeVar("V")
 log = logging.getLogger("ser")
 _PLACE = re.compile(r"(:\d+)?(\[[\d:,]*\])?$")  # offset and range behind the name of an ark
+_OF_STAGE_1 = {"feats.scp", "utt2num_frames", VAD_SCP}
 _SHOWN = 10_000  # problems that one error lists
 _LATE_S = 0.1  # an alignment may end this much after its recording, in seconds
 
@@ -49,6 +50,7 @@ def validate(
     *,
     need: Collection[str] = ("wav.scp", "feats.scp"),
     shortest: Collection[Shortest] = (),
+    features: bool = True,
 ) -> Summary:
     """Check that a data folder is whole and its tables agree, those of its feature sets too.
 
@@ -59,6 +61,7 @@ def validate(
         need: tables by utterance that must exist; ``utt2spk utt2emo emotions.txt`` always must, the
             others are checked if they exist.
         shortest: of feature sets that are to be made, the shortest utterance.
+        features: check the tables of features too; False before stage 1, which makes them.
 
     Raises:
         DataError: all faults: a table is missing, unsorted, repeats or lacks utterances; a speaker list, a
@@ -66,11 +69,12 @@ def validate(
             audio file, an archive or the source of a view is gone.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; run stage 0")
+        raise DataError(f"{folder}: {reading.not_a_folder(folder)}; run stage 0")
     check = _Check(folder)
     utt2spk = check.read("utt2spk") or {}
     names = set(utterance_tables(folder)) | set(need) | {"utt2emo"}
     names |= {VAD_SCP} if (folder / VAD_SCP).exists() else set()
+    names -= set() if features else _OF_STAGE_1
     by_recording = set(recording_tables(folder))
     if (folder / SEGMENTS).exists():
         by_recording |= names & {"wav.scp"}
@@ -79,7 +83,8 @@ def validate(
     check.recordings(by_recording)
     durations_path = folder / ("utt2dur" if check.durations else SEGMENTS)
     check.problems += too_short(check.durations or check.lengths, shortest, durations_path)
-    check.feature_sets(utt2spk)
+    if features:
+        check.feature_sets(utt2spk)
     check.speakers(utt2spk)
     if (folder / RAW_IDS).exists():
         check.attempt(lambda: utterances_by_raw_id(folder))

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from ser import config
-from ser.errors import ConfigError, UsageError
+from ser.errors import ConfigError, UsageError, shown
+from ser.ranges import read_number
 from ser.reading import is_plain
 
 FUSED = ("blstmatt", "csa")  # the paper's fusion, of the systems or families of these names ...
 PAPER_CONTEXT = 30  # ... of which the one with this context is taken, where there are several
 LARGEST_SEED = 2**63 - 1
+SOURCES = ("corpus", "k2")  # of alignments that are no path
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,16 @@ class Experiment:
 def read_experiment(path: Path | None, options: Sequence[str]) -> Experiment:
     """What a file says, with what options ``KEY=VALUE`` say instead; an empty VALUE says nothing.
 
+    Relative paths in the file are seen from its folder.
+
     Raises:
         ConfigError: a file that cannot be used, or an unknown key in it.
-        UsageError: an option with an unknown key or a value of another kind.
+        UsageError: an option with an unknown key or a value of another kind; an alignment that is not there.
     """
     values: dict[str, Any] = {}
     if path is not None:
         values = _converted(config.resolve(path), str(path), ConfigError)
+        values |= _seen_from(path.parent, values)
     given: dict[str, list[str]] = {}
     for option in options:
         key, sign, text = option.partition("=")
@@ -64,6 +69,11 @@ def read_experiment(path: Path | None, options: Sequence[str]) -> Experiment:
     values |= _converted(texts, "the options", UsageError)
     experiment = Experiment(**values)
     _check_numbers(experiment)
+    if experiment.alignment not in SOURCES and not Path(experiment.alignment).exists():
+        raise UsageError(
+            f"alignment: {experiment.alignment}: no such file or folder; name a CTM file, a folder of "
+            "them or of TextGrids, corpus or k2"
+        )
     return experiment
 
 
@@ -89,11 +99,29 @@ def _converted(
                 words = [words] if isinstance(words, str) else words
                 converted[key] = tuple(_number(word) if item is int else str(word) for word in words)
             else:
-                converted[key] = float(value) if kind is float else str(value)
+                converted[key] = read_number(str(value)) if kind is float else str(value)
         except (TypeError, ValueError) as problem:
             what = {"contexts": "whole numbers", "seeds": "whole numbers"}.get(key, config.describe(kind))
-            raise error(f"{source}: {key} must be {what}, got {value!r}; correct it") from problem
+            raise error(f"{source}: {key} must be {what}, got {shown(value)}; correct it") from problem
     return converted
+
+
+def _seen_from(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a file that name files, their relative paths joined to the file's folder."""
+    joined: dict[str, Any] = {}
+    if "systems" in values:
+        parts = [re.fullmatch(r"([^=]*=)?(.*)", word, re.DOTALL) for word in values["systems"]]
+        joined["systems"] = tuple(
+            f"{part[1] or ''}{folder / part[2] if is_path(part[2]) else part[2]}" for part in parts if part
+        )
+    if values.get("alignment", "k2") not in SOURCES:
+        joined["alignment"] = str(folder / values["alignment"])
+    return joined
+
+
+def is_path(conf: str) -> bool:
+    """Whether a system is named by the path of its settings file."""
+    return "/" in conf or conf.endswith(".yaml")
 
 
 def _number(word: object) -> int:
@@ -114,7 +142,7 @@ def _check_numbers(experiment: Experiment) -> None:
                 raise UsageError(f"{name}: {value} is not from {least} to {most}; choose another")
             if values.count(value) > 1:
                 raise UsageError(f"{name}: {value} is named twice; name it once")
-    if not 0 <= experiment.fusion_weight < float("inf"):
+    if experiment.fusion_weight < 0:
         raise UsageError(
             f"fusion_weight: a weight is a number of at least 0, got {experiment.fusion_weight:g}"
         )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ser.data.corpus import Protocol
-from ser.errors import UsageError
+from ser.errors import UsageError, short
 from ser.experiment.asked import FUSED, PAPER_CONTEXT, Experiment, meant
 from ser.plan import PlannedFusion, PlannedSystem
+from ser.ranges import read_number
 
 
 def plan_fusions(
@@ -78,9 +79,9 @@ def _fusion(text: str, number: int, planned: Sequence[PlannedSystem]) -> Planned
 
 def _weight(text: str, where: str) -> float:
     try:
-        weight = float(text)
+        weight = read_number(text)
     except ValueError as error:
-        raise UsageError(f"{where}: '{text}' is no weight; write a number of at least 0") from error
-    if not 0 <= weight < float("inf"):
+        raise UsageError(f"{where}: '{short(text)}' is no weight; write a number of at least 0") from error
+    if weight < 0:
         raise UsageError(f"{where}: a weight is a number of at least 0")
     return weight

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from ser import config, systems
 from ser.data.corpus import CorpusConfig
 from ser.data.tables import check_key
 from ser.errors import ConfigError, DataError, UsageError
-from ser.experiment.asked import Experiment, meant
+from ser.experiment.asked import Experiment, is_path, meant
 from ser.feats.sets import DEFAULT_SET
 from ser.feats.sets import EXTRAS as SET_EXTRAS
 from ser.feats.speech import asks_for_speech
@@ -40,16 +40,20 @@ class File:
     tree: dict[str, Any]
     names: tuple[str, ...]  # by which --set may name it
     overrides: list[str] = field(default_factory=list)
+    kind: type | None = None  # the class that its settings must fit, where that is known
 
     def has(self, key: str) -> bool:
-        """Whether a dotted key is in it; an empty mapping may be given any."""
+        """Whether a dotted key is in it, or may be added: to a mapping of free keys, or to an empty one."""
         tree: Any = self.tree
         *parents, leaf = key.split(".")
         for parent in parents:
             if not isinstance(tree, Mapping) or parent not in tree:
                 return False
             tree = tree[parent]
-        return isinstance(tree, Mapping) and (leaf in tree or (bool(parents) and not tree))
+        if not isinstance(tree, Mapping):
+            return False
+        free = config.accepts(self.kind, key.split(".")) if self.kind else not tree
+        return leaf in tree or (bool(parents) and free)
 
 
 @dataclass
@@ -67,7 +71,7 @@ def choose_systems(experiment: Experiment, folder: Path) -> list[Chosen]:
 
     Args:
         experiment: what was asked for.
-        folder: what relative paths of settings files are seen from.
+        folder: what relative paths of settings files are seen from, as the shell of who gave them does.
 
     Raises:
         UsageError: a word names no settings file, or two systems have one name.
@@ -102,12 +106,15 @@ def _with_context(name: str, stem: str, context: int, path: Path) -> Chosen:
 
 def _settings_file(conf: str, folder: Path, word: str) -> tuple[Path, int | None]:
     """The settings file that a word means, and the context it names."""
-    match = re.fullmatch(r"(.+)_(\d+)", conf)
+    match = re.fullmatch(r"(.+)_(\d{1,9})", conf, re.ASCII)
     for stem, context in [(conf, None)] + ([(match[1], int(match[2]))] if match else []):
-        is_path = "/" in stem or stem.endswith(".yaml")
-        path = folder / stem if is_path else config.find_conf(f"{stem}.yaml")
+        path = folder / stem if is_path(stem) else config.find_conf(f"{stem}.yaml")
         if path.is_file():
             return path, context
+    if is_path(conf):
+        path = folder / conf
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise UsageError(f"systems: {word}: {path}: {what}; name a YAML file")
     known = sorted(_known_systems())
     near = difflib.get_close_matches(conf, known, n=1)
     meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
@@ -144,7 +151,7 @@ def override(files: Sequence[File], texts: Sequence[str]) -> list[str]:
 
     Raises:
         ConfigError: a value that is no YAML.
-        UsageError: the context of a system, which its name says.
+        UsageError: the context of a system, which its name says; a key that the named file has not.
     """
     left = []
     for text in texts:
@@ -153,6 +160,9 @@ def override(files: Sequence[File], texts: Sequence[str]) -> list[str]:
         if any(key == "unit.context" for _ in taken):
             raise UsageError(f"--set {text}: contexts are said with --contexts, or behind a system's name")
         for file in taken:
+            first = key.split(".")[0]
+            if first not in file.tree:
+                raise UsageError(f"--set {text}: {file.source} has no key {first}; {meant(first, file.tree)}")
             change = text.removeprefix(f"{name}:") if name else text
             config.apply(file.tree, change)
             file.overrides.append(change)
@@ -220,7 +230,7 @@ def work_out_settings(experiment: Experiment, corpus_conf: Path, folder: Path) -
         ConfigError, UsageError: something is unknown or does not fit.
     """
     chosen = choose_systems(experiment, folder)
-    corpus = File(corpus_conf, config.resolve(corpus_conf), ("corpus",))
+    corpus = File(corpus_conf, config.resolve(corpus_conf), ("corpus",), kind=CorpusConfig)
     own = [system.file for system in chosen]
     texts = list(experiment.set)
     left = override([*own, corpus], texts)
@@ -234,7 +244,7 @@ def work_out_settings(experiment: Experiment, corpus_conf: Path, folder: Path) -
         sets[name] = File(path, config.resolve(path), (name,))
     unused &= set(override(list(sets.values()), texts))
     refuse_unused([text for text in left if text in unused], [*own, corpus, *shared, *sets.values()])
-    settings = config.build(CorpusConfig, corpus.tree, str(corpus_conf))
+    settings = replace(config.build(CorpusConfig, corpus.tree, str(corpus_conf)), source=str(corpus_conf))
     name, _ = settings.named_protocol(experiment.protocol)
     corpus.tree["protocol"] = name
     return Settings(corpus, sets, chosen, settings, name, vad)

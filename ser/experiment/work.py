@@ -11,7 +11,8 @@ from typing import Any
 
 from ser import config, systems
 from ser.data import files, registry
-from ser.data.datadir import lost_tables
+from ser.data.corpus import RESOLVED
+from ser.data.datadir import lost_tables, refuse_other_settings
 from ser.data.division import NONE
 from ser.data.folds import FoldLine, plan_folds
 from ser.errors import DataError, UsageError
@@ -181,6 +182,23 @@ def tell_work(plan: Plan) -> None:
         )
 
 
+def refuse_other_data(settings: Settings, data: Path) -> None:
+    """Refuse settings of stage 0 that are not those that the data folder was made with.
+
+    Raises:
+        StaleError: stage 0 made it with others.
+        UsageError: it is made of tables of the user's own, which no setting of stage 0 reaches.
+    """
+    refuse_other_settings(data, settings.config)
+    own = (data / "utt2spk").exists() and not (data / files.MADE).exists()
+    for text in settings.corpus.overrides if own else []:
+        if text.partition("=")[0].split(".")[0] == "keep":
+            raise UsageError(
+                f"--set {text}: is for stage 0, which did not make {data}; leave it out, and change the "
+                "tables there"
+            )
+
+
 def refuse_second_protocol(settings: Settings, exp: Path) -> None:
     """Refuse to mix results of two protocols in one folder.
 
@@ -191,12 +209,13 @@ def refuse_second_protocol(settings: Settings, exp: Path) -> None:
     if not path.is_file() or not any(exp.glob("*/*/seed*/made.json")):
         return
     old, new = (_protocol_of(tree) for tree in (config.read_yaml(path), settings.corpus.tree))
-    if old != new:
+    if changes := files.differences(old, new):
         same = old["protocol"] == new["protocol"] and old["name"] == new["name"]
+        before = f" as it was set before ({'; '.join(changes[:5])})" if same else ""
         raise DataError(
-            f"{exp}: holds results of the protocol {old['protocol']} of {old['name']}"
-            f"{' as it was set before' if same else ''}; choose another --exp-dir for {new['protocol']} of "
-            f"{new['name']}, or remove it: rm -r {shlex.quote(str(exp))}"
+            f"{exp}: holds results of the protocol {old['protocol']} of {old['name']}{before}; choose "
+            f"another --exp-dir for {new['protocol']} of {new['name']}, or remove it: "
+            f"rm -r {shlex.quote(str(exp))}"
         )
 
 
@@ -207,8 +226,10 @@ def _protocol_of(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": tree.get("name"),
         "classes": tree.get("classes"),
+        "labels": tree.get("labels"),
+        "keep": tree.get("keep"),
         "protocol": name,
-        "is": protocols.get(name),
+        "protocols": {name: protocols.get(name)},
     }
 
 
@@ -226,7 +247,7 @@ def write_all(plan: Plan, settings: Settings) -> None:
     sources |= {} if settings.vad is None else {VAD_NAME: settings.vad}
     sources |= {system.name: system.file for system in settings.systems}
     for name, file in sources.items():
-        head = f"# {file.source} with its base and all overrides; written by `ser plan`."
+        head = f"# {file.source} {RESOLVED}"
         write_lines(folder / f"{name}.yaml", [head, *config.dump(file.tree).splitlines()])
     write_plan(plan)
     write_lines(plan.exp / TASKS / "features", [str(folder / f"{name}.yaml") for name in plan.sets])

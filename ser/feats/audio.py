@@ -174,7 +174,7 @@ def _check_layout(path: Path, rate: int, channels: int, audio: AudioConfig) -> l
     if rate != audio.sampling_rate_hz and audio.resample == "refuse":
         raise DataError(
             f"{path}: is sampled at {rate} Hz, audio.sampling_rate_hz says {audio.sampling_rate_hz}; "
-            "set audio.resample in conf/corpus.yaml to convert, or name the right rate"
+            "--set audio.resample=convert, or name the right rate"
         )
     return chosen
 

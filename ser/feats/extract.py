@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,11 +21,12 @@ import numpy as np
 
 from ser import config, reading
 from ser.data import files, tables
+from ser.data.changes import table_changes
 from ser.data.corpus import AudioConfig
 from ser.data.datadir import MAIN, SOURCE, main_set
 from ser.data.segments import RecordingSegment, keys_of, read_recordings
 from ser.data.shards import check_job, check_num_jobs, shard_of
-from ser.errors import DataError, StaleError, all_of
+from ser.errors import DataError, all_of
 from ser.feats.audio import open_samples
 from ser.feats.base import Extractor, Floats
 from ser.feats.sets import SETTINGS, FeatureSet
@@ -132,18 +134,16 @@ def _record(features: FeatureSet, extractor: Extractor) -> dict[str, Any]:
 
 def _is_same(folder: Path, settings: Mapping[str, Any], own: Recordings, everything: Recordings) -> bool:
     """Whether a set that is merged was made of these recordings with these settings; else a StaleError."""
-    remedy = f"choose another data folder, or remove {folder} to make them again"
+    remedy = f"choose another data folder, or have them made again: rm -r {shlex.quote(str(folder))}"
     if not files.is_made(folder, settings, {}, remedy=remedy):
         return False
     digests = tables.read_table(folder / DIGESTS)
     # a missing recording does not count as changed: the features can be used without it
-    changed = sorted(digests.keys() ^ everything.keys()) or [
-        utt for utt, item in own.items() if item.path.is_file() and item.digest() != digests[utt]
-    ]
-    if changed:
-        raise StaleError(
-            f"{folder}: was made of other recordings: {len(changed)} differ, e.g. {changed[0]}; {remedy}"
-        )
+    now = {utt: digests.get(utt, "") for utt in everything}
+    now |= {utt: item.digest() for utt, item in own.items() if item.path.is_file()}
+    old, new = ({"utt2spk": dict.fromkeys(table, ""), "wav.scp": table} for table in (digests, now))
+    if changed := table_changes(old, new):
+        raise files.made_differently(folder, changed, remedy)
     return True
 
 

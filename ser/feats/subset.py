@@ -48,7 +48,7 @@ def set_settings(folder: Path, name: str) -> dict[str, Any]:
     if not settings:
         raise DataError(
             f"{folder}: has no features of the set '{name}'; run stage 1 with a system that reads it, or "
-            f"steps/extract.sh conf/corpus.yaml {source_of(folder)} conf/{name}.yaml"
+            f"steps/extract.sh <corpus.yaml> {source_of(folder)} conf/{name}.yaml"
         )
     return settings
 
@@ -363,7 +363,7 @@ class Subset:
         if own != tuple(emotions):
             raise DataError(
                 f"{self.folder / labels.EMOTIONS}: its classes are {' '.join(own)}, the model's are "
-                f"{' '.join(emotions)}; use data made from the same conf/corpus.yaml"
+                f"{' '.join(emotions)}; use data made with the same classes in the settings of the corpus"
             )
         path = self.folder / "utt2emo"
         table = labels.read_utt2emo(path, own)

@@ -111,7 +111,7 @@ class Trainer:
             missing = [name for name, count in zip(self.emotions, counts, strict=True) if not count]
             raise DataError(
                 f"{self.loader.subset.folder}: no training item of {', '.join(missing)}; give the fold other "
-                "speakers, shorten the context, or leave the class out of conf/corpus.yaml"
+                "speakers, shorten the context, or leave the class out of the settings of the corpus"
             )
         if self.settings.training.class_weights == "none":
             return torch.ones(len(counts), device=self.device)

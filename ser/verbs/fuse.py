@@ -29,6 +29,7 @@ from pathlib import Path
 from ser import cli
 from ser.errors import UsageError
 from ser.plan import read_plan
+from ser.ranges import read_number
 from ser.reporting import scores
 from ser.scoring import combine, fusion
 
@@ -38,7 +39,7 @@ PAPER_WEIGHT = 0.4
 def weights(text: str) -> list[float]:
     """Numbers between blanks or commas."""
     try:
-        return [float(part) for part in text.replace(",", " ").split()]
+        return [read_number(part) for part in text.replace(",", " ").split()]
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"expected numbers such as '0.4', got {text!r}") from error
 

@@ -37,6 +37,7 @@ from ser.experiment.settings import work_out_settings
 from ser.experiment.work import (
     check_settings,
     expected_folds,
+    refuse_other_data,
     refuse_second_protocol,
     tell_lost,
     tell_work,
@@ -90,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             tell_work(plan)
         return 0
     refuse_second_protocol(settings, args.exp_dir)
+    refuse_other_data(settings, plan.data)
     if args.stage <= 4 and args.stop_stage >= 1:
         check_settings(settings)
     if args.dry_run:

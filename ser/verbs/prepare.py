@@ -26,6 +26,7 @@ from ser.data.datadir import make_data_dir
 from ser.data.files import whole_file
 from ser.errors import DataError
 from ser.feats.sets import load_set
+from ser.ranges import Range
 
 _DIFFERING = 8  # numbers that differ of which each has a line; one session that is missing changes dozens
 
@@ -39,13 +40,25 @@ def get_parser() -> argparse.ArgumentParser:
         "--corpus-dir", type=_given, metavar="DIR", help="the corpus's release; of csv the table"
     )
     parser.add_argument(
+        "--from",
+        dest="folder",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="seen from where a relative path in the corpus's variable is",
+    )
+    parser.add_argument(
         "--config", type=Path, default=find_conf("corpus.yaml"), metavar="YAML", help="(%(default)s)"
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting; may be repeated"
     )
     parser.add_argument(
-        "--nj", type=int, default=4, metavar="N", help="recordings read at a time (%(default)s)"
+        "--nj",
+        type=cli.whole(Range(1, 10000)),
+        default=4,
+        metavar="N",
+        help="recordings read at a time (%(default)s)",
     )
     parser.add_argument(
         "--download",
@@ -73,12 +86,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
     config = load_corpus(args.config, args.set)
     fetch = args.download == "true"
-    release = corpora.locate(config, args.corpus_dir, args.manifests, fetch=fetch, num_jobs=args.nj)
+    release = corpora.locate(
+        config, args.corpus_dir, args.manifests, fetch=fetch, num_jobs=args.nj, folder=args.folder
+    )
     corpora.prepare(config.module, release, args.manifests, config=config, num_jobs=args.nj)
     checks = corpora.check(config.module, args.manifests, config)
     wrong = _tell_checks(checks, args.manifests / "checks.txt")
     if wrong:
-        message = f"{release}: {wrong} of {len(checks)} numbers differ from checks in {args.config}"
+        message = f"{release}: {wrong} of {len(checks)} numbers differ from checks in {config.source}"
         if args.strict == "true":
             raise DataError(f"{message}; complete the copy, or correct checks")
         cli.log.warning("%s; is the copy complete? (--strict true makes this an error)", message)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser import cli
-from ser.ranges import Range
+from ser.ranges import Range, read_number
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -48,7 +48,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def _fraction(text: str) -> float:
-    value = float(text)
+    value = read_number(text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text}: must be above 0 and below 1")
     return value

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from ser import cli
 from ser.config import find_conf
+from ser.data.datadir import write_spk2utt
+from ser.data.tables import read_table
 from ser.data.validate import validate
 from ser.feats.sets import load_set
 
@@ -22,6 +24,11 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-wav", action="store_true", help="wav.scp may be missing")
     parser.add_argument("--no-feats", action="store_true", help="feats.scp may be missing")
     parser.add_argument("--no-text", action="store_true", help="for Kaldi's callers; text is never needed")
+    parser.add_argument(
+        "--before-features",
+        action="store_true",
+        help="as stage 1 finds it: features are passed over, spk2utt is written where it is missing",
+    )
     parser.add_argument(
         "--config", type=Path, default=find_conf("corpus.yaml"), metavar="YAML",
         help="the corpus's settings, read for --features (%(default)s)",
@@ -37,8 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb."""
     args = get_parser().parse_args(argv)
     may_miss = {"wav.scp": args.no_wav, "feats.scp": args.no_feats}
-    need = [name for name, missing in may_miss.items() if not missing]
+    before = args.before_features
+    need = [
+        name for name, missing in may_miss.items() if not missing and not (before and name == "feats.scp")
+    ]
     shortest = [load_set(path, args.config).shortest() for path in args.features]
-    summary = validate(args.data, need=need, shortest=shortest)
+    summary = validate(args.data, need=need, shortest=shortest, features=not before)
+    if before and not (args.data / "spk2utt").exists():
+        write_spk2utt(args.data / "spk2utt", read_table(args.data / "utt2spk"))
     print(f"{args.data}: valid, {summary.num_utterances} utterances, {summary.num_speakers} speakers")
     return 0

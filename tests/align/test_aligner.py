@@ -159,11 +159,9 @@ def test_another_transcript_or_lexicon_is_refused(data: Path, repo: Path, tmp_pa
     align(data, model, out)
     tables.write_table(data / "text", {**tables.read_table(data / "text"), "a00": "us"})
     remedy = f"choose another folder, or remove it: rm -r {out}"
-    with pytest.raises(
-        StaleError, match=rf"^{out}: was made differently: inputs\.text: \w+ -> \w+; {remedy}$"
-    ):
+    with pytest.raises(StaleError, match=rf"^{out}: was made differently: text has changed; {remedy}$"):
         align(data, model, out)
-    with pytest.raises(StaleError, match=r"was made differently: inputs\.text: "):
+    with pytest.raises(StaleError, match=r"was made differently: text has changed; "):
         train(data, repo)
     with pytest.raises(StaleError, match=r"rounds: 6 -> 7; "):
         train(data, repo, replace(SETTINGS, rounds=7))

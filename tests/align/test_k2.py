@@ -131,7 +131,7 @@ def test_from_transcripts_to_times(data: Path, step: Step, quick_conf: Path, rep
     tables.write_table(data / "text", {**texts, "08a01Na": SENTENCES["a01"]})
     result = step("align", "--nj", 3, data, model, out)
     assert result.returncode == 1
-    assert f"{out}: was made differently: inputs.text: " in result.stderr
+    assert f"{out}: was made differently: text has changed; " in result.stderr
     assert result.stderr.rstrip().count("choose another folder, or remove it: rm -r ") >= 1
 
 

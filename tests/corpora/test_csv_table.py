@@ -129,8 +129,8 @@ wav/4.wav,carl,sad,,x,2
     remedy = "map it to a class there, or name the labels to take with keep.emotion"
     assert message(folder, text, config) == [
         "T:3: wav/gone.wav: no such file; correct the path, or remove the line",
-        f"T:4: emotion hapy is none of labels in conf/corpus.yaml (did you mean happy?); {remedy}",
-        f"T:6: emotion joy is none of labels in conf/corpus.yaml (known are {known}); {remedy}",
+        f"T:4: emotion hapy is none of labels in {config.source} (did you mean happy?); {remedy}",
+        f"T:6: emotion joy is none of labels in {config.source} (known are {known}); {remedy}",
         "T:6: is the recording of line 4 again; keep one of them, or correct the other",
         "T:7: wav/empty.wav: is empty (0 bytes); correct the path, or remove the line",
         "T:8: wav/noise.wav: is no audio file, or is damaged; correct the path, or remove the line",

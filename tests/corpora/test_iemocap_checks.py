@@ -93,7 +93,7 @@ def test_frames(num_samples: int, frames: int) -> None:
 
 def test_lines() -> None:
     assert str(Check("turns", "10039", "10039")) == "ok: turns: 10039"
-    assert str(Check("turns", "10039", "80")) == "differs: expected 10039, got 80: turns"
+    assert str(Check("turns", "10039", "80")) == "differs: turns: 80, expected 10039"
 
 
 @pytest.mark.parametrize("checks", [None, {}, {"total": {"utterances": 660}}, {"class": {"ang": 170}}])
@@ -107,9 +107,9 @@ def test_a_part_of_the_release_differs(tiny: list[Utterance]) -> None:
     checks = {check.name: check for check in check_iemocap(tiny, FULL)}
     assert not any(check.ok for name, check in checks.items() if "fewer than" not in name)
     assert str(checks["turns by speaker"]) == (
-        "differs: expected Ses01_F 873 Ses01_M 946 Ses02_F 859 Ses02_M 952 Ses03_F 1048 Ses03_M 1088 "
-        "Ses04_F 987 Ses04_M 1116 Ses05_F 1033 Ses05_M 1137, got Ses01_F 8 Ses01_M 8 Ses02_F 8 Ses02_M 8 "
-        "Ses03_F 8 Ses03_M 8 Ses04_F 8 Ses04_M 8 Ses05_F 8 Ses05_M 8: turns by speaker"
+        "differs: turns by speaker: Ses01_F 8 Ses01_M 8 Ses02_F 8 Ses02_M 8 Ses03_F 8 Ses03_M 8 Ses04_F 8 "
+        "Ses04_M 8 Ses05_F 8 Ses05_M 8, expected Ses01_F 873 Ses01_M 946 Ses02_F 859 Ses02_M 952 "
+        "Ses03_F 1048 Ses03_M 1088 Ses04_F 987 Ses04_M 1116 Ses05_F 1033 Ses05_M 1137"
     )
     assert checks["four classes, test"].got == "ang 2 hap 4 neu 4 sad 2, 12 in all"
     assert checks["turns without alignment"].got == "none"

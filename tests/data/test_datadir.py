@@ -235,7 +235,7 @@ def test_an_unknown_attribute_of_keep_names_the_known(manifests: Path, tmp_path:
         ),
         (
             AudioConfig(16000, 1, "refuse"),
-            "has 1 channel, so there is no channel 1; set audio.channel in conf/corpus.yaml to [1, 0] to "
+            "has 1 channel, so there is no channel 1; set audio.channel to [1, 0] to "
             "take 0 of such a one",
         ),
     ],
@@ -256,7 +256,7 @@ def test_several_channels_need_a_choice(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         make_data_dir(folder, tmp_path / "all", CONFIG)
     assert str(error.value) == (
-        f"{tmp_path}/b-1.wav: has 2 channels; set audio.channel in conf/corpus.yaml to the one to use, 0 to "
+        f"{tmp_path}/b-1.wav: has 2 channels; set audio.channel to the one to use, 0 to "
         "1, or to mix"
     )
     make_data_dir(folder, tmp_path / "one", replaced(CONFIG, audio=AudioConfig(16000, 0, "refuse")))

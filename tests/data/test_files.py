@@ -174,17 +174,33 @@ def test_stale_output_says_what_differs_and_what_to_do(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_text("1\n")
     files.write_made(tmp_path, {"a": {"b": 1}, "gone": 2}, {"source": source}, [])
-    old = files.file_digest(source)[:16]
     source.write_text("2\n")
-    new = files.file_digest(source)[:16]
     changed = {"a": {"b": 2}, "new": True}
     assert not files.is_made(tmp_path, changed, {"source": source})
     with pytest.raises(StaleError) as error:
         files.is_made(tmp_path, changed, {"source": source}, remedy=f"remove it: rm -r {tmp_path}")
     assert str(error.value) == (
-        f"{tmp_path}: was made differently: inputs.source: {old} -> {new}; a.b: 1 -> 2; "
+        f"{tmp_path}: was made differently: source has changed; a.b: 1 -> 2; "
         f"gone: 2 -> (not set); new: (not set) -> True; remove it: rm -r {tmp_path}"
     )
+
+
+def test_inputs_that_differ_are_named_in_words(tmp_path: Path) -> None:
+    texts = [tmp_path / name for name in "abc"]
+    for path in texts:
+        path.write_text("1\n")
+    out = tmp_path / "out"
+    out.mkdir()
+    files.write_made(out, {}, {"a": texts[0], "b": texts[1]}, [])
+    texts[0].write_text("2\n")
+    now = {"a": texts[0], "c": texts[2]}
+    for words, told in (
+        (list, "a has changed; b is gone; c is new"),
+        (lambda: ["1 label changed: x"], "1 label changed: x"),
+    ):
+        with pytest.raises(StaleError) as error:
+            files.is_made(out, {}, now, remedy="stop", words=words)
+        assert str(error.value) == f"{out}: was made differently: {told}; stop"
 
 
 def test_many_differences_are_counted(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_two_orders_are_both_named(tmp_path: Path) -> None:
         labels.same_emotions(one, two)
     assert str(error.value) == (
         f"{two}: its classes are sad ang, those of {one} are ang sad; "
-        "make both from the same conf/corpus.yaml"
+        "make both with the same classes in the settings of the corpus"
     )
 
 

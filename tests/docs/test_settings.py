@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 import pytest
 
@@ -94,7 +94,7 @@ def comments(cls: type) -> dict[str, str]:
 def rows(cls: Any, prefix: str = "") -> Iterator[Row]:
     """All keys of a settings class, those of nested ones dotted."""
     meanings = comments(cls)
-    for name, kind in get_type_hints(cls, include_extras=True).items():
+    for name, kind in config.key_types(cls).items():
         args = get_args(kind)
         inner = next((each for each in (kind, *args) if isinstance(each, type) and is_dataclass(each)), None)
         if inner is None or type(None) in args:

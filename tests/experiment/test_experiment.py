@@ -13,13 +13,22 @@ import yaml
 
 from ser import config
 from ser.data import files, tables
+from ser.data.corpus import load_corpus
+from ser.data.datadir import stage_0_settings
 from ser.data.division import Fold
 from ser.data.folds import FoldLine, write_folds
 from ser.data.labels import write_emotions
 from ser.errors import SerError, StaleError
 from ser.experiment.asked import read_experiment
 from ser.experiment.settings import work_out_settings
-from ser.experiment.work import expected_folds, refuse_second_protocol, tell_lost, work_out, write_all
+from ser.experiment.work import (
+    expected_folds,
+    refuse_other_data,
+    refuse_second_protocol,
+    tell_lost,
+    work_out,
+    write_all,
+)
 from ser.feats.vad import VadConfig
 from ser.plan import Plan, read_plan
 from ser.verbs import plan as plan_verb
@@ -41,6 +50,7 @@ def plan_of(
     settings = work_out_settings(experiment, Path(corpus), Path())
     refuse_second_protocol(settings, tmp_path / "exp")
     plan = work_out(experiment, settings, tmp_path / "exp", tmp_path / "data")
+    refuse_other_data(settings, plan.data)
     write_all(plan, settings)
     return plan
 
@@ -243,11 +253,59 @@ def test_the_neural_network_is_a_base_for_a_recipe(repo: Path) -> None:
          "csa_20; did you mean csa_30?"),
         ("unit.context=40", "--set unit.context=40: contexts are said with --contexts, or behind a "
          "system's name"),
-        ("optim.lr", "--set optim.lr: expected <key>=<value>, such as optim.lr=5.0e-5"),
+        ("corpus:keeep.style=[x]", "--set corpus:keeep.style=[x]: conf/corpus.yaml has no key keeep; did "
+         "you mean keep?"),
+        ("csa:trainig.epochs=2", "--set csa:trainig.epochs=2: conf/csa.yaml has no key trainig; did you "
+         "mean training?"),
+        ("optim.lr", "--set optim.lr: expected <key>=<value>, such as optim.lr=5e-5"),
     ],
 )  # fmt: skip
 def test_an_override_that_nobody_takes(tmp_path: Path, override: str, message: str) -> None:
     assert refusal(tmp_path, f"set={override}") == message
+
+
+def test_free_keys_of_the_corpus_need_no_name(tmp_path: Path) -> None:
+    """A label, an attribute or a protocol may be added, though the file does not have it yet."""
+    corpus = tmp_path / "corpus.yaml"
+    corpus.write_text(Path("conf/corpus.yaml").read_text().replace("keep: {}", "keep: {sentence: [a01]}", 1))
+    protocol = "{group: speaker, test: each, dev: null, keep: {}}"
+    plan_of(
+        tmp_path, "set=keep.speaker=['03']", "set=labels.X=ang", f"set=protocols.mine={protocol}",
+        "protocol=mine", corpus=str(corpus),
+    )  # fmt: skip
+    tree = resolved(tmp_path, "corpus")
+    assert tree["keep"] == {"sentence": ["a01"], "speaker": ["03"]}
+    assert tree["labels"]["X"] == "ang"  # type: ignore[index]
+    assert tree["protocol"] == "mine"
+
+
+def test_settings_of_stage_0_that_the_data_were_not_made_with(tmp_path: Path) -> None:
+    data = tmp_path / "data" / "all"
+    data.mkdir(parents=True)
+    made = stage_0_settings(load_corpus(Path("conf/corpus.yaml")))
+    files.write_made(data, made, {}, [])
+    plan_of(tmp_path, "set=protocols.loso.dev.speakers=3", "set=blstmatt:training.epochs=2")
+    told = refused_anew(tmp_path, "set=keep.emotion=[A,F]", "set=audio.channel=0")
+    assert told == (
+        f"{data}: was made differently: audio.channel: None -> 0; keep.emotion: (not set) -> ['A', 'F']; "
+        f"choose another folder, or remove it: rm -r {data}"
+    )
+    (data / "made.json").unlink()
+    (data / "utt2spk").write_text("a a\n")  # tables of one's own
+    plan_of(tmp_path, "set=audio.channel=0")
+    assert refused_anew(tmp_path, "set=keep.emotion=[A,F]") == (
+        f"--set keep.emotion=[A,F]: is for stage 0, which did not make {data}; leave it out, and change the "
+        "tables there"
+    )
+
+
+def refused_anew(tmp_path: Path, *options: str) -> str:
+    """What is said at the door, before the plan of an earlier run is touched."""
+    before = (tmp_path / "exp" / "conf" / "corpus.yaml").read_bytes()
+    with pytest.raises(SerError) as error:
+        plan_of(tmp_path, *options)
+    assert (tmp_path / "exp" / "conf" / "corpus.yaml").read_bytes() == before
+    return str(error.value)
 
 
 # ----------------------------------------------------------------------------------------- folds and lists
@@ -349,7 +407,11 @@ def test_two_protocols_in_one_folder(tmp_path: Path) -> None:
          "emodb"),
         (["protocol=loso_early", "set=protocols.loso_early.dev.speakers=3"], "holds results of the "
          "protocol loso_early "
-         "of emodb as it was set before; choose another --exp-dir for loso_early of emodb"),
+         "of emodb as it was set before (protocols.loso_early.dev.speakers: 2 -> 3); choose another "
+         "--exp-dir for loso_early of emodb"),
+        (["protocol=loso_early", "set=keep.emotion=[A, F]"], "holds results of the protocol loso_early of "
+         "emodb as it was set before (keep.emotion: (not set) -> ['A', 'F']); choose another --exp-dir for "
+         "loso_early of emodb"),
     ):  # fmt: skip
         with pytest.raises(SerError) as error:
             plan_of(tmp_path, *options)

@@ -90,15 +90,15 @@ def test_channels_are_never_guessed(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, np.zeros((800, 2)), RATE)
     assert refusal(path) == (
-        f"{path}: has 2 channels; set audio.channel in conf/corpus.yaml to the one to use, 0 to 1, or to mix"
+        f"{path}: has 2 channels; set audio.channel to the one to use, 0 to 1, or to mix"
     )
     assert refusal(path, audio(channel=2)) == (
-        f"{path}: has 2 channels, so there is no channel 2; set audio.channel in conf/corpus.yaml to [2, 0] "
+        f"{path}: has 2 channels, so there is no channel 2; set audio.channel to [2, 0] "
         "to take 0 of such a one"
     )
     soundfile.write(path, np.zeros(800), RATE)
     assert refusal(path, audio(channel=1)) == (
-        f"{path}: has 1 channel, so there is no channel 1; set audio.channel in conf/corpus.yaml to [1, 0] "
+        f"{path}: has 1 channel, so there is no channel 1; set audio.channel to [1, 0] "
         "to take 0 of such a one"
     )
 
@@ -120,8 +120,8 @@ def test_the_first_channel_of_a_list_that_a_file_has_is_taken(tmp_path: Path) ->
     np.testing.assert_array_equal(load_samples(tmp_path / "a.wav", audio(channel=(1, 0))), right)
     np.testing.assert_array_equal(load_samples(tmp_path / "b.wav", audio(channel=(1, 0))), left)
     assert refusal(tmp_path / "a.wav", audio(channel=(3, 2))) == (
-        f"{tmp_path}/a.wav: has 2 channels, so there is no channel 3 or 2; set audio.channel in "
-        "conf/corpus.yaml to [3, 2, 0] to take 0 of such a one"
+        f"{tmp_path}/a.wav: has 2 channels, so there is no channel 3 or 2; set audio.channel "
+        "to [3, 2, 0] to take 0 of such a one"
     )
 
 
@@ -131,7 +131,7 @@ def test_other_rates_are_refused_or_converted(tmp_path: Path, rate: int) -> None
     soundfile.write(path, tone(440, 1.0, rate), rate, subtype="FLOAT")
     assert refusal(path) == (
         f"{path}: is sampled at {rate} Hz, audio.sampling_rate_hz says 16000; "
-        "set audio.resample in conf/corpus.yaml to convert, or name the right rate"
+        "--set audio.resample=convert, or name the right rate"
     )
     samples = load_samples(path, audio(resample="convert"))
     assert samples.dtype == np.float32

@@ -197,7 +197,7 @@ def test_other_settings_on_finished_features_are_refused(data: Path) -> None:
         extract.make_shard(data, other, 1, 2, plain)
     assert str(error.value) == (
         f"{data}/fbank: was made differently: compress: none -> CM2; settings.window: hamming -> povey; "
-        f"choose another data folder, or remove {data}/fbank to make them again"
+        f"choose another data folder, or have them made again: rm -r {data}/fbank"
     )
     assert tree(data) == before
     shutil.rmtree(data / "fbank")
@@ -213,13 +213,13 @@ def test_other_recordings_under_finished_features_are_refused(data: Path) -> Non
     soundfile.write(wavs["utt1"], noise(99, 4500), 16000)
     with pytest.raises(StaleError) as error:
         extract.make_shard(data, SETTINGS, 1, 2, plain)
-    remedy = f"choose another data folder, or remove {data}/fbank to make them again"
-    assert str(error.value) == f"{data}/fbank: was made of other recordings: 1 differ, e.g. utt1; {remedy}"
+    remedy = f"choose another data folder, or have them made again: rm -r {data}/fbank"
+    assert str(error.value) == f"{data}/fbank: was made differently: 1 recording changed: utt1; {remedy}"
     extract.make_shard(data, SETTINGS, 2, 2, plain)  # not in this shard
     tables.write_table(data / "wav.scp", {"new": "/x.wav", **wavs})
     with pytest.raises(StaleError) as error:
         extract.make_shard(data, SETTINGS, 2, 2, plain)
-    assert str(error.value) == f"{data}/fbank: was made of other recordings: 1 differ, e.g. new; {remedy}"
+    assert str(error.value) == f"{data}/fbank: was made differently: 1 utterance more: new; {remedy}"
 
 
 def test_finished_features_outlive_their_recordings(data: Path, tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_all_faulty_recordings_are_told_and_nothing_is_written(data: Path) -> No
         f"{wavs['utt3']}: has 399 samples, fewer than a frame of 400; "
         "leave it out where the corpus is prepared",
         f"{wavs['utt4']}: is sampled at 8000 Hz, audio.sampling_rate_hz says 16000; "
-        "set audio.resample in conf/corpus.yaml to convert, or name the right rate",
+        "--set audio.resample=convert, or name the right rate",
         f"{wavs['utt5']}: no such file; is the corpus where stage 0 found it? If not, run stage 0 again",
         f"{wavs['utt6']}: has samples far beyond 1, its energies are infinite; "
         "copy it again from the release",

@@ -84,7 +84,7 @@ def test_the_number_of_jobs_changes_nothing(data: Path) -> None:
 def test_what_was_made_otherwise_is_refused(data: Path) -> None:
     make(data, feature_set(), 1)
     folder = data / "egemaps"
-    remedy = f"choose another data folder, or remove {folder} to make them again"
+    remedy = f"choose another data folder, or have them made again: rm -r {folder}"
     with pytest.raises(StaleError) as error:
         make(data, feature_set(audio=AudioConfig(16000, 0, "convert")), 1)
     assert str(error.value) == (
@@ -96,7 +96,7 @@ def test_what_was_made_otherwise_is_refused(data: Path) -> None:
     tables.write_table(data / "wav.scp", {**wavs, first: wavs[second]})
     with pytest.raises(StaleError) as error:
         make(data, feature_set(), 1)
-    assert str(error.value) == (f"{folder}: was made of other recordings: 1 differ, e.g. {first}; {remedy}")
+    assert str(error.value) == (f"{folder}: was made differently: 1 recording changed: {first}; {remedy}")
 
 
 def test_all_recordings_that_cannot_be_used_are_told(data: Path, tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_another_version_of_what_the_values_depend_on_is_refused(data: Path, tmp
         extract.make_shard(data, loud, 1, 1, plain)
     assert str(error.value) == (
         f"{data}/loud: was made differently: versions.ours: 1 -> 2; "
-        f"choose another data folder, or remove {data}/loud to make them again"
+        f"choose another data folder, or have them made again: rm -r {data}/loud"
     )
 
 

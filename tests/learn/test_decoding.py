@@ -299,7 +299,7 @@ def test_class_order_of_another_data_folder(make_part: MakePart) -> None:
         Subset(folder, ["fbank"], "none", emotions=("neu", "ang", "hap", "sad"))
     assert str(error.value) == (
         f"{folder / 'emotions.txt'}: its classes are ang hap neu sad, the model's are neu ang hap sad; use "
-        "data made from the same conf/corpus.yaml"
+        "data made with the same classes in the settings of the corpus"
     )
 
 

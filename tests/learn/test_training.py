@@ -131,7 +131,7 @@ def test_other_settings_are_refused(task: Task, blstmatt_yaml: Path) -> None:
 def test_other_data_is_refused(task: Task, blstmatt_yaml: Path, make_part: MakePart) -> None:
     train(task, blstmatt_yaml)
     other = replace(task, train=make_part("other", "ef"))
-    with pytest.raises(StaleError, match="was made differently: inputs.feats.scp: "):
+    with pytest.raises(StaleError, match="was made differently: feats.scp has changed; "):
         train(other, blstmatt_yaml)
 
 

@@ -354,7 +354,7 @@ def test_a_folder_deleted_truncated_or_of_another_version(own: Made) -> None:
     emotions.write_text("hap 0\nang 1\nneu 2\nsad 3\n")
     assert message(own) == (
         f"{emotions}: its classes are hap ang neu sad, those of {own.folds}/pooled/emotions.txt are ang "
-        "hap neu sad; make both from the same conf/corpus.yaml"
+        "hap neu sad; make both with the same classes in the settings of the corpus"
     )
 
 

@@ -194,7 +194,7 @@ def test_fusion_of_systems_of_other_classes(plan: Plan, fold: str) -> None:
     reorder(two, ("hap", "ang", "neu", "sad"))
     assert refusal(only(plan, 1)) == (
         f"{two}/emotions.txt: its classes are hap ang neu sad, those of {one}/emotions.txt are ang hap neu "
-        "sad; make both from the same conf/corpus.yaml"
+        "sad; make both with the same classes in the settings of the corpus"
     )
 
 
@@ -203,8 +203,8 @@ def test_fusion_tuned_on_systems_of_other_classes(plan: Plan) -> None:
         reorder(Path(f"exp/f0-dev/{name}/seed1/decode_test"), ("hap", "ang", "neu", "sad"))
     assert refusal(only(plan, 1)) == (
         "exp/f0-dev/blstmatt/seed1/decode_test/emotions.txt: its classes are hap ang neu sad, those of "
-        "exp/f0/blstmatt/seed1/decode_test/emotions.txt are ang hap neu sad; make both from the same "
-        "conf/corpus.yaml"
+        "exp/f0/blstmatt/seed1/decode_test/emotions.txt are ang hap neu sad; make both with the "
+        "same classes in the settings of the corpus"
     )
 
 

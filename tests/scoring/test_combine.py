@@ -203,7 +203,7 @@ def test_another_order_of_classes(tmp_path: Path, make_output: Maker) -> None:
     two = make_output("B", {"u": B}, emotions=("hap", "ang", "neu", "sad"))
     message = (
         f"{two}/emotions.txt: its classes are hap ang neu sad, those of {one}/emotions.txt are "
-        "ang hap neu sad; make both from the same conf/corpus.yaml"
+        "ang hap neu sad; make both with the same classes in the settings of the corpus"
     )
     with pytest.raises(DataError, match=exactly(message)):
         fuse_folders(tmp_path / "f", [one, two], mode="power", weights=[0.4])

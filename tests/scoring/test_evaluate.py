@@ -190,7 +190,7 @@ def test_another_order_of_classes(make_data: Maker, make_output: Maker) -> None:
     decode = make_output("x", POST, emotions=("hap", "ang", "neu", "sad"))
     message = (
         f"{decode}/emotions.txt: its classes are hap ang neu sad, those of {data}/emotions.txt are "
-        "ang hap neu sad; make both from the same conf/corpus.yaml"
+        "ang hap neu sad; make both with the same classes in the settings of the corpus"
     )
     with pytest.raises(DataError, match=exactly(message)):
         scored(data, decode)

@@ -154,7 +154,7 @@ def test_pool_refuses_another_class_order(tmp_path: Path, make_output: Maker) ->
     two = make_output("2", {"b": HAPPY}, emotions=("ang", "hap", "sad", "neu"))
     message = (
         f"{two}/emotions.txt: its classes are ang hap sad neu, those of {one}/emotions.txt are "
-        "ang hap neu sad; make both from the same conf/corpus.yaml"
+        "ang hap neu sad; make both with the same classes in the settings of the corpus"
     )
     with pytest.raises(DataError, match=exactly(message)):
         pool_folders(tmp_path / "p", [one, two])

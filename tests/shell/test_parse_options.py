@@ -105,6 +105,8 @@ def test_values(demo: Run, args: list[str], changes: dict[int, str] | None) -> N
         (["--nj", "abc"], "option '--nj' is a whole number, not 'abc'"),
         (["--nj", "1 2"], "option '--nj' is a whole number, not '1 2'"),
         (["--nj", ""], "option '--nj' is a whole number, not ''"),
+        (["--nj", "99999999999999999999"], "option '--nj' is a whole number of up to 9 digits, not "
+         "'99999999999999999999'"),
         (["--nj=08"], "option '--nj' is a whole number, not '08'"),
         (["--start", "a[$(id)]"], "option '--start' is a whole number, not 'a[$(id)]'"),
         (["--keep", "yes"], "option '--keep' is true or false, not 'yes'"),
@@ -121,10 +123,11 @@ def test_values(demo: Run, args: list[str], changes: dict[int, str] | None) -> N
         (["--n*", "1"], "unknown option '--n*'"),
         (["--a[$(id)]", "1"], "unknown option '--a[$(id)]'"),
         (["--=1"], "unknown option '--'"),
-        (["--date", "x"], "unknown option '--date'"),
+        (["--date", "x"], "unknown option '--date'; the line 'date=$(printf today)' is none, it has no "
+         "'# meaning' at its end"),
         (["--late", "2"], "unknown option '--late'"),
     ],
-)
+)  # fmt: skip
 def test_errors(demo: Run, args: list[str], message: str) -> None:
     result = demo(*args)
     expected = f"demo.sh: error: {message} (try --help)\n"
@@ -149,6 +152,8 @@ def test_help_is_the_script_itself(demo: Run) -> None:
           --set <text> ...        override a setting, key=value
           --contexts <text> ...   contexts in frames (default: 20 40)
           --start <n>             first task (default: -1)
+          --config <file>         options from a file, --name=value a line; those of the
+                                  command line win
         """)
     assert demo("-h").returncode == 0
 
@@ -165,3 +170,69 @@ def test_an_unknown_option_needs_no_python(demo: Run, tmp_path: Path) -> None:
     (tmp_path / "bin" / "python3").chmod(0o755)
     result = demo("--sett", "3", PATH=f"{tmp_path}/bin:/usr/bin:/bin")
     assert (result.returncode, result.stderr) == (2, "demo.sh: error: unknown option '--sett' (try --help)\n")
+
+
+CONFIG = """\
+# of this site
+--nj=8   # as many as there are
+  --cmd "queue.pl --mem 4G # not a comment"
+
+start = -2
+--keep
+--set=a=1
+--set 'b=2 # 3'
+--name=#
+"""
+
+
+@pytest.mark.parametrize(
+    ("args", "changes"),
+    [
+        (["--config", "{}"], {}),
+        (["--config={}", "d"], {8: "d"}),
+        (["--nj", "9", "--config", "{}"], {0: "9"}),  # the command line wins, whatever the order
+        (["--config", "{}", "--nj", "9", "--keep=false"], {0: "9", 4: "false"}),
+        (["--set", "c=3", "--config", "{}"], {6: "'c=3'"}),
+        (["--config", "{}", "--config", "{}"], {6: r"'a=1' 'b=2 # 3' 'a=1' 'b=2 # 3'"}),
+    ],
+)
+def test_a_file_of_options(demo: Run, tmp_path: Path, args: list[str], changes: dict[int, str]) -> None:
+    path = tmp_path / "site of mine.conf"
+    path.write_text(CONFIG)
+    expected = ["8", "queue.pl --mem 4G # not a comment", "", "a", "true", "-2", "'a=1' 'b=2 # 3'", "20 40"]
+    expected += [""] if 8 in changes else []
+    for position, value in changes.items():
+        expected[position] = value
+    result = demo(*(arg.format(path) for arg in args))
+    assert (result.returncode, result.stdout, result.stderr) == (0, "".join(f"{v}|" for v in expected), "")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("# a\n--njj=3\n", "2: unknown option '--njj'; did you mean '--nj'?"),
+        ("--date=1", "1: unknown option '--date'; the line 'date=$(printf today)' is none, it has no "
+         "'# meaning' at its end"),
+        ("--nj=x\n", "1: option '--nj' is a whole number, not 'x'"),
+        ("--nj\n", "1: option '--nj' is a whole number, not ''"),
+        ("nj 3\n", "1: expected --name=value, --name value or a comment, got 'nj 3'"),
+        ("rm -rf /\n", "1: expected --name=value, --name value or a comment, got 'rm -rf /'"),
+        ("--PATH=/x\n", "1: unknown option '--PATH'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_line_in_a_file_of_options(demo: Run, tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "my.conf"
+    path.write_text(text)
+    result = demo("--nj", "2", "--config", str(path))
+    expected = f"demo.sh: error: {path}:{message} (try --help)\n"
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", expected)
+
+
+def test_a_file_of_options_that_is_not_there(demo: Run, tmp_path: Path) -> None:
+    for path in (tmp_path / "no.conf", tmp_path):
+        expected = (
+            f"demo.sh: error: option '--config': {path}: no such file, or it may not be read (try --help)\n"
+        )
+        assert demo("--config", str(path)).stderr == expected
+    assert demo("--config").stderr == "demo.sh: error: option '--config' needs a value (try --help)\n"
+    assert demo("d", "--config", "no.conf").returncode == 0  # behind the first word that is no option

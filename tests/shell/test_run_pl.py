@@ -370,6 +370,17 @@ def test_retries() -> None:
     )
 
 
+def test_retries_that_the_environment_asks_for() -> None:
+    """So that the lines of cmd.sh hold nothing that Kaldi's runners refuse."""
+    said = run_pl("x.log", "false", SER_RETRIES="1").stderr
+    assert said.startswith("run.pl: 1 failed; trying again (1 of 1)\nrun.pl: job failed, log is in x")
+    assert "trying again" not in run_pl("--retries", 0, "x.log", "false", SER_RETRIES="1").stderr
+    assert "trying again" not in run_pl("x.log", "false", SER_RETRIES="").stderr
+    wrong = run_pl("x.log", "false", SER_RETRIES="often")
+    assert wrong.returncode == 255
+    assert wrong.stderr == "run.pl: option --retries is a whole number of 0 or more, not 'often'\n"
+
+
 def test_a_shell_word_inside_another_argument_is_no_shell_word() -> None:
     assert ran("x.log", "bash", "-c", 'printf "%s\\n" "|" ">"') == "|\n>\n"
 

@@ -128,7 +128,7 @@ def test_made_again_only_when_something_changed(data: Path) -> None:
     assert post.stat().st_mtime_ns == stamp
     table = tables.read_table(data.parent / "train" / "utt2emo")
     tables.write_table(data.parent / "train" / "utt2emo", {**table, "s1-00": "sad"})
-    with pytest.raises(DataError, match="models/out: was made differently: inputs.utt2emo: "):
+    with pytest.raises(DataError, match="models/out: was made differently: utt2emo has changed; "):
         make(data, "majority")
 
 
@@ -161,7 +161,7 @@ def test_refusals(data: Path) -> None:
     (data / "egemaps" / "settings.yaml").unlink()
     assert refusal(data) == (
         "train: has no features of the set 'egemaps'; run stage 1 with a system that reads it, or "
-        "steps/extract.sh conf/corpus.yaml all conf/egemaps.yaml"
+        "steps/extract.sh <corpus.yaml> all conf/egemaps.yaml"
     )
     (root / "train" / "utt2emo").unlink()
     assert refusal(data, "majority") == "train/utt2emo: no such file; run stages 1 and 2"

@@ -66,7 +66,7 @@ BLSTMATT, CSA = ROOT / "conf/blstmatt.yaml", ROOT / "conf/csa.yaml"
     [
         (BLSTMATT, "optim.learning_rate=1.0", "unknown key optim.learning_rate; known are lr, "),
         (BLSTMATT, "model.hiden=4", "unknown key model.hiden; did you mean model.hidden?"),
-        (BLSTMATT, "optim.lr=1e-4", "optim.lr must be a number, got '1e-4' (YAML wants 1.0e-4, not 1e-4); "),
+        (BLSTMATT, "optim.lr=x", "optim.lr must be a number, got 'x'; "),
         (
             BLSTMATT,
             "features.norm=no",

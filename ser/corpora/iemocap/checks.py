@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ser.corpora.iemocap import expected
 from ser.corpora.iemocap.recipe import FOUR_CLASSES, SAMPLING_RATE
-from ser.data.manifests import Utterance
+from ser.data.manifests import Utterance, check_line
 
 _WINDOW, _SHIFT = 400, 160  # samples of a frame and from one to the next, 25 ms and 10 ms
 
@@ -33,9 +33,7 @@ class Check:
 
     def __str__(self) -> str:
         """One line, as it is printed."""
-        if self.ok:
-            return f"ok: {self.name}: {self.got}"
-        return f"differs: expected {self.expected}, got {self.got}: {self.name}"
+        return check_line(self.name, self.got, self.expected)[1]
 
 
 @dataclass(frozen=True)

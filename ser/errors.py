@@ -68,6 +68,15 @@ def all_of(problems: Sequence[str], shown: int = 20) -> DataError:
     return DataError("\n".join(lines))
 
 
+def examples(names: Sequence[str], shown: int = 3) -> str:
+    """The first few names, for a message.
+
+    >>> examples(["a", "b", "c", "d"]), examples(["a"])
+    ('a, b, c, ...', 'a')
+    """
+    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
+
+
 def plain(text: str) -> str:
     r"""Text for a terminal: characters that move the cursor, colour or turn the writing are spelled out.
 

@@ -29,6 +29,15 @@ class AudioConfig:
 
 
 @dataclass(frozen=True)
+class CorpusAudio(AudioConfig):
+    """What the recordings of a corpus must be, and what becomes of those that spoil it."""
+
+    # recordings with a lower sampling rate than the others: their upper filters hold next to nothing
+    on_mixed_rate: Literal["warn", "refuse", "drop"]
+    on_silent: Literal["warn", "refuse", "drop"]  # utterances whose chosen channel is below -70 dBFS
+
+
+@dataclass(frozen=True)
 class DevConfig:
     """The development subset of a fold: speakers taken out of its training subset."""
 
@@ -65,7 +74,7 @@ class CorpusConfig:
     module: str  # what reads the release: a name of ser.corpora.CORPORA, or my_package.my_module:NAME
     classes: tuple[str, ...]  # the class order, place = index
     labels: dict[str, str]  # the release's label -> class; utterances with another label are left out
-    audio: AudioConfig
+    audio: CorpusAudio
     keep: Keep  # attribute -> allowed values
     protocol: str  # the one taken when --protocol names none
     protocols: dict[str, Protocol]

@@ -34,7 +34,9 @@ from ser.data.files import (
     write_made,
 )
 from ser.data.labels import EMOTIONS, write_emotions
+from ser.data.levels import LEVELS
 from ser.data.manifests import RECORDINGS, SUPERVISIONS, Utterance, read_manifests
+from ser.data.unfit import LEFT_OUT, find_unfit
 from ser.errors import DataError, StaleError, all_of
 
 log = logging.getLogger("ser")
@@ -138,13 +140,14 @@ def _remove_leftovers(parent: Path, stem: str) -> None:
 # ---------------------------------------------------------------------------------------------- data/all
 
 
-def make_data_dir(manifests: Path, out: Path, config: CorpusConfig) -> None:
+def make_data_dir(manifests: Path, out: Path, config: CorpusConfig, num_jobs: int = 1) -> None:
     """Make the tables of all utterances that have a class.
 
     Args:
         manifests: folder with ``recordings.jsonl.gz`` and ``supervisions.jsonl.gz``.
         out: the folder to make, as a whole; a finished one is left alone if it is the same.
         config: the classes, labels, audio and ``keep`` of the corpus.
+        num_jobs: recordings measured at a time, where ``config.audio`` refuses or drops some.
 
     Raises:
         StaleError: ``out`` was made from other manifests or settings.
@@ -153,16 +156,31 @@ def make_data_dir(manifests: Path, out: Path, config: CorpusConfig) -> None:
     """
     tree = settings_io.to_dict(config)
     settings = {key: tree[key] for key in ("name", "classes", "labels", "audio", "keep")}
+    actions = {settings["audio"].pop(key) for key in ("on_mixed_rate", "on_silent")}
     inputs = {name: manifests / name for name in (RECORDINGS, SUPERVISIONS) if (manifests / name).is_file()}
+    utterances: list[Utterance] = []
+    left_out: dict[str, str] = {}
+    if actions != {"warn"}:
+        chosen = _chosen(manifests, config)
+        left_out = find_unfit(chosen, config.audio, manifests, out.parent / LEVELS, num_jobs)
+        settings |= {"left_out": left_out} if left_out else {}
+        utterances = [item for item in chosen if item.id not in left_out]
     if len(inputs) == 2 and up_to_date(out, settings, inputs):
         return
-    utterances = select(read_manifests(manifests), config, manifests / SUPERVISIONS)
-    check_audio(utterances, config)
+    utterances = utterances or _chosen(manifests, config)
     with whole_dir(out) as staging:
         _write(staging, utterances, config)
+        if left_out:
+            tables.write_table(staging / LEFT_OUT, left_out)
         write_made(staging, settings, inputs, files_below(staging))
     speakers = {item.speaker for item in utterances}
     log.info("%s: %d utterances of %d speakers", out, len(utterances), len(speakers))
+
+
+def _chosen(manifests: Path, config: CorpusConfig) -> list[Utterance]:
+    utterances = select(read_manifests(manifests), config, manifests / SUPERVISIONS)
+    check_audio(utterances, config)
+    return utterances
 
 
 def select(utterances: Sequence[Utterance], config: CorpusConfig, source: Path) -> list[Utterance]:

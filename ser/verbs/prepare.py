@@ -8,7 +8,7 @@ writes  <manifests>/{recordings,supervisions}.jsonl.gz, and the tables of <data-
 
 Compares the numbers of utterances with those that `checks` of the corpus's settings expects, and prints a
 line for each, `ok: ...` or `differs: ...`. Nothing is written if the copy has faults; all are listed. What is
-up to date is left alone.
+up to date is left alone. Ends with a summary of the corpus, see ser summarise_corpus.
 
 Example: local/prepare.sh --corpus-dir ~/corpora/emodb data/manifests data/all
 """
@@ -22,6 +22,7 @@ from pathlib import Path
 from ser import cli, corpora
 from ser.config import find_conf
 from ser.data.corpus import load_corpus
+from ser.data.corpus_summary import show
 from ser.data.datadir import make_data_dir
 from ser.errors import DataError
 
@@ -76,5 +77,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.strict == "true":
             raise DataError(f"{message}; complete the copy, or correct checks")
         cli.log.warning("%s; is the copy complete? (--strict true makes this an error)", message)
-    make_data_dir(args.manifests, args.data, config)
+    make_data_dir(args.manifests, args.data, config, args.nj)
+    show(args.data, config, args.nj)
     return 0

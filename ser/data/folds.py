@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -24,7 +23,17 @@ from ser.data.corpus import CorpusConfig
 from ser.data.datadir import COPIED, main_set, make_views, source_of, up_to_date, utterance_tables, whole_dir
 from ser.data.division import NONE, POOLED, Fold, divide, kept_utterances, read_speaker_info, tested
 from ser.data.files import files_below, whole_file, write_made
-from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
+from ser.data.fold_checks import (
+    NOTES,
+    SHARED_SESSIONS,
+    check_classes,
+    check_copies,
+    read_warnings,
+    session_warnings,
+    shared_sessions,
+    tell,
+    write_warnings,
+)
 from ser.errors import DataError, all_of
 
 Doubles = npt.NDArray[np.float64]
@@ -46,9 +55,10 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     """Divide a data folder as a protocol of ``conf/corpus.yaml`` says.
 
     Writes ``<out>/<fold>/{train,dev,test}``, each a data folder, ``<out>/pooled``, all that the folds test on
-    together, ``<out>/folds.tsv``, and ``<out>/checks.tsv``, what was checked for leakage.  If ``data`` has a
-    main set of features, each subset has CMVN statistics of its speakers (``cmvn.scp``; ``train`` also has
-    those of all of it, ``cmvn_global.scp``).
+    together, ``<out>/folds.tsv``, ``<out>/checks.tsv``, what was checked for leakage, and
+    ``<out>/warnings.txt``, all of which are logged.  If ``data`` has a main set of features, each subset has
+    CMVN statistics of its speakers (``cmvn.scp``; ``train`` also has those of all of it,
+    ``cmvn_global.scp``).  A test subset may have ``notes``, see :data:`ser.data.fold_checks.NOTES`.
 
     Args:
         data: a data folder with features; those of the main set need ``cmvn_utt.scp``.
@@ -68,14 +78,17 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     names = [*utterance_tables(data), *COPIED, "spk2gender"]
     inputs = {file: data / file for file in names if (data / file).exists()} | features
     if up_to_date(out, settings, inputs):
+        tell(read_warnings(out))
         return
     utt2spk = tables.read_table(data / "utt2spk", made_by="stage 0")
     utterances = kept_utterances(data, utt2spk, chosen.keep)
     folds = divide(name, chosen, read_speaker_info(data, utt2spk, chosen, utterances), data)
-    _check_classes(folds, data)
+    warnings = check_classes(folds, data)
     stats = _read_stats(features["cmvn_utt.scp"]) if "cmvn_utt.scp" in features else None
     digests = _digests(stats, features)
-    check_copies(folds, digests, data)
+    warnings += check_copies(folds, digests, data)
+    shared = shared_sessions(folds, data)
+    warnings += session_warnings(folds, shared)
     with whole_dir(out) as staging:
         views = {
             staging / fold.name / subset: keys for fold in folds for subset, keys in fold.subsets.items()
@@ -86,8 +99,12 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
             _write_cmvn(stats, utt2spk, views, staging, out)
         write_folds(staging / FOLDS, folds)
         _write_checks(staging / CHECKS, folds, utt2spk, digests)
+        for fold in shared:
+            tables.write_table(staging / fold / "test" / NOTES, SHARED_SESSIONS)
+        write_warnings(staging, warnings)
         write_made(staging, settings, inputs, files_below(staging))
     log.info("%s: protocol %s, folds %s", out, name, " ".join(fold.name for fold in folds))
+    tell(warnings)
 
 
 # ------------------------------------------------------------------------------------------------ features
@@ -148,26 +165,6 @@ def _digests(stats: _Stats | None, features: Mapping[str, Path]) -> dict[str, st
 # -------------------------------------------------------------------------------------------------- checks
 
 
-def _check_classes(folds: Sequence[Fold], data: Path) -> None:
-    """Refuse a fold with a class that it cannot learn; warn of one that it cannot test."""
-    emotions = read_emotions(data / EMOTIONS)
-    utt2emo = read_utt2emo(data / "utt2emo", emotions)
-    problems: list[str] = []
-    for fold in folds:
-        for subset, names in fold.subsets.items():
-            present = {utt2emo[name] for name in names}
-            absent = [name for name in emotions if name not in present]
-            if absent and subset == "train":
-                problems.append(
-                    f"{data / 'utt2emo'}: fold {fold.name} has no {', '.join(absent)} to train on; "
-                    "leave the class out of conf/corpus.yaml, or choose another protocol"
-                )
-            elif absent:
-                log.warning("fold %s: %s has no %s", fold.name, subset, ", ".join(absent))
-    if problems:
-        raise all_of(problems)
-
-
 def check_speakers(out: Path, folds: Sequence[Fold]) -> None:
     """Make sure, from the files as written, that no speaker is in two subsets of a fold.
 
@@ -194,36 +191,6 @@ def check_speakers(out: Path, folds: Sequence[Fold]) -> None:
                 )
     if problems:
         raise all_of(problems)
-
-
-def check_copies(folds: Sequence[Fold], digests: Mapping[str, str], data: Path) -> None:
-    """Make sure that no recording is in two subsets of a fold; warn of one that is in a subset twice.
-
-    Args:
-        folds: those to look at.
-        digests: utterance -> digest of its audio.
-        data: where the utterances are, for messages.
-
-    Raises:
-        DataError: recordings are in two subsets; each pair is named once.
-    """
-    same: dict[str, list[str]] = defaultdict(list)
-    for utterance, digest in digests.items():
-        same[digest].append(utterance)
-    copies = [names for names in same.values() if len(names) > 1]
-    if not copies:
-        return
-    problems: dict[tuple[str, str], str] = {}
-    for fold in folds:
-        subsets = {name: subset for subset, names in fold.subsets.items() for name in names}
-        for names in copies:
-            for one, two in combinations([name for name in names if name in subsets], 2):
-                if subsets[one] != subsets[two]:
-                    text = f"are the same audio, and would be in {subsets[one]} and in {subsets[two]}"
-                    problems.setdefault((one, two), f"{data}: {one} and {two} {text} of fold {fold.name}")
-    if problems:
-        raise all_of([f"{text}; remove one of them" for text in problems.values()])
-    log.warning("%s: holds %d recordings twice, such as %s", data, len(copies), " ".join(copies[0]))
 
 
 # ------------------------------------------------------------------------------------------------- writing

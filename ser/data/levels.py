@@ -88,7 +88,12 @@ def measure_all(pieces: Sequence[Piece], table: Path, num_jobs: int = 1) -> list
     """
     states = {path: _state(path) for path in {piece.path for piece in pieces}}
     known = _read(table)
-    levels = {piece: known[piece][1] for piece in pieces if known.get(piece, ("",))[0] == states[piece.path]}
+    # a missing file does not count as changed: its features can be used without it
+    levels = {
+        piece: known[piece][1]
+        for piece in pieces
+        if piece in known and states[piece.path] in ("", known[piece][0])
+    }
     missing = sorted({piece for piece in pieces if piece not in levels})
     if not missing:
         return [levels[piece] for piece in pieces]
@@ -102,7 +107,7 @@ def measure_all(pieces: Sequence[Piece], table: Path, num_jobs: int = 1) -> list
                 problems.append(level)
     if problems:
         raise all_of(list(dict.fromkeys(problems)))
-    _write(table, known | {piece: (states[piece.path], level) for piece, level in levels.items()})
+    _write(table, known | {piece: (states[piece.path], levels[piece]) for piece in missing})
     return [levels[piece] for piece in pieces]
 
 

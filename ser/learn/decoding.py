@@ -11,6 +11,7 @@ from ser.cli import log, progress
 from ser.data import files, tables
 from ser.data.datadir import main_set
 from ser.data.files import differences
+from ser.data.fold_checks import read_notes
 from ser.errors import DataError
 from ser.feats.chunking import ChunkingConfig
 from ser.feats.subset import Norm, Subset, set_settings
@@ -135,7 +136,7 @@ class _Output:
         """What must be said with every number."""
         if not self.model.sets:
             return {}
-        notes = {"normalisation": str(self.model.norm)}
+        notes = {"normalisation": str(self.model.norm), **read_notes(self.subset.folder)}
         own = [name for name in self.model.sets if name != main_set(self.subset.folder)]
         return notes | ({"features": "+".join(self.model.sets)} if own else {})
 

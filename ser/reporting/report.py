@@ -49,6 +49,7 @@ def make_report(name: str, plan: Plan, command: str) -> Report:
         sheets.by_speaker(study),
         sheets.by_style(study),
         sheets.calibration(calibrations),
+        sheets.corpus(study),
         sheets.plan(study),
         sheets.checks(study),
     ]
@@ -97,6 +98,8 @@ def summary(study: Study, comparisons: list[Comparison]) -> str:
             " (speaker: it uses all of a test speaker's audio, without labels)" if "speaker" in notes else ""
         )
         sentences.append(f"Feature normalisation: {', '.join(notes)}{speaker}.")
+    if any("sessions" in runs.notes for runs in study.runs):
+        sentences.append(sheets.SHARED)
     if any(runs.scored.sum() < len(runs.scored) for runs in study.runs):
         sentences.append("Not every system scores every utterance: n stands beside each.")
     return " ".join(sentences)

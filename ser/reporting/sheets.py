@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ser import reading
+from ser.data.corpus_summary import read_summary
+from ser.data.fold_checks import read_warnings
 from ser.reporting.differences import NUM_SWAPS, Comparison
-from ser.reporting.sheet import Cell, Score, Sheet
+from ser.reporting.sheet import Cell, Score, Sheet, plural
 from ser.reporting.study import NUM_DRAWS, Study
 from ser.scoring.calibration import NUM_BINS, Reliability, reliability
 from ser.scoring.metrics import METRICS, Floats, precisions, recalls
@@ -22,6 +24,11 @@ MEASURES = ("acc", "uar", "ua_eq6", "wa_eq6")
 TABLE1 = Path(__file__).with_name("table1.tsv")
 SPREAD = (
     "Per cent; ± is the standard deviation over the seeds, [..] the 95 % bootstrap interval over speakers"
+)
+
+SHARED = (
+    "Test utterances are of sessions that other speakers are trained on (see Corpus): the numbers are not those of "
+    "unknown sessions."
 )
 
 
@@ -56,6 +63,8 @@ def systems(study: Study) -> Sheet:
     note = f"{SPREAD} (of {len(study.test.speaker_names)})."
     if any(runs.notes.get("normalisation") == "speaker" for runs in study.runs):
         note += " Normalisation by speaker uses all of a test speaker's audio, without labels."
+    if any("sessions" in runs.notes for runs in study.runs):
+        note += " " + SHARED
     if any(runs.padded for runs in study.runs):
         note += (
             " A system of chunks may drop utterances shorter than its context, so n differs; a row 'padded' "
@@ -275,7 +284,25 @@ def calibration(calibrations: Sequence[Calibration]) -> Sheet:
     )
 
 
-# ------------------------------------------------------------------------------------- plan and its folds
+# ---------------------------------------------------------------------------- corpus, plan and its folds
+
+
+def corpus(study: Study) -> Sheet | None:
+    """What the corpus holds, and what stages 0 to 2 warned of."""
+    facts: list[list[Cell]] = [
+        [fact.fact, fact.value, fact.warning] for fact in read_summary(study.plan.data)
+    ]
+    protocol = f"protocol {study.plan.protocol}"
+    warnings: list[list[Cell]] = [["folds", protocol, text] for text in read_warnings(study.plan.folds)]
+    rows = facts + (warnings or [["folds", protocol, ""]])
+    if not facts and not warnings:
+        return None
+    number = sum(bool(row[-1]) for row in rows)
+    note = (
+        "Every recording was read once: levels are RMS in dB of full scale, without the mean. "
+        f"{plural(number, 'warning')}."
+    )
+    return Sheet("corpus", "Corpus", ("fact", "value", "warning"), rows, note)
 
 
 def plan(study: Study) -> Sheet:

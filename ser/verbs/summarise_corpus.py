@@ -25,7 +25,7 @@ from ser.data.corpus_summary import show
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.Parser(__doc__, "summarise_corpus")
-    parser.add_argument("data", type=cli.existing_dir, help="data folder (data/all)")
+    parser.add_argument("data", type=Path, metavar="data-dir", help="data/all")
     parser.add_argument(
         "--config", type=Path, default=find_conf("corpus.yaml"), metavar="YAML", help="(%(default)s)"
     )

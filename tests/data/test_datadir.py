@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ser.data.corpus import AudioConfig, CorpusConfig, Protocol
+from ser.data.corpus import CorpusAudio, CorpusConfig, Protocol
 from ser.data.datadir import make_data_dir, make_view, whole_dir
 from ser.data.manifests import count_checks, read_manifests
 from ser.data.validate import Summary, validate
@@ -24,7 +24,7 @@ CONFIG = CorpusConfig(
     module="csv",
     classes=("ang", "sad"),
     labels={"A": "ang", "S": "sad"},
-    audio=AudioConfig(16000, None, "refuse"),
+    audio=CorpusAudio(16000, None, "refuse", "warn", "warn"),
     keep={},
     protocol="loso",
     protocols={"loso": Protocol("speaker", "each", None, {})},
@@ -172,14 +172,14 @@ def test_an_unknown_attribute_of_keep_names_the_known(manifests: Path, tmp_path:
     ("audio", "message"),
     [
         (
-            AudioConfig(8000, None, "refuse"),
+            CorpusAudio(8000, None, "refuse", "warn", "warn"),
             "has 16000 Hz, audio.sampling_rate_hz says 8000; set audio.resample to convert",
         ),
-        (AudioConfig(16000, 1, "refuse"), "has 1 channels, none is number 1 from 0"),
+        (CorpusAudio(16000, 1, "refuse", "warn", "warn"), "has 1 channels, none is number 1 from 0"),
     ],
 )
 def test_audio_of_another_form_is_refused(
-    manifests: Path, tmp_path: Path, audio: AudioConfig, message: str
+    manifests: Path, tmp_path: Path, audio: CorpusAudio, message: str
 ) -> None:
     with pytest.raises(DataError) as error:
         make_data_dir(manifests, tmp_path / "all", replaced(CONFIG, audio=audio))
@@ -194,7 +194,9 @@ def test_several_channels_need_a_choice(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         make_data_dir(folder, tmp_path / "all", CONFIG)
     assert str(error.value) == f"{tmp_path}/b-1.wav: has 2 channels; choose one with audio.channel"
-    make_data_dir(folder, tmp_path / "one", replaced(CONFIG, audio=AudioConfig(16000, 0, "refuse")))
+    make_data_dir(
+        folder, tmp_path / "one", replaced(CONFIG, audio=CorpusAudio(16000, 0, "refuse", "warn", "warn"))
+    )
 
 
 @pytest.mark.parametrize(

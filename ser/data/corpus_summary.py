@@ -162,7 +162,7 @@ def _durations(utterances: Sequence[Measured]) -> Fact:
     }
     odd = [f"{len(names)} {what} ({examples(names)})" for what, names in cases.items() if names]
     warning = f"{', '.join(odd)}: is each one utterance, and whole?" if odd else ""
-    return Fact("durations", f"{low:.2f} s shortest, {middle:.2f} s median, {high:.2f} s longest", warning)
+    return Fact("durations", f"shortest {low:.2f} s, median {middle:.2f} s, longest {high:.2f} s", warning)
 
 
 def _rates(levels: Mapping[str, Level], audio: CorpusAudio) -> Fact:
@@ -205,7 +205,7 @@ def _loudness(levels: Mapping[str, Level]) -> Fact:
     peak = max(level.peak_dbfs for level in levels.values())
     return Fact(
         "levels",
-        f"{statistics.median(values):.1f} dBFS median, {min(values):.1f} to {max(values):.1f}; "
+        f"median {statistics.median(values):.1f} dBFS, {min(values):.1f} to {max(values):.1f}; "
         f"highest peak {peak:.1f}",
     )
 

@@ -27,8 +27,8 @@ SPREAD = (
 )
 
 SHARED = (
-    "Test utterances are of sessions that other speakers are trained on (see Corpus): the numbers are not those of "
-    "unknown sessions."
+    "Test utterances are of sessions that other speakers are trained on (see Corpus): the numbers are not "
+    "those of new sessions."
 )
 
 

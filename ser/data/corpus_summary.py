@@ -172,8 +172,8 @@ def _rates(levels: Mapping[str, Level], audio: CorpusAudio) -> Fact:
     if names:
         warning = (
             f"{has(names, levels)} a lower sampling rate than the others ({examples(names)}): above "
-            f"{lowest // 2} Hz their filters hold next to nothing; set audio.sampling_rate_hz to {lowest}, "
-            "to use of all what all have, or audio.on_mixed_rate to refuse or drop"
+            f"{lowest // 2} Hz their filters hold next to nothing, some 5 log units less; set "
+            f"audio.sampling_rate_hz to {lowest}, which all have, or audio.on_mixed_rate to refuse or drop"
         )
     elif highest < target:
         warning = (
@@ -190,8 +190,8 @@ def _channels(levels: Mapping[str, Level], audio: CorpusAudio) -> Fact:
         value += f" (channel {audio.channel or 0} is read)"
     wrong = [name for name in silent(levels) if levels[name].other_rms_dbfs >= SILENT_DBFS]
     warning = (
-        f"{has(wrong, levels)} sound on a channel that is not read, and silence on channel "
-        f"{audio.channel or 0}, which is ({examples(wrong)}); set audio.channel"
+        f"{has(wrong, levels)} silence on channel {audio.channel or 0}, which is read, and sound on another "
+        f"({examples(wrong)}); set audio.channel"
     )
     return Fact("channels", value, warning if wrong else "")
 

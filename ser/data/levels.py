@@ -138,11 +138,16 @@ def measure(piece: Piece) -> Level:
     first = round(piece.start_s * meta.sampling_rate_hz)
     rest = meta.num_samples - first
     number = rest if math.isinf(piece.duration_s) else round(piece.duration_s * meta.sampling_rate_hz)
-    if piece.channel >= meta.num_channels or not 0 < number <= rest:
+    if piece.channel >= meta.num_channels:
         raise DataError(
-            f"{path}: has {meta.num_channels} channels of {meta.num_samples} samples, no samples {first} to "
-            f"{first + number} of channel {piece.channel}; correct the segment, or audio.channel in "
-            "conf/corpus.yaml"
+            f"{path}: has {meta.num_channels} channels, none is number {piece.channel} from 0; set "
+            "audio.channel"
+        )
+    if not 0 < number <= rest:
+        end = f" and go on to {piece.start_s + piece.duration_s:g} s" if piece.duration_s < math.inf else ""
+        raise DataError(
+            f"{path}: ends at {meta.num_samples / meta.sampling_rate_hz:g} s, no utterance can begin at "
+            f"{piece.start_s:g} s{end}; correct its times"
         )
     with reading.guarded(path, _COPY), soundfile.SoundFile(path) as sound:
         if first:

@@ -11,7 +11,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from ser.data.corpus import CorpusAudio, CorpusConfig, Protocol
 from ser.data.datadir import make_data_dir, make_view, whole_dir
@@ -37,6 +39,14 @@ TOY = [
     ("a-1", "a", "m", "A", "improvised"),
     ("b-2", "b", "f", "X", "scripted"),
 ]
+
+
+def audio(on_mixed_rate: str = "warn", on_silent: str = "warn") -> CorpusAudio:
+    return CorpusAudio(16000, None, "refuse", on_mixed_rate, on_silent)  # type: ignore[arg-type]
+
+
+def write_silence_or_noise(path: Path, rng: np.random.Generator | None) -> None:
+    soundfile.write(path, np.zeros(24000) if rng is None else rng.uniform(-0.1, 0.1, 24000), 16000)
 
 
 def replaced(config: CorpusConfig, **changes: Any) -> CorpusConfig:
@@ -185,6 +195,59 @@ def test_audio_of_another_form_is_refused(
         make_data_dir(manifests, tmp_path / "all", replaced(CONFIG, audio=audio))
     assert str(error.value).splitlines()[0] == f"{tmp_path}/a-1.wav: {message}"
     assert len(str(error.value).splitlines()) == 3
+
+
+def test_silent_audio_is_refused_or_left_out(manifests: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, *_ in TOY:
+        write_silence_or_noise(tmp_path / f"{name}.wav", None if name == "a-1" else rng)
+    out = tmp_path / "data" / "all"
+    with pytest.raises(DataError) as error:
+        make_data_dir(manifests, out, replaced(CONFIG, audio=audio(on_silent="refuse")))
+    assert str(error.value) == (
+        f"{manifests}: 1 of 3 utterances has silent audio (a-1); replace the recordings, or set "
+        "audio.on_silent in conf/corpus.yaml to warn or drop"
+    )
+    assert not out.exists()
+    dropping = replaced(CONFIG, audio=audio(on_silent="drop"))
+    make_data_dir(manifests, out, dropping)
+    assert (out / "left_out").read_text() == "a-1 audio.on_silent\n"
+    assert (out / "utt2spk").read_text() == "a-2 a\nb-1 b\n"
+    assert (out / "spk2utt").read_text() == "a a-2\nb b-1\n"
+    assert validate(out, need=["wav.scp"]) == Summary(2, 2)
+    stamp = (out / "made.json").stat().st_mtime_ns
+    make_data_dir(manifests, out, dropping)  # the same again
+    make_data_dir(manifests, tmp_path / "data" / "warned", CONFIG)
+    assert (out / "made.json").stat().st_mtime_ns == stamp
+    assert not (tmp_path / "data" / "warned" / "left_out").exists()
+    with pytest.raises(
+        StaleError, match=r"was made differently: left_out\.a-1: audio\.on_silent -> \(not set\)"
+    ):
+        make_data_dir(manifests, out, CONFIG)
+
+
+def test_an_action_that_changes_nothing_makes_nothing_again(manifests: Path, tmp_path: Path) -> None:
+    """So a folder of an earlier version, which knew no such settings, stays what it is."""
+    rng = np.random.default_rng(0)
+    for name, *_ in TOY:
+        write_silence_or_noise(tmp_path / f"{name}.wav", rng)
+    out = tmp_path / "data" / "all"
+    make_data_dir(manifests, out, CONFIG)
+    record = (out / "made.json").read_bytes()
+    assert b"on_silent" not in record
+    make_data_dir(manifests, out, replaced(CONFIG, audio=audio("drop", "refuse")))
+    assert (out / "made.json").read_bytes() == record
+
+
+def test_a_corpus_of_silence_is_not_dropped_as_a_whole(manifests: Path, tmp_path: Path) -> None:
+    for name, *_ in TOY:
+        write_silence_or_noise(tmp_path / f"{name}.wav", None)
+    with pytest.raises(DataError) as error:
+        make_data_dir(manifests, tmp_path / "all", replaced(CONFIG, audio=audio(on_silent="drop")))
+    assert str(error.value) == (
+        f"{manifests}: audio.on_mixed_rate and audio.on_silent drop all 3 utterances (a-1, a-2, b-1); are "
+        "these the recordings, and is audio.channel right?"
+    )
 
 
 def test_several_channels_need_a_choice(tmp_path: Path) -> None:

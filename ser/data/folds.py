@@ -151,14 +151,16 @@ def _read_stats(path: Path) -> _Stats:
 def _digests(stats: _Stats | None, features: Mapping[str, Path]) -> dict[str, str]:
     """Utterance -> digest of its audio.
 
-    Features of the same audio have the same sums, whatever its name, header or format; without features of
-    frames the bytes of the recordings are compared.
+    Features of the same audio have the same sums, whatever its name, header or format; silence is no audio,
+    and the same as none.  Without features of frames the bytes of the recordings are compared.
     """
     if stats is None:
         return tables.read_table(features["utt2digest"])
+    sums, squares, numbers = stats.sums[:, 0, :-1], stats.sums[:, 1, :-1], stats.sums[:, 0, -1:]
+    constant = np.all(np.isclose(squares * numbers, sums**2, rtol=1e-9, atol=0), axis=1)  # (N,)
     return {
-        key: hashlib.blake2b(row.tobytes(), digest_size=16).hexdigest()
-        for key, row in zip(stats.keys, stats.sums, strict=True)
+        key: hashlib.blake2b(key.encode() if silent else row.tobytes(), digest_size=16).hexdigest()
+        for key, row, silent in zip(stats.keys, stats.sums, constant.tolist(), strict=True)
     }
 
 

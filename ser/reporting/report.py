@@ -102,4 +102,10 @@ def summary(study: Study, comparisons: list[Comparison]) -> str:
         sentences.append(sheets.SHARED)
     if any(runs.scored.sum() < len(runs.scored) for runs in study.runs):
         sentences.append("Not every system scores every utterance: n stands beside each.")
+    corpus = sheets.corpus(study)
+    if number := sum(bool(row[-1]) for row in corpus.rows) if corpus else 0:
+        sentences.append(
+            f"Of the corpus and its folds there {'is' if number == 1 else 'are'} "
+            f"{plural(number, 'warning')}: see Corpus."
+        )
     return " ".join(sentences)

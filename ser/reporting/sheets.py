@@ -13,7 +13,7 @@ from ser import reading
 from ser.data.corpus_summary import read_summary
 from ser.data.fold_checks import read_warnings
 from ser.reporting.differences import NUM_SWAPS, Comparison
-from ser.reporting.sheet import Cell, Score, Sheet, plural
+from ser.reporting.sheet import Cell, Score, Sheet
 from ser.reporting.study import NUM_DRAWS, Study
 from ser.scoring.calibration import NUM_BINS, Reliability, reliability
 from ser.scoring.metrics import METRICS, Floats, precisions, recalls
@@ -289,19 +289,13 @@ def calibration(calibrations: Sequence[Calibration]) -> Sheet:
 
 def corpus(study: Study) -> Sheet | None:
     """What the corpus holds, and what stages 0 to 2 warned of."""
-    facts: list[list[Cell]] = [
-        [fact.fact, fact.value, fact.warning] for fact in read_summary(study.plan.data)
-    ]
+    facts: list[list[Cell]] = [[*fact] for fact in read_summary(study.plan.data)]
     protocol = f"protocol {study.plan.protocol}"
     warnings: list[list[Cell]] = [["folds", protocol, text] for text in read_warnings(study.plan.folds)]
-    rows = facts + (warnings or [["folds", protocol, ""]])
     if not facts and not warnings:
         return None
-    number = sum(bool(row[-1]) for row in rows)
-    note = (
-        "Every recording was read once: levels are RMS in dB of full scale, without the mean. "
-        f"{plural(number, 'warning')}."
-    )
+    rows = facts + (warnings or [["folds", protocol, ""]])
+    note = "Every recording was read once; levels are RMS in dB of full scale, without the mean."
     return Sheet("corpus", "Corpus", ("fact", "value", "warning"), rows, note)
 
 

@@ -331,6 +331,20 @@ def test_the_check_reads_the_files(data: Path, tmp_path: Path) -> None:
         check_speakers(out, [fold])
 
 
+def test_silence_is_no_copy_of_other_silence(data: Path, tmp_path: Path) -> None:
+    """Whether it may be used is said by audio.on_silent."""
+    floor = np.full(3, np.float32(-15.9424), np.float64)  # of the logarithm, in 98 frames
+    silent = np.zeros((2, 4))
+    silent[0, :3], silent[1, :3], silent[0, 3] = 98 * floor, 98 * floor**2, 98
+    names = sorted(tables.read_table(data / "utt2spk"))
+    with tables.ArkWriter(data / "fbank" / "cmvn_utt") as cmvn:
+        for number, utt in enumerate(names):
+            cmvn.write(utt, silent if utt in ("S1_F-ang1", "S2_M-sad1") else stats(number))
+    make_folds(data, tmp_path / "folds", config(loso=LOSO))
+    assert (tmp_path / "folds" / "checks.tsv").read_text().splitlines()[1] == "S1_F\ttrain\t20\t5\t20\t0\t0"
+    assert len(read_warnings(tmp_path / "folds")) == 1  # about sessions
+
+
 def test_a_class_that_cannot_be_trained_is_an_error(
     data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

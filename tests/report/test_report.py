@@ -379,8 +379,9 @@ def test_the_corpus_and_what_stages_0_to_2_warned_of(own: Made) -> None:
         *([fact.fact, fact.value, fact.warning] for fact in FACTS),
         ["folds", "protocol loso", WARNING],
     ]
-    assert sheet.note.endswith(" 2 warnings.")
-    text = results.results_text(make_report("x", own.plan, ""))
+    report = make_report("x", own.plan, "")
+    assert report.summary.endswith(" Of the corpus and its folds there are 2 warnings: see Corpus.")
+    text = results.results_text(report)
     assert "| sampling rate | 119 of 16000 Hz, 1 of 8000 Hz | 1 of 120 utterances has a lower" in text
     (own.folds / "warnings.txt").unlink()
     sheet = sheets.corpus(read_study("x", own.plan))

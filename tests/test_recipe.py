@@ -241,7 +241,7 @@ def test_other_settings_are_refused(repo: Path, small_release: Path, finished: P
 @pytest.mark.parametrize(
     ("stage", "message"),
     [
-        (1, "data/all/wav.scp: no such file, or empty; run stage 0"),
+        (1, "data/all/wav.scp: no such file; run stage 0"),
         (2, "data/all"),
         (3, "data/folds/folds.tsv: no such file; run stage 2"),
         (4, "data/folds/folds.tsv: no such file; run stage 2"),

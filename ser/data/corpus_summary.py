@@ -121,9 +121,9 @@ def text(facts: Sequence[Fact], title: str) -> str:
 
 
 def _measured(data: Path, audio: CorpusAudio, num_jobs: int) -> list[Measured]:
+    wavs = tables.read_table(data / "wav.scp", made_by="stage 0")
     utt2spk = tables.read_table(data / "utt2spk", made_by="stage 0")
     utt2emo = read_utt2emo(data / "utt2emo", read_emotions(data / EMOTIONS))
-    wavs = tables.read_table(data / "wav.scp", made_by="stage 0")
     for table, name in ((utt2emo, "utt2emo"), (wavs, "wav.scp")):
         tables.same_keys(table, data / name, utt2spk, data / "utt2spk")
     pieces = [Piece(wavs[name], audio.channel or 0) for name in utt2spk]

@@ -261,4 +261,4 @@ def test_the_verb(tmp_path: Path, run_verb: Callable[..., CompletedProcess[str]]
         "audio.on_silent in conf/corpus.yaml to warn or drop\n"
     )
     result = run_verb("summarise_corpus", tmp_path / "none", *conf)
-    assert result.stderr == f"ser: error: {tmp_path}/none/utt2spk: no such file; run stage 0\n"
+    assert result.stderr == f"ser: error: {tmp_path}/none/wav.scp: no such file; run stage 0\n"

@@ -66,7 +66,7 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
     """
     _mend_streams()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Plain("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%S"))
+    handler.setFormatter(_Plain("%(asctime)s %(mark)s%(message)s", "%Y-%m-%dT%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     signal.signal(signal.SIGTERM, _terminated)
     if sys.flags.optimize:
@@ -105,9 +105,13 @@ def _mend_streams() -> None:
 
 
 class _Plain(logging.Formatter):
-    """Log lines that cannot command a terminal, whatever names they hold."""
+    """Log lines that cannot command a terminal, whatever names they hold; a warning says that it is one.
+
+    ``tell_warnings`` of ``utils/log.sh`` finds warnings in the logs of jobs.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
+        record.mark = "warning: " if record.levelno == logging.WARNING else ""
         return plain(super().format(record))
 
 

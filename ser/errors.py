@@ -133,6 +133,15 @@ def _parsed(message: str) -> Problem:
     return Problem(file, int(line), text) if file and line.isdecimal() else Problem(place, None, text)
 
 
+def examples(names: Sequence[str], shown: int = 3) -> str:
+    """The first few names, for a message.
+
+    >>> examples(["a", "b", "c", "d"]), examples(["a"])
+    ('a, b, c, ...', 'a')
+    """
+    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
+
+
 def plain(text: str) -> str:
     r"""Text for a terminal: characters that move the cursor, colour or turn the writing are spelled out.
 

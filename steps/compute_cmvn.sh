@@ -20,4 +20,5 @@ data=$1
 [[ -d $data ]] || die "$data: no such folder; run stages 0 and 1"
 
 read -ra runner <<<"$cmd"
-exec "${runner[@]}" "$data/log/compute_cmvn.log" python3 -m ser compute_cmvn "${set[@]/#/--set=}" "$data"
+"${runner[@]}" "$data/log/compute_cmvn.log" python3 -m ser compute_cmvn "${set[@]/#/--set=}" "$data"
+tell_warnings "$data/log/compute_cmvn.log"

@@ -46,6 +46,7 @@ for conf in "$@"; do
     sed -n '/^ser.*: error: /,/^#/{/^#/!p;}' "$logs/extract_$name".*.log | awk '!seen[$0]++' >&2
     die "$data: the features $name were not made; the logs are $logs/extract_$name.*.log"
   fi
+  tell_warnings "$logs/extract_$name".*.log
 done
 [[ $main == false ]] || options+=(--main)
 exec python3 -m ser extract --merge "${options[@]}" "$corpus" "$data" "$@"

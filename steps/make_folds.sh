@@ -25,4 +25,5 @@ shift 3
 options=(--config "$corpus")
 [[ -z $protocol ]] || options+=(--protocol "$protocol")
 read -ra runner <<<"$cmd"
-exec "${runner[@]}" "$data/log/make_folds.log" python3 -m ser make_folds "$data" "$folds" "${options[@]}" "$@"
+"${runner[@]}" "$data/log/make_folds.log" python3 -m ser make_folds "$data" "$folds" "${options[@]}" "$@"
+tell_warnings "$data/log/make_folds.log"

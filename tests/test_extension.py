@@ -61,7 +61,7 @@ name: tones
 module: mine.tones:CORPUS
 classes: [ang, hap, sad]
 labels: {angry: ang, happy: hap, sad: sad}
-audio: {sampling_rate_hz: 16000, channel: null, resample: refuse}
+audio: {sampling_rate_hz: 16000, channel: null, resample: refuse, on_mixed_rate: warn, on_silent: warn}
 keep: {}
 protocol: fixed
 protocols:

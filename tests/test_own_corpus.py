@@ -42,7 +42,7 @@ name: mine
 module: mine_corpus.release:CORPUS
 classes: [low, high]
 labels: {low: low, high: high}
-audio: {sampling_rate_hz: 16000, channel: null, resample: refuse}
+audio: {sampling_rate_hz: 16000, channel: null, resample: refuse, on_mixed_rate: warn, on_silent: warn}
 keep: {}
 protocol: last
 protocols:

@@ -12,6 +12,16 @@ die() {
   exit 1
 }
 
+# tell_warnings LOG... -- say on stderr what jobs warned of in their logs, each warning once, up to ten of them.
+tell_warnings() {
+  local line
+  while IFS= read -r line; do
+    log "$line"
+  done < <(awk -v most=10 '
+    match($0, /^[0-9T:-]+ warning: /) && !seen[substr($0, RLENGTH)]++ && ++n <= most { print "warning: " substr($0, RLENGTH + 1) }
+    END { if (n > most) print "warning: and " n - most " more in the logs, " FILENAME " and beside it" }' "$@")
+}
+
 # usage_die MESSAGE... -- the command line is wrong: say how, exit 2.
 usage_die() {
   log "error: $* (try --help)"

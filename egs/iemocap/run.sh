@@ -54,7 +54,6 @@ recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/utils/log.sh"
 # shellcheck source=utils/parse_options.sh
 . "$recipe/utils/parse_options.sh"
-
 (($# == 0)) || usage_die "unexpected argument '$1'; everything is said with options"
 ((nj >= 1 && num_proc >= 1)) || usage_die "--nj and --num-proc must be 1 or more"
 ((0 <= stage && stage <= stop_stage && stop_stage <= 9)) \
@@ -107,6 +106,7 @@ main() {
   python3 -m ser plan "${plan[@]}" --check-data || give_up "$?"
 
   if in_stage 1 "features"; then
+    ((stage == 0)) || step python3 -m ser summarise_corpus --nj "$nj" --config "$conf" "$data" # of tables of one's own, too
     step steps/extract.sh --cmd "$train_cmd" --nj "$nj" --compress "$compress" "$conf" "$data" "${sets[@]}"
     [[ ! -s $tasks/vad ]] || step steps/compute_vad.sh "$(<"$tasks/vad")" "$data"
   fi

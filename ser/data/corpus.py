@@ -17,6 +17,7 @@ from ser.ranges import Range
 RESOLVED = "with its base and all overrides; written by `ser plan`."  # ends the first line of such a file
 MAX_RATE_HZ = 384_000  # the highest sampling rate that a recording may have
 Channel = Annotated[int, Range(0, 1023)]
+ChannelChoice = tuple[Channel, ...] | Literal["mix"] | Channel | None
 Field = Literal["emotion", "speaker", "session", "fold"]
 Keep = dict[str, tuple[str, ...]]
 KFOLD = {"folds": Range(2, 1000), "seed": Range(0, 2**31 - 1)}  # the keys of a test that is drawn
@@ -30,7 +31,7 @@ class AudioConfig:
     sampling_rate_hz: Annotated[int, Range(1, 768000)]  # of the features' input
     # which channel of a recording, from 0; a list: the first of them that it has, so that [1, 0] takes mono
     # files too; mix: the mean of all; null: the only one, a recording with several is refused
-    channel: tuple[Channel, ...] | Literal["mix"] | Channel | None
+    channel: ChannelChoice
     resample: Literal["refuse", "convert"]  # a recording with another sampling rate
 
     def __post_init__(self) -> None:
@@ -38,32 +39,46 @@ class AudioConfig:
         if self.channel == ():
             raise ValueError("channel must name at least one channel")
 
-    def channels_of(self, num_channels: int) -> list[int]:
-        """The channels whose mean is taken of a recording: one, or all of a mix.
 
-        Raises:
-            ValueError: the recording is refused; says why and what to do.
+def channels_of(choice: ChannelChoice, num_channels: int) -> list[int]:
+    """The channels whose mean is taken of a recording: one, or all of a mix.
 
-        >>> [AudioConfig(16000, choice, "refuse").channels_of(2) for choice in (1, (2, 0), "mix")]
-        [[1], [0], [0, 1]]
-        """
-        if self.channel == "mix":
-            return list(range(num_channels))
-        remedy = "set audio.channel to"
-        if self.channel is None:
-            if num_channels > 1:
-                ways = f"the one to use, 0 to {num_channels - 1}, or to mix"
-                raise ValueError(f"has {num_channels} channels; {remedy} {ways}")
-            return [0]
-        wanted = self.channel if isinstance(self.channel, tuple) else (self.channel,)
-        chosen = [number for number in wanted if number < num_channels][:1]
-        if not chosen:
-            has = "1 channel" if num_channels == 1 else f"{num_channels} channels"
-            names, more = " or ".join(map(str, wanted)), ", ".join(map(str, [*wanted, 0]))
-            raise ValueError(
-                f"has {has}, so there is no channel {names}; {remedy} [{more}] to take 0 of such a one"
-            )
-        return chosen
+    Args:
+        choice: ``audio.channel``.
+        num_channels: of the recording.
+
+    Raises:
+        ValueError: the recording is refused; says why and what to do.
+
+    >>> [channels_of(choice, 2) for choice in (1, (2, 0), "mix")]
+    [[1], [0], [0, 1]]
+    """
+    if choice == "mix":
+        return list(range(num_channels))
+    remedy = "set audio.channel to"
+    if choice is None:
+        if num_channels > 1:
+            ways = f"the one to use, 0 to {num_channels - 1}, or to mix"
+            raise ValueError(f"has {num_channels} channels; {remedy} {ways}")
+        return [0]
+    wanted = choice if isinstance(choice, tuple) else (choice,)
+    chosen = [number for number in wanted if number < num_channels][:1]
+    if not chosen:
+        has = "1 channel" if num_channels == 1 else f"{num_channels} channels"
+        names, more = " or ".join(map(str, wanted)), ", ".join(map(str, [*wanted, 0]))
+        raise ValueError(
+            f"has {has}, so there is no channel {names}; {remedy} [{more}] to take 0 of such a one"
+        )
+    return chosen
+
+
+@dataclass(frozen=True)
+class CorpusAudio(AudioConfig):
+    """What the recordings of a corpus must be, and what becomes of those that spoil it."""
+
+    # recordings with a lower sampling rate than the others: their upper filters hold next to nothing
+    on_mixed_rate: Literal["warn", "refuse", "drop"]
+    on_silent: Literal["warn", "refuse", "drop"]  # utterances whose chosen channel is below -70 dBFS
 
 
 @dataclass(frozen=True)
@@ -124,7 +139,7 @@ class CorpusConfig:
     module: str  # what reads the release: a name of ser.corpora.CORPORA, or my_package.my_module:NAME
     classes: tuple[str, ...]  # the class order, place = index
     labels: dict[str, str]  # the release's label -> class; utterances with another label are left out
-    audio: AudioConfig
+    audio: CorpusAudio
     keep: Keep  # attribute -> allowed values
     protocol: str  # the one taken when --protocol names none
     protocols: dict[str, Protocol]

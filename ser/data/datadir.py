@@ -23,7 +23,7 @@ from ser import reading
 from ser.data import members, tables
 from ser.data.alignment import seconds, write_ctm
 from ser.data.changes import CHANGED_SINCE, remove, replace_tables
-from ser.data.corpus import CorpusConfig
+from ser.data.corpus import CorpusConfig, channels_of
 from ser.data.durations import Shortest, check_durations, read_durations
 from ser.data.files import (
     MADE,
@@ -39,9 +39,11 @@ from ser.data.files import (
     write_made,
 )
 from ser.data.labels import EMOTIONS, write_emotions
+from ser.data.levels import LEVELS
 from ser.data.manifests import RECORDINGS, SUPERVISIONS, Utterance, read_manifests
 from ser.data.naming import RAW_IDS, name_utterances
 from ser.data.segments import recording_tables, tell_overlaps, write_segments, write_views
+from ser.data.unfit import LEFT_OUT, find_unfit
 from ser.errors import DataError, StaleError, all_of
 
 log = logging.getLogger("ser")
@@ -156,7 +158,11 @@ def _remove_leftovers(parent: Path, stem: str) -> None:
 
 
 def make_data_dir(
-    manifests: Path, out: Path, config: CorpusConfig, shortest: Collection[Shortest] = ()
+    manifests: Path,
+    out: Path,
+    config: CorpusConfig,
+    shortest: Collection[Shortest] = (),
+    num_jobs: int = 1,
 ) -> None:
     """Make the tables of all utterances that have a class, each named as :mod:`ser.data.naming` says.
 
@@ -168,6 +174,7 @@ def make_data_dir(
         out: the folder to make, as a whole.
         config: the classes, labels, audio and ``keep`` of the corpus.
         shortest: of the feature sets that are to be made, the shortest utterance.
+        num_jobs: recordings measured at a time, where ``config.audio`` refuses or drops some.
 
     Raises:
         StaleError: ``out`` was made with other settings, has features of other recordings, or a table of it
@@ -178,18 +185,27 @@ def make_data_dir(
     settings = stage_0_settings(config)
     refuse_other_settings(out, config)
     inputs = {name: manifests / name for name in (RECORDINGS, SUPERVISIONS) if (manifests / name).is_file()}
+    utterances: list[Utterance] = []
+    left_out: dict[str, str] = {}
+    if {config.audio.on_mixed_rate, config.audio.on_silent} != {"warn"}:
+        chosen = _chosen(manifests, config)
+        left_out = find_unfit(chosen, config.audio, manifests, out.parent / LEVELS, num_jobs)
+        settings |= {LEFT_OUT: left_out} if left_out else {}
+        utterances = [item for item in chosen if item.id not in left_out]
     changed = bool(input_changes(out, inputs))
     if len(inputs) == 2 and not changed and up_to_date(out, settings, inputs):
         check_durations(read_durations(out / "utt2dur"), shortest, out / "utt2dur")
         return
-    utterances = select(read_manifests(manifests), config, manifests / SUPERVISIONS)
-    check_audio(utterances, config)
-    names = name_utterances({item.id: item.speaker for item in utterances}, manifests / SUPERVISIONS)
-    check_durations({item.id: item.duration_s for item in utterances}, shortest, manifests / SUPERVISIONS)
-    tell_overlaps(utterances, manifests / SUPERVISIONS)
+    utterances = utterances or _chosen(manifests, config)
+    source = manifests / SUPERVISIONS
+    names = name_utterances({item.id: item.speaker for item in utterances}, source)
+    check_durations({item.id: item.duration_s for item in utterances}, shortest, source)
+    tell_overlaps(utterances, source)
     with whole_dir(out) as staging:
         _write(staging, [replace(item, id=names[item.id]) for item in utterances], config)
         tables.write_table(staging / RAW_IDS, {name: raw for raw, name in names.items()})
+        if left_out:
+            tables.write_table(staging / LEFT_OUT, left_out)
         write_made(staging, settings, inputs, files_below(staging))
         if changed:
             replace_tables(staging, out)
@@ -198,9 +214,11 @@ def make_data_dir(
 
 
 def stage_0_settings(config: CorpusConfig) -> dict[str, Any]:
-    """The settings of a corpus that its data folder depends on."""
+    """The settings of a corpus that its data folder depends on, whatever its audio is like."""
     tree = settings_io.to_dict(config)
     settings = {key: tree[key] for key in ("name", "classes", "labels", "audio", "keep")}
+    for key in ("on_mixed_rate", "on_silent"):  # what they leave out is recorded instead
+        del settings["audio"][key]
     return {**settings, "utterances": "<speaker>-<raw id>"}
 
 
@@ -210,8 +228,14 @@ def refuse_other_settings(data: Path, config: CorpusConfig) -> None:
     Raises:
         StaleError: it did; what differs is named.
     """
-    if changes := setting_changes(data, stage_0_settings(config)):
+    if changes := setting_changes(data, stage_0_settings(config), ignore={LEFT_OUT}):
         raise made_differently(data, changes, remove(data))
+
+
+def _chosen(manifests: Path, config: CorpusConfig) -> list[Utterance]:
+    utterances = select(read_manifests(manifests), config, manifests / SUPERVISIONS)
+    check_audio(utterances, config)
+    return utterances
 
 
 def select(utterances: Sequence[Utterance], config: CorpusConfig, source: Path) -> list[Utterance]:
@@ -267,7 +291,7 @@ def check_audio(utterances: Iterable[Utterance], config: CorpusConfig) -> None:
                 f"{audio.sampling_rate_hz}; set audio.resample to convert"
             )
         try:
-            audio.channels_of(item.num_channels)
+            channels_of(audio.channel, item.num_channels)
         except ValueError as error:
             problems.append(f"{item.path}: {error}")
     if problems:

@@ -12,7 +12,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -278,10 +278,11 @@ def input_changes(folder: Path, inputs: Mapping[str, Path]) -> list[str]:
     return [f"{name} {words[name]}" for name in sorted(words)]
 
 
-def setting_changes(folder: Path, settings: Mapping[str, Any]) -> list[str]:
+def setting_changes(folder: Path, settings: Mapping[str, Any], *, ignore: Collection[str] = ()) -> list[str]:
     """In which settings a finished folder differs from these; nothing where it is not finished."""
     old = _read_record(folder)
-    return differences(old.get("settings", {}), json.loads(json.dumps(settings))) if old else []
+    recorded = {key: value for key, value in old.get("settings", {}).items() if key not in ignore}
+    return differences(recorded, json.loads(json.dumps(settings))) if old else []
 
 
 def made_outputs(folder: Path) -> list[Path]:

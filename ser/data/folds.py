@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -35,16 +34,26 @@ from ser.data.datadir import (
 )
 from ser.data.division import NONE, POOLED, Fold, divide, kept_utterances, read_speaker_info, tested
 from ser.data.files import files_below, whole_file, write_made
-from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
-from ser.data.segments import SEGMENTS, Overlap, describe, overlaps, read_recordings, recording_tables
-from ser.errors import DataError, all_of, grouped
+from ser.data.fold_checks import (
+    NOTES,
+    SHARED_SESSIONS,
+    SPEAKER_DEPENDENT,
+    check_classes,
+    check_copies,
+    find_overlaps,
+    read_warnings,
+    session_warnings,
+    shared_sessions,
+    tell,
+    write_warnings,
+)
+from ser.data.segments import recording_tables
+from ser.errors import DataError, all_of
 
 Doubles = npt.NDArray[np.float64]
 log = logging.getLogger("ser")
 
 FOLDS, CHECKS = "folds.tsv", "checks.tsv"
-NOTES = "notes"  # of a subset: what must be said with every number on it, ``<key> <value>``
-SPEAKER_DEPENDENT = {"split": "speaker-dependent"}
 _CHECKS_HEAD = "fold subset utterances speakers recordings shared_speakers shared_recordings".split()
 _OVERLAPPING = "overlapping_utterances"  # a further column of a corpus that has segments
 
@@ -61,9 +70,10 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     """Divide a data folder as a protocol of ``conf/corpus.yaml`` says.
 
     Writes ``<out>/<fold>/{train,dev,test}``, each a data folder, ``<out>/pooled``, all that the folds test on
-    together, ``<out>/folds.tsv``, and ``<out>/checks.tsv``, what was checked for leakage.  If ``data`` has a
-    main set of features, each subset has CMVN statistics of its speakers (``cmvn.scp``; ``train`` also has
-    those of all of it, ``cmvn_global.scp``).
+    together, ``<out>/folds.tsv``, ``<out>/checks.tsv``, what was checked for leakage, and
+    ``<out>/warnings.txt``, all of which are logged.  If ``data`` has a main set of features, each subset has
+    CMVN statistics of its speakers (``cmvn.scp``; ``train`` also has those of all of it,
+    ``cmvn_global.scp``).  A test subset may have ``notes``, see :data:`ser.data.fold_checks.NOTES`.
 
     Args:
         data: a data folder with features; those of the main set need ``cmvn_utt.scp``.
@@ -83,31 +93,38 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     names = [*utterance_tables(data), *recording_tables(data), *COPIED, "spk2gender", CUTS]
     inputs = {file: data / file for file in names if (data / file).exists()} | features
     if up_to_date(out, settings, inputs, lambda: _changed_tables(data, out, chosen)):
+        tell(read_warnings(out))
         return
     folds = plan_folds(data, config, protocol)
     utt2spk = tables.read_table(data / "utt2spk")
     stats = _read_stats(features["cmvn_utt.scp"]) if "cmvn_utt.scp" in features else None
     digests = _digests(stats, features)
-    check_copies(folds, digests, data)
-    shared = find_overlaps(folds, data)
+    overlapping, overlap_warnings = find_overlaps(folds, data)
+    shared = shared_sessions(folds, data)
+    warnings = [
+        *check_classes(folds, data, config.source),
+        *check_copies(folds, digests, data),
+        *overlap_warnings,
+        *session_warnings(folds, shared),
+    ]
     with whole_dir(out) as staging:
         views = {
             staging / fold.name / subset: keys for fold in folds for subset, keys in fold.subsets.items()
         }
         views[staging / POOLED] = tested(folds)
         make_views(data, views)
-        if chosen.group == "utterance":
-            for view in views:
-                tables.write_table(view / NOTES, SPEAKER_DEPENDENT)
-        else:
+        if chosen.group != "utterance":
             check_speakers(staging, folds)
+        _write_notes(views, chosen, {staging / fold / "test" for fold in shared})
         if stats is not None:
             del views[staging / POOLED]
             _write_cmvn(stats, utt2spk, views, staging, out)
         write_folds(staging / FOLDS, folds)
-        _write_checks(staging / CHECKS, folds, utt2spk, digests, shared)
+        _write_checks(staging / CHECKS, folds, utt2spk, digests, overlapping)
+        write_warnings(staging, warnings)
         write_made(staging, settings, inputs, files_below(staging))
     log.info("%s: protocol %s, folds %s", out, name, " ".join(fold.name for fold in folds))
+    tell(warnings)
 
 
 def plan_folds(data: Path, config: CorpusConfig, protocol: str | None = None) -> list[Fold]:
@@ -127,7 +144,7 @@ def plan_folds(data: Path, config: CorpusConfig, protocol: str | None = None) ->
     utt2spk = tables.read_table(data / "utt2spk", made_by="stage 0")
     utterances = kept_utterances(data, utt2spk, chosen.keep)
     folds = divide(name, chosen, read_speaker_info(data, utt2spk, chosen, utterances), data)
-    _check_classes(folds, data, config.source)
+    check_classes(folds, data, config.source)
     if chosen.group != "utterance":
         _refuse_shared(
             {
@@ -200,43 +217,20 @@ def _read_stats(path: Path) -> _Stats:
 def _digests(stats: _Stats | None, features: Mapping[str, Path]) -> dict[str, str]:
     """Utterance -> digest of its audio.
 
-    Features of the same audio have the same sums, whatever its name, header or format; without features of
-    frames the bytes of the recordings are compared.
+    Features of the same audio have the same sums, whatever its name, header or format; silence is no audio,
+    and the same as none.  Without features of frames the bytes of the recordings are compared.
     """
     if stats is None:
         return tables.read_table(features["utt2digest"])
+    sums, squares, numbers = stats.sums[:, 0, :-1], stats.sums[:, 1, :-1], stats.sums[:, 0, -1:]
+    constant = np.all(np.isclose(squares * numbers, sums**2, rtol=1e-9, atol=0), axis=1)  # (N,)
     return {
-        key: hashlib.blake2b(row.tobytes(), digest_size=16).hexdigest()
-        for key, row in zip(stats.keys, stats.sums, strict=True)
+        key: hashlib.blake2b(key.encode() if silent else row.tobytes(), digest_size=16).hexdigest()
+        for key, row, silent in zip(stats.keys, stats.sums, constant.tolist(), strict=True)
     }
 
 
 # -------------------------------------------------------------------------------------------------- checks
-
-
-def _check_classes(folds: Sequence[Fold], data: Path, settings: str) -> None:
-    """Refuse a fold with a class that it cannot learn; warn of one that it cannot test."""
-    emotions = read_emotions(data / EMOTIONS)
-    utt2emo = read_utt2emo(data / "utt2emo", emotions)
-    utt2spk = tables.read_table(data / "utt2spk")
-    tables.same_keys(utt2emo, data / "utt2emo", utt2spk, data / "utt2spk")
-    problems: list[str] = []
-    untested: list[str] = []
-    for fold in folds:
-        for subset, names in fold.subsets.items():
-            present = {utt2emo[name] for name in names}
-            absent = ", ".join(name for name in emotions if name not in present)
-            if absent and subset == "train":
-                problems.append(
-                    f"{data / 'utt2emo'}: fold {fold.name} has no {absent} to train on; "
-                    f"leave the class out of {settings}, or choose another protocol"
-                )
-            elif absent:
-                untested.append(f"fold {fold.name}: {subset} has no {absent}")
-    for line in grouped(untested):
-        log.warning("%s", line)
-    if problems:
-        raise all_of(problems)
 
 
 def check_speakers(out: Path, folds: Sequence[Fold]) -> None:
@@ -274,75 +268,6 @@ def _refuse_shared(speakers: Mapping[str, Mapping[str, set[str]]]) -> None:
                 )
     if problems:
         raise all_of(problems)
-
-
-def check_copies(folds: Sequence[Fold], digests: Mapping[str, str], data: Path) -> None:
-    """Make sure that no recording is in two subsets of a fold; warn of one that is in a subset twice.
-
-    Args:
-        folds: those to look at.
-        digests: utterance -> digest of its audio.
-        data: where the utterances are, for messages.
-
-    Raises:
-        DataError: recordings are in two subsets; each pair is named once.
-    """
-    same: dict[str, list[str]] = defaultdict(list)
-    for utterance, digest in digests.items():
-        same[digest].append(utterance)
-    copies = [names for names in same.values() if len(names) > 1]
-    if not copies:
-        return
-    problems: dict[tuple[str, str], str] = {}
-    for fold in folds:
-        subsets = {name: subset for subset, names in fold.subsets.items() for name in names}
-        for names in copies:
-            for one, two in combinations([name for name in names if name in subsets], 2):
-                if subsets[one] != subsets[two]:
-                    text = f"are the same audio, and would be in {subsets[one]} and in {subsets[two]}"
-                    problems.setdefault((one, two), f"{data}: {one} and {two} {text} of fold {fold.name}")
-    if problems:
-        raise all_of([f"{text}; remove one of them" for text in problems.values()])
-    log.warning("%s: holds %d recordings twice, such as %s", data, len(copies), " ".join(copies[0]))
-
-
-def find_overlaps(folds: Sequence[Fold], data: Path) -> dict[str, set[str]] | None:
-    """Find utterances that share part of a recording with one of another subset; warns of them.
-
-    People who talk to each other do so at once here and there, so this is told, not refused.
-
-    Args:
-        folds: those to look at.
-        data: the data folder.
-
-    Returns:
-        fold -> its utterances that do; None if the folder has no ``segments``.
-
-    Raises:
-        DataError: the segments cannot be read.
-    """
-    if not (data / SEGMENTS).exists():
-        return None
-    pairs = list(overlaps(read_recordings(data)))
-    shared: dict[str, set[str]] = {}
-    parted: set[Overlap] = set()
-    for fold in folds:
-        subsets = {name: subset for subset, names in fold.subsets.items() for name in names}
-        across = [
-            pair
-            for pair in pairs
-            if {pair.first, pair.second} <= subsets.keys() and subsets[pair.first] != subsets[pair.second]
-        ]
-        shared[fold.name] = {name for pair in across for name in pair[:2]}
-        parted.update(across)
-    if parted:
-        names = [fold for fold, utterances in shared.items() if utterances]
-        log.warning(
-            "%s: has %s and are in two subsets of a fold (%s%s), which so tests on what it hears in "
-            "training; group by what keeps them together, or correct segments",
-            data, describe(list(parted)), ", ".join(names[:3]), ", ..." if len(names) > 3 else "",
-        )  # fmt: skip
-    return shared
 
 
 # ------------------------------------------------------------------------------------------------- writing
@@ -413,6 +338,15 @@ def _write_checks(
                 if shared is not None:
                     counts.append(len(shared[fold.name].intersection(names)))
                 stream.write("\t".join([fold.name, subset, *map(str, counts)]) + "\n")
+
+
+def _write_notes(views: Iterable[Path], protocol: Protocol, shared: Collection[Path]) -> None:
+    """Write ``notes`` of subsets of which something must be said; ``shared`` are of known sessions."""
+    for view in views:
+        notes = SPEAKER_DEPENDENT if protocol.group == "utterance" else {}
+        notes = notes | (SHARED_SESSIONS if view in shared else {})
+        if notes:
+            tables.write_table(view / NOTES, notes)
 
 
 def _write_cmvn(

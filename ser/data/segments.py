@@ -46,6 +46,12 @@ class RecordingSegment(NamedTuple):
     start_s: float = 0.0
     end_s: float | None = None  # None: the end of the recording
 
+    @classmethod
+    def of(cls, utterance: Utterance) -> RecordingSegment:
+        """What an utterance of manifests is made of."""
+        end_s = None if utterance.is_whole else utterance.end_s
+        return cls(Path(utterance.path), utterance.start_s, end_s)
+
     def __str__(self) -> str:
         """The file, and the times unless it is all of it.
 
@@ -227,7 +233,7 @@ def tell_overlaps(utterances: Sequence[Utterance], where: Path) -> None:
     if all(item.is_whole for item in utterances):
         return
     speakers = {item.id: item.speaker for item in utterances}
-    parts = {item.id: RecordingSegment(Path(item.path), item.start_s, item.end_s) for item in utterances}
+    parts = {item.id: RecordingSegment.of(item) for item in utterances}
     pairs = [pair for pair in overlaps(parts) if speakers[pair.first] != speakers[pair.second]]
     if pairs:
         what = f"has {describe(pairs)} and are of two speakers"

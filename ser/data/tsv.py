@@ -33,18 +33,19 @@ def format_value(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def read_tsv(path: Path, kind: type[R]) -> list[R]:
-    """Read what :func:`write_tsv` wrote.
+def read_tsv(path: Path, kind: type[R], stage: int = 8) -> list[R]:
+    """Read what :func:`write_tsv` wrote in a stage of the recipe.
 
     Raises:
         DataError: the file is missing, has other columns, or a value of another type.
     """
     hints = get_type_hints(kind)
-    text = reading.read_text(path, "run stage 8 again", missing="run stage 8")
-    with reading.guarded(path, "run stage 8 again"):
+    remedy = f"run stage {stage} again"
+    text = reading.read_text(path, remedy, missing=f"run stage {stage}")
+    with reading.guarded(path, remedy):
         lines = list(csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
     if not lines or lines[0] != list(hints):
-        raise DataError(f"{path}:1: expected the columns {' '.join(hints)}; run stage 8 again")
+        raise DataError(f"{path}:1: expected the columns {' '.join(hints)}; {remedy}")
     rows: list[R] = []
     for number, line in enumerate(lines[1:], 2):
         try:
@@ -53,7 +54,7 @@ def read_tsv(path: Path, kind: type[R]) -> list[R]:
             rows.append(kind(*map(_parse, hints.values(), line)))
         except ValueError as error:
             raise DataError(
-                f"{path}:{number}: expected {' '.join(hints)}, got {shown(line)}; run stage 8 again"
+                f"{path}:{number}: expected {' '.join(hints)}, got {shown(line)}; {remedy}"
             ) from error
     return rows
 

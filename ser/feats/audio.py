@@ -13,7 +13,7 @@ import soundfile
 
 from ser import reading
 from ser.data.audio_meta import check_kind, check_rate
-from ser.data.corpus import AudioConfig
+from ser.data.corpus import AudioConfig, channels_of
 from ser.data.segments import COMMAND, RecordingSegment
 from ser.errors import DataError, short
 from ser.feats.base import Floats
@@ -168,7 +168,7 @@ def _check_file(path: Path) -> None:
 def _check_layout(path: Path, rate: int, channels: int, audio: AudioConfig) -> list[int]:
     """The channels to take the mean of."""
     try:
-        chosen = audio.channels_of(channels)
+        chosen = channels_of(audio.channel, channels)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
     if rate != audio.sampling_rate_hz and audio.resample == "refuse":

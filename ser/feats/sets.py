@@ -100,7 +100,8 @@ def load_set(
             "and not like a table of a data folder"
         )
     tree = config.resolve(path, overrides)
-    audio = load_corpus(corpus).audio if isinstance(corpus, Path) else corpus
+    given = load_corpus(corpus).audio if isinstance(corpus, Path) else corpus
+    audio = AudioConfig(given.sampling_rate_hz, given.channel, given.resample)  # all that features depend on
     settings = config.to_dict(config.build(_find(tree, str(path)).Settings, tree, str(path)))
     rate_hz = settings.get("sampling_rate_hz", audio.sampling_rate_hz)
     if rate_hz != audio.sampling_rate_hz:

@@ -11,7 +11,7 @@ from ser.cli import log, progress
 from ser.data import files, tables
 from ser.data.datadir import main_set
 from ser.data.files import differences
-from ser.data.folds import NOTES
+from ser.data.fold_checks import read_notes
 from ser.errors import DataError
 from ser.feats.chunking import ChunkingConfig
 from ser.feats.speech import SpeechUse, vad_settings
@@ -149,8 +149,7 @@ class _Output:
 
     def notes(self) -> dict[str, str]:
         """What must be said with every number."""
-        path = self.subset.folder / NOTES
-        notes = tables.read_table(path) if path.exists() else {}
+        notes = read_notes(self.subset.folder)
         if not self.model.sets:
             return notes
         notes["normalisation"] = str(self.model.norm)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.data import files
+from ser.data.fold_checks import NOTES
 from ser.data.tables import check_key
 from ser.errors import CheckpointError, DataError, StaleError
 from ser.feats.subset import feature_files
@@ -42,6 +43,8 @@ def decode_inputs(model: Path, data: Path) -> dict[str, Path]:
         DataError: the data lacks a feature set that the model reads.
     """
     inputs = {"model": model / MODEL, "utt2spk": data / "utt2spk"}
+    if (data / NOTES).exists():
+        inputs[NOTES] = data / NOTES
     sets, speech = model_inputs(model)
     return inputs | feature_files(data, sets, speech=speech)
 

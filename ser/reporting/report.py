@@ -49,6 +49,7 @@ def make_report(name: str, plan: Plan, command: str) -> Report:
         sheets.by_speaker(study),
         sheets.by_style(study),
         sheets.calibration(calibrations),
+        sheets.corpus(study),
         sheets.plan(study),
         sheets.checks(study),
     ]
@@ -101,6 +102,14 @@ def summary(study: Study, comparisons: list[Comparison]) -> str:
         sentences.append(
             "All numbers are speaker-dependent: speakers that are tested on are trained on, too."
         )
+    if any("sessions" in runs.notes for runs in study.runs):
+        sentences.append(sheets.SHARED)
     if any(runs.scored.sum() < len(runs.scored) for runs in study.runs):
         sentences.append("Not every system scores every utterance: n stands beside each.")
+    corpus = sheets.corpus(study)
+    if number := sum(bool(row[-1]) for row in corpus.rows) if corpus else 0:
+        sentences.append(
+            f"Of the corpus and its folds there {'is' if number == 1 else 'are'} "
+            f"{plural(number, 'warning')}: see Corpus."
+        )
     return " ".join(sentences)

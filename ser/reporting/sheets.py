@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ser import reading
+from ser.data.corpus_summary import read_summary
+from ser.data.fold_checks import read_warnings
 from ser.reporting.differences import NUM_SWAPS, Comparison
 from ser.reporting.sheet import Cell, Score, Sheet
 from ser.reporting.study import NUM_DRAWS, Study
@@ -22,6 +24,11 @@ MEASURES = ("acc", "uar", "ua_eq6", "wa_eq6")
 TABLE1 = Path(__file__).with_name("table1.tsv")
 SPREAD = (
     "Per cent; ± is the standard deviation over the seeds, [..] the 95 % bootstrap interval over speakers"
+)
+
+SHARED = (
+    "Test utterances are of sessions that other speakers are trained on (see Corpus): the numbers are not "
+    "those of new sessions."
 )
 
 
@@ -58,6 +65,8 @@ def systems(study: Study) -> Sheet:
         note += " Normalisation by speaker uses all of a test speaker's audio, without labels."
     if any(runs.notes.get("split") == "speaker-dependent" for runs in study.runs):
         note += " The split is speaker-dependent: speakers that are tested on are trained on, too."
+    if any("sessions" in runs.notes for runs in study.runs):
+        note += " " + SHARED
     if any(runs.padded for runs in study.runs):
         note += (
             " A system of chunks may drop utterances shorter than its context, so n differs; a row 'padded' "
@@ -277,7 +286,19 @@ def calibration(calibrations: Sequence[Calibration]) -> Sheet:
     )
 
 
-# ------------------------------------------------------------------------------------- plan and its folds
+# ---------------------------------------------------------------------------- corpus, plan and its folds
+
+
+def corpus(study: Study) -> Sheet | None:
+    """What the corpus holds, and what stages 0 to 2 warned of."""
+    facts: list[list[Cell]] = [[*fact] for fact in read_summary(study.plan.data)]
+    protocol = f"protocol {study.plan.protocol}"
+    warnings: list[list[Cell]] = [["folds", protocol, text] for text in read_warnings(study.plan.folds)]
+    if not facts and not warnings:
+        return None
+    rows = facts + (warnings or [["folds", protocol, ""]])
+    note = "Every recording was read once; levels are RMS in dB of full scale, without the mean."
+    return Sheet("corpus", "Corpus", ("fact", "value", "warning"), rows, note)
 
 
 def plan(study: Study) -> Sheet:

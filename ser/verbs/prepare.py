@@ -8,7 +8,8 @@ writes  <manifests>/{recordings,supervisions}.jsonl.gz, and the tables of <data-
 
 Compares the numbers of utterances with those that `checks` of the corpus's settings expects, and prints a
 line for each, `ok: ...` or `differs: ...` (the first of these; <manifests>/checks.txt has all). Nothing is
-written if the copy has faults; all are listed, by kind. What is up to date is left alone.
+written if the copy has faults; all are listed, by kind. What is up to date is left alone. Ends with a
+summary of the corpus, see ser summarise_corpus.
 
 Example: local/prepare.sh --corpus-dir ~/corpora/emodb data/manifests data/all
 """
@@ -22,6 +23,7 @@ from pathlib import Path
 from ser import cli, corpora
 from ser.config import find_conf
 from ser.data.corpus import load_corpus
+from ser.data.corpus_summary import show
 from ser.data.datadir import make_data_dir
 from ser.data.files import whole_file
 from ser.errors import DataError
@@ -98,7 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise DataError(f"{message}; complete the copy, or correct checks")
         cli.log.warning("%s; is the copy complete? (--strict true makes this an error)", message)
     shortest = [load_set(path, config.audio).shortest() for path in args.features]
-    make_data_dir(args.manifests, args.data, config, shortest)
+    make_data_dir(args.manifests, args.data, config, shortest, args.nj)
+    show(args.data, config, args.nj)
     return 0
 
 

@@ -42,7 +42,7 @@ name: large
 module: csv
 classes: [ang, hap, neu, sad]
 labels: {ang: ang, hap: hap, neu: neu, sad: sad}
-audio: {sampling_rate_hz: 16000, channel: null, resample: refuse}
+audio: {sampling_rate_hz: 16000, channel: null, resample: refuse, on_mixed_rate: warn, on_silent: warn}
 keep: {}
 protocol: halves
 protocols:

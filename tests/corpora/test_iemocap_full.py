@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ser import corpora
 from ser.corpora.iemocap import check_iemocap, expected
 from ser.corpora.iemocap.checks import count_frames
+from ser.data.levels import Piece, measure_all
 from ser.data.manifests import Utterance, read_manifests
 from ser.feats.chunking import ChunkingConfig, count_chunks
 from tests.corpora.iemocap_full import full_release
@@ -63,6 +66,19 @@ def test_one_core_prepares_it_in_a_minute_and_a_gigabyte(root: Path) -> None:
     assert count == 10039
     assert work_s < 60
     assert peak_mib < 1000
+
+
+def test_one_core_measures_all_levels_in_20_seconds(utterances: list[Utterance], tmp_path: Path) -> None:
+    pieces = [Piece(item.path) for item in utterances]
+    times = [time.process_time()]
+    for _ in range(2):
+        levels = measure_all(pieces, tmp_path / "levels.tsv")
+        times.append(time.process_time())
+    first_s, again_s = np.diff(times)
+    print(f"{len(levels)} turns in {first_s:.1f} s of one core, again in {again_s:.1f} s")
+    assert [level.duration_s for level in levels] == [item.duration_s for item in utterances]
+    assert first_s < 20
+    assert again_s < 2
 
 
 def test_the_counts_are_those_of_the_release(utterances: list[Utterance]) -> None:

@@ -12,7 +12,7 @@ name: toy
 module: csv
 classes: [ang, sad]
 labels: {A: ang, S: sad}
-audio: {sampling_rate_hz: 16000, channel: null, resample: refuse}
+audio: {sampling_rate_hz: 16000, channel: null, resample: refuse, on_mixed_rate: warn, on_silent: warn}
 keep: {}
 protocol: loso
 protocols:

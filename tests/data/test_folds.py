@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from ser.config import to_dict
 from ser.data import tables
-from ser.data.corpus import AudioConfig, CorpusConfig, DevConfig, Keep, Protocol
+from ser.data.corpus import CorpusAudio, CorpusConfig, DevConfig, Keep, Protocol
 from ser.data.datadir import write_spk2utt
 from ser.data.division import Fold, pick_dev_speakers
+from ser.data.fold_checks import read_notes, read_warnings
 from ser.data.folds import FoldLine, check_speakers, final_folds, make_folds, read_folds
 from ser.data.labels import write_emotions
 from ser.data.validate import Summary, validate
@@ -31,7 +32,7 @@ LOSO = Protocol("speaker", "each", None, {})
 
 def config(keep: Keep | None = None, **protocols: Protocol) -> CorpusConfig:
     first = next(iter(protocols))
-    audio = AudioConfig(16000, None, "refuse")
+    audio = CorpusAudio(16000, None, "refuse", "warn", "warn")
     return CorpusConfig(
         "toy", "csv", CLASSES, {"A": "ang", "S": "sad"}, audio, keep or {}, first, protocols, None
     )
@@ -213,7 +214,7 @@ def test_vectors_alone_are_divided_too(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "folds"
     make_folds(data, out, config(loso=LOSO))
     for view in [*out.glob("*/train"), *out.glob("*/test"), out / "pooled"]:
-        assert sorted(path.name for path in view.iterdir()) == [
+        assert sorted(path.name for path in view.iterdir() if path.name != "notes") == [
             "emotions.txt", "source", "spk2gender", "spk2utt", "utt2emo", "utt2session", "utt2spk",
             "utt2style", "wav.scp",
         ]  # fmt: skip
@@ -314,7 +315,9 @@ def test_the_same_audio_under_two_speakers_is_refused(
     assert not (tmp_path / "folds").exists()
     rewrite_stats(data, S1_F_ang2="S1_F-ang1")
     make_folds(data, tmp_path / "folds", config(loso=LOSO))
-    assert f"{data}: holds 1 recordings twice, such as S1_F-ang1 S1_F-ang2" in caplog.messages
+    copies = "1 recording counts more than once, in training or in scores (S1_F-ang1 = S1_F-ang2)"
+    assert copies in caplog.messages
+    assert (tmp_path / "folds" / "warnings.txt").read_text().splitlines()[0] == copies
 
 
 def test_the_check_reads_the_files(data: Path, tmp_path: Path) -> None:
@@ -326,6 +329,20 @@ def test_the_check_reads_the_files(data: Path, tmp_path: Path) -> None:
         stream.write("x S2_F\n")
     with pytest.raises(DataError, match="^fold paper: speaker S2_F would be in train and in dev;"):
         check_speakers(out, [fold])
+
+
+def test_silence_is_no_copy_of_other_silence(data: Path, tmp_path: Path) -> None:
+    """Whether it may be used is said by audio.on_silent."""
+    floor = np.full(3, np.float32(-15.9424), np.float64)  # of the logarithm, in 98 frames
+    silent = np.zeros((2, 4))
+    silent[0, :3], silent[1, :3], silent[0, 3] = 98 * floor, 98 * floor**2, 98
+    names = sorted(tables.read_table(data / "utt2spk"))
+    with tables.ArkWriter(data / "fbank" / "cmvn_utt") as cmvn:
+        for number, utt in enumerate(names):
+            cmvn.write(utt, silent if utt in ("S1_F-ang1", "S2_M-sad1") else stats(number))
+    make_folds(data, tmp_path / "folds", config(loso=LOSO))
+    assert (tmp_path / "folds" / "checks.tsv").read_text().splitlines()[1] == "S1_F\ttrain\t20\t5\t20\t0\t0"
+    assert len(read_warnings(tmp_path / "folds")) == 1  # about sessions
 
 
 def test_a_class_that_cannot_be_trained_is_an_error(
@@ -340,7 +357,50 @@ def test_a_class_that_cannot_be_trained_is_an_error(
         "leave the class out of conf/corpus.yaml, or choose another protocol"
     )
     make_folds(data, tmp_path / "folds", config(paper=Protocol("session", ("2",), None, {})))
-    assert "fold paper: test has no sad" in caplog.messages
+    assert caplog.messages == [
+        "1 subset lacks a class (paper test has no sad): its mean recall is over the classes that it has"
+    ]
+
+
+def test_many_subsets_without_a_class_are_one_warning(data: Path, tmp_path: Path) -> None:
+    utt2emo = tables.read_table(data / "utt2emo")
+    tables.write_table(data / "utt2emo", {u: c if u.startswith("S3") else "ang" for u, c in utt2emo.items()})
+    make_folds(data, tmp_path / "folds", config(loso=Protocol("speaker", "each", None, {})))
+    assert read_warnings(tmp_path / "folds")[0] == (
+        "4 subsets lack a class (S1_F test has no sad, S1_M test has no sad, S2_F test has no sad, ...): its "
+        "mean recall is over the classes that it has"
+    )
+
+
+def test_sessions_that_are_tested_and_trained_on_are_told_of(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A speaker's partner is trained on where folds are finer than sessions; the numbers say so."""
+    out = tmp_path / "folds"
+    chosen = config(some=Protocol("speaker", {"a": ("S1_F",), "b": ("S2_F", "S2_M")}, DevConfig(1, True), {}))
+    make_folds(data, out, chosen)
+    warning = (
+        "4 of 12 test utterances are of a session that other speakers are trained on (folds a): in the same "
+        "room, on the same topic, at times at once; a protocol with group: session keeps sessions apart"
+    )
+    assert caplog.messages == [warning]
+    assert (out / "warnings.txt").read_text() == f"{warning}\n"
+    assert [path.relative_to(out) for path in out.rglob("notes")] == [Path("a/test/notes")]
+    assert read_notes(out / "a" / "test") == {"sessions": "shared with training, by other speakers"}
+    assert read_notes(out / "b" / "test") == {}
+    make_folds(data, out, chosen)  # is up to date, and says it again
+    assert caplog.messages == [warning, warning]
+
+
+def test_folds_of_whole_sessions_have_nothing_to_tell(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_folds(data, tmp_path / "folds", config(session=Protocol("session", "each", DevConfig(2, True), {})))
+    assert caplog.messages == read_warnings(tmp_path / "folds") == []
+    assert list((tmp_path / "folds").rglob("notes")) == []
+    (data / "utt2session").unlink()
+    make_folds(data, tmp_path / "loso", config(loso=LOSO))
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,9 @@ class Row(NamedTuple):
 
 
 def comments(cls: type) -> dict[str, str]:
-    """What stands beside each field of a class: comments above it, then the one behind it."""
+    """What stands beside each field of a class and its bases: comments above it, then the one behind it."""
+    above = [base for base in cls.__bases__ if is_dataclass(base)]
+    inherited = {name: text for base in above for name, text in comments(base).items()}
     lines = textwrap.dedent(inspect.getsource(cls)).splitlines()
     tree = ast.parse("\n".join(lines)).body[0]
     assert isinstance(tree, ast.ClassDef)
@@ -88,7 +90,7 @@ def comments(cls: type) -> dict[str, str]:
         text += [line.strip().lstrip("# ") for line in lines[first : node.lineno - 1]]
         text.append(lines[node.end_lineno - 1][node.end_col_offset or 0 :].strip().lstrip("# "))
         found[node.target.id] = " ".join(filter(None, text))
-    return found
+    return inherited | found
 
 
 def rows(cls: Any, prefix: str = "") -> Iterator[Row]:

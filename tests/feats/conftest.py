@@ -19,7 +19,7 @@ name: toy
 module: csv
 classes: [a, b]
 labels: {A: a, B: b}
-audio: {sampling_rate_hz: 16000, channel: null, resample: refuse}
+audio: {sampling_rate_hz: 16000, channel: null, resample: refuse, on_mixed_rate: warn, on_silent: warn}
 keep: {}
 protocol: loso
 protocols:

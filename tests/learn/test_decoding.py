@@ -19,6 +19,7 @@ from ser.feats.subset import Subset
 from ser.learn import fitting, inference, models, tasks
 from ser.learn.decoding import decode_folder
 from ser.learn.inference import pool_chunks
+from ser.learn.status import is_decoded
 from ser.learn.tasks import Task
 from ser.systems.base import Arrays, Inputs
 from tests.learn.conftest import EMOTIONS, MakePart
@@ -47,6 +48,22 @@ def rewrite(folder: Path, change: Callable[[Arrays], object]) -> None:
         stats=model.stats,
         facts={"seed": 7},
     )
+
+
+def test_what_must_be_said_of_a_subset_goes_with_its_posteriors(
+    make_part: MakePart, tmp_path: Path, blstmatt_yaml: Path
+) -> None:
+    model, test = trained(make_part, tmp_path, blstmatt_yaml), make_part("test", "ef", seed=2)
+    out = tmp_path / "decode_test"
+    decode_folder(model, test, out, use_gpu="no")
+    assert is_decoded(model, test, out)
+    tables.write_table(test / "notes", {"sessions": "shared with training, by other speakers"})
+    assert not is_decoded(model, test, out)
+    decode_folder(model, test, out, use_gpu="no")
+    assert tables.read_table(out / "notes") == {
+        "normalisation": "speaker",
+        "sessions": "shared with training, by other speakers",
+    }
 
 
 def test_blstmatt_writes_attention_of_every_utterance(

@@ -10,13 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from ser.data import tables
+from ser.data.corpus_summary import Fact
+from ser.data.fold_checks import write_warnings
 from ser.data.labels import write_emotions
+from ser.data.tsv import write_tsv
 from ser.plan import Plan, PlannedFusion, PlannedSystem, write_plan
 from ser.scoring.posteriors import Posteriors, pool_variants, write_posteriors
 
 EMOTIONS = ("ang", "hap", "neu", "sad")
 SKILLS = {"blstmatt": 0.75, "csa_20": 0.6, "csa_30": 0.65, "csa_60": 0.5, "syscomb": 0.78, "majority": 0.0}
 FUSED = ("blstmatt", "csa_30")
+FACTS = [
+    Fact("utterances", "120 of 6 speakers, 4.2 minutes"),
+    Fact("sampling rate", "119 of 16000 Hz, 1 of 8000 Hz", "1 of 120 utterances has a lower sampling rate"),
+]
+WARNING = "1 subset lacks a class (f0 test has no sad): its mean recall is over the classes that it has"
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,8 @@ def make_experiment(
     """Folds, decoded systems of every fold and seed, pooled; not scored."""
     rng = np.random.default_rng(seed)
     labels, frames = make_folds(root / "folds", num_folds, per_speaker, rng)
+    write_tsv(root / "summary.tsv", Fact, FACTS)
+    write_warnings(root / "folds", [WARNING])
     plan = make_plan(root / "exp", root / "folds", list(skills), seeds)
     made = Made(plan, labels, frames)
     for name, skill in skills.items():

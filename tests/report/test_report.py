@@ -22,7 +22,7 @@ from ser.reporting.report import make_report
 from ser.reporting.sheet import Score, Sheet
 from ser.reporting.study import read_study
 from ser.scoring.evaluate import score_folder
-from tests.report.experiment import SKILLS, Made, planned_system
+from tests.report.experiment import FACTS, SKILLS, WARNING, Made, planned_system
 
 RunVerb = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -383,6 +383,36 @@ def test_segments_that_overlap_are_counted(own: Made) -> None:
         "Speakers and recordings (by digests of features) that a subset shares with another subset of its "
         "fold: none in any fold. Overlapping utterances share part of a recording with one of another subset."
     )
+
+
+def test_the_corpus_and_what_stages_0_to_2_warned_of(own: Made) -> None:
+    sheet = sheets.corpus(read_study("x", own.plan))
+    assert sheet is not None
+    assert sheet.rows == [
+        *([fact.fact, fact.value, fact.warning] for fact in FACTS),
+        ["folds", "protocol loso", WARNING],
+    ]
+    report = make_report("x", own.plan, "")
+    assert report.summary.endswith(" Of the corpus and its folds there are 2 warnings: see Corpus.")
+    text = results.results_text(report)
+    assert "| sampling rate | 119 of 16000 Hz, 1 of 8000 Hz | 1 of 120 utterances has a lower" in text
+    (own.folds / "warnings.txt").unlink()
+    sheet = sheets.corpus(read_study("x", own.plan))
+    assert sheet is not None
+    assert sheet.rows[-1] == ["folds", "protocol loso", ""]
+    (own.folds.parent / "summary.tsv").unlink()  # of an older version
+    assert sheets.corpus(read_study("x", own.plan)) is None
+
+
+def test_sessions_shared_with_training_are_said_with_the_numbers(own: Made) -> None:
+    said = "Test utterances are of sessions that other speakers are trained on (see Corpus)"
+    report = make_report("x", own.plan, "")
+    assert said not in report.summary
+    for notes in (own.exp / "pooled" / "blstmatt").rglob("notes"):
+        notes.write_text("normalisation speaker\nsessions shared with training, by other speakers\n")
+    report = make_report("x", own.plan, "")
+    assert said in report.summary
+    assert said in report.sheets[0].note
 
 
 def test_a_fold_without_a_class(own: Made) -> None:

@@ -61,3 +61,17 @@ def test_shell_options_stay(repo: Path) -> None:
         check=False,
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+
+
+def test_warnings_of_jobs_are_told_once(repo: Path, tmp_path: Path) -> None:
+    date = "2026-01-02T03:04:05"
+    (tmp_path / "a.1.log").write_text(f"# a command\n{date} warning: x: y\n{date} fine\nwarning: no date\n")
+    (tmp_path / "a.2.log").write_text(f"{date} warning: x: y\n" + f"{date} warning: $(z) \\n *\n")
+    result = bash(repo, f"tell_warnings {tmp_path}/a.*.log")
+    assert (result.returncode, result.stdout) == (0, "")
+    lines = [line.partition(" ")[2] for line in result.stderr.splitlines()]
+    assert lines == ["demo.sh: warning: x: y", "demo.sh: warning: $(z) \\n *"]
+    (tmp_path / "a.3.log").write_text("".join(f"{date} warning: {number}\n" for number in range(12)))
+    lines = bash(repo, f"tell_warnings {tmp_path}/a.*.log").stderr.splitlines()
+    assert len(lines) == 11
+    assert lines[-1].endswith(f"demo.sh: warning: and 4 more in the logs, {tmp_path}/a.3.log and beside it")

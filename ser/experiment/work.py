@@ -12,7 +12,8 @@ from typing import Any
 from ser import config, systems
 from ser.data import files, registry
 from ser.data.corpus import RESOLVED
-from ser.data.datadir import lost_tables, refuse_other_settings
+from ser.data.corpus_tables import refuse_other_settings
+from ser.data.datadir import lost_tables
 from ser.data.division import NONE
 from ser.data.folds import FoldLine, plan_folds
 from ser.errors import DataError, UsageError

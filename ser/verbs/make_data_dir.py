@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ser import cli
 from ser.data.corpus import load_corpus
-from ser.data.datadir import make_data_dir
+from ser.data.corpus_tables import make_data_dir
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -24,7 +24,7 @@ from ser import cli, corpora
 from ser.config import find_conf
 from ser.data.corpus import load_corpus
 from ser.data.corpus_summary import show
-from ser.data.datadir import make_data_dir
+from ser.data.corpus_tables import make_data_dir
 from ser.data.files import whole_file
 from ser.errors import DataError
 from ser.feats.sets import load_set

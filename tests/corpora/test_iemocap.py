@@ -17,7 +17,7 @@ from ser.corpora.iemocap import prepare_iemocap
 from ser.corpora.iemocap.recipe import LABELS, parse_rating, split_tags, to_seconds
 from ser.data import tables
 from ser.data.corpus import CorpusConfig, load_corpus
-from ser.data.datadir import make_data_dir
+from ser.data.corpus_tables import make_data_dir
 from ser.data.division import divide, kept_utterances, read_speaker_info
 from tests.corpora.iemocap_release import (
     RATERS,

@@ -22,7 +22,7 @@ from ser import corpora
 from ser.corpora.lhotse_manifests import prepare_lhotse
 from ser.data import tables
 from ser.data.corpus import CorpusConfig, load_corpus
-from ser.data.datadir import make_data_dir
+from ser.data.corpus_tables import make_data_dir
 from ser.data.manifests import read_manifests
 from ser.errors import ConfigError, DataError
 

@@ -10,7 +10,7 @@ import pytest
 
 from ser.data import files, tables
 from ser.data.changes import read_tables, table_changes
-from ser.data.datadir import make_data_dir
+from ser.data.corpus_tables import make_data_dir
 from ser.errors import StaleError
 from tests.data.test_datadir import CONFIG, items, replaced, write
 

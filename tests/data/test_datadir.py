@@ -18,7 +18,8 @@ import soundfile
 from ser.data import tables
 from ser.data.alignment import read_ctm
 from ser.data.corpus import CorpusAudio, CorpusConfig, Protocol
-from ser.data.datadir import make_data_dir, make_view, whole_dir
+from ser.data.corpus_tables import make_data_dir
+from ser.data.datadir import make_view, whole_dir
 from ser.data.durations import Shortest
 from ser.data.manifests import count_checks, read_manifests
 from ser.data.validate import Summary, validate

@@ -11,7 +11,7 @@ import pytest
 from ser import corpora
 from ser.data import tables
 from ser.data.corpus import load_corpus
-from ser.data.datadir import make_data_dir
+from ser.data.corpus_tables import make_data_dir
 from ser.data.folds import make_folds
 from ser.feats import cmvn, extract
 from ser.feats.sets import load_set

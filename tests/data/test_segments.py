@@ -11,7 +11,8 @@ import soundfile
 
 from ser.data import tables
 from ser.data.corpus import AudioConfig, CorpusConfig, DevConfig, Protocol
-from ser.data.datadir import make_data_dir, make_view
+from ser.data.corpus_tables import make_data_dir
+from ser.data.datadir import make_view
 from ser.data.durations import Shortest
 from ser.data.folds import make_folds
 from ser.data.labels import write_emotions

@@ -14,7 +14,7 @@ import yaml
 from ser import config
 from ser.data import files, tables
 from ser.data.corpus import load_corpus
-from ser.data.datadir import stage_0_settings
+from ser.data.corpus_tables import stage_0_settings
 from ser.data.division import Fold
 from ser.data.folds import FoldLine, write_folds
 from ser.data.labels import write_emotions

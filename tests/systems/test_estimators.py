@@ -12,7 +12,8 @@ import pytest
 from ser import config, corpora
 from ser.data import tables
 from ser.data.corpus import load_corpus
-from ser.data.datadir import make_data_dir, make_views
+from ser.data.corpus_tables import make_data_dir
+from ser.data.datadir import make_views
 from ser.data.labels import write_emotions
 from ser.errors import ConfigError, DataError
 from ser.learn import fitting, models

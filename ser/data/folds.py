@@ -25,6 +25,7 @@ from ser.data.datadir import COPIED, main_set, make_views, source_of, up_to_date
 from ser.data.division import NONE, POOLED, Fold, divide, kept_utterances, read_speaker_info, tested
 from ser.data.files import files_below, whole_file, write_made
 from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
+from ser.data.tuning import TUNING, TuningSource, other_sources, read_tuning, write_tuning
 from ser.errors import DataError, all_of
 
 Doubles = npt.NDArray[np.float64]
@@ -35,20 +36,22 @@ _CHECKS_HEAD = "fold subset utterances speakers recordings shared_speakers share
 
 
 class FoldLine(NamedTuple):
-    """A line of ``folds.tsv``."""
+    """A line of ``folds.tsv``, with those of ``tuning.tsv`` that go with it."""
 
     name: str
     tune_fold: str  # the fold whose posteriors tune this one's fusion; "-" for none
     tune_set: str  # the subset of it that they are of
+    others: tuple[TuningSource, ...] = ()  # further posteriors that may tune it
 
 
 def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None = None) -> None:
     """Divide a data folder as a protocol of ``conf/corpus.yaml`` says.
 
     Writes ``<out>/<fold>/{train,dev,test}``, each a data folder, ``<out>/pooled``, all that the folds test on
-    together, ``<out>/folds.tsv``, and ``<out>/checks.tsv``, what was checked for leakage.  If ``data`` has a
-    main set of features, each subset has CMVN statistics of its speakers (``cmvn.scp``; ``train`` also has
-    those of all of it, ``cmvn_global.scp``).
+    together, ``<out>/folds.tsv``, ``<out>/tuning.tsv``, what else fusions may be tuned on, if anything, and
+    ``<out>/checks.tsv``, what was checked for leakage.  If ``data`` has a main set of features, each subset
+    has CMVN statistics of its speakers (``cmvn.scp``; ``train`` also has those of all of it,
+    ``cmvn_global.scp``).
 
     Args:
         data: a data folder with features; those of the main set need ``cmvn_utt.scp``.
@@ -85,6 +88,8 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
         if stats is not None:
             _write_cmvn(stats, utt2spk, views, staging, out)
         write_folds(staging / FOLDS, folds)
+        if sources := other_sources(folds, utt2spk):
+            write_tuning(staging / TUNING, sources)
         _write_checks(staging / CHECKS, folds, utt2spk, digests)
         write_made(staging, settings, inputs, files_below(staging))
     log.info("%s: protocol %s, folds %s", out, name, " ".join(fold.name for fold in folds))
@@ -237,13 +242,13 @@ def write_folds(path: Path, folds: Sequence[Fold]) -> None:
 
 
 def read_folds(folds_dir: Path) -> list[FoldLine]:
-    """Read ``folds.tsv``.
+    """Read ``folds.tsv`` and ``tuning.tsv``.
 
     Args:
         folds_dir: what :func:`make_folds` made.
 
     Raises:
-        DataError: the file is missing or no such table.
+        DataError: the first is missing, or one is no such table.
     """
     path = folds_dir / FOLDS
     text = reading.read_text(path, "run stage 2 again", missing="run stage 2")
@@ -257,7 +262,8 @@ def read_folds(folds_dir: Path) -> list[FoldLine]:
         )
     ):
         raise DataError(f"{path}: is no list of folds; run stage 2 again")
-    return [FoldLine(*line) for line in lines]
+    others = read_tuning(folds_dir / TUNING, names)
+    return [FoldLine(line[0], line[1], line[2], others.get(line[0], ())) for line in lines]
 
 
 def final_folds(folds_dir: Path) -> list[str]:

@@ -12,12 +12,13 @@ from ser.data import files, registry, tables
 from ser.data.datadir import lost_tables
 from ser.data.division import NONE, divide, kept_utterances, read_speaker_info
 from ser.data.folds import FoldLine
+from ser.data.tuning import other_sources
 from ser.errors import DataError, UsageError
 from ser.experiment.asked import FUSED, Experiment, meant
 from ser.experiment.fusions import plan_fusions
-from ser.experiment.settings import Chosen, Settings, check_names, extras, sets_of
-from ser.feats.sets import load_set
-from ser.plan import TASKS, Plan, PlannedSystem, write_lines, write_lists, write_plan
+from ser.experiment.settings import Chosen, File, Settings, check_names, extras, sets_of
+from ser.feats.sets import TRACKS, load_set
+from ser.plan import OPEN, TASKS, Plan, PlannedSystem, joint_track, write_lines, write_lists, write_plan
 from ser.systems.base import Sizes
 
 
@@ -33,7 +34,7 @@ def work_out(experiment: Experiment, settings: Settings, exp: Path, data_dir: Pa
     Raises:
         ConfigError, UsageError: a fusion or an interpretation of what there is not.
     """
-    planned = tuple(_planned(system, experiment, exp) for system in settings.systems)
+    planned = tuple(_planned(system, experiment, exp, settings.sets) for system in settings.systems)
     protocol = settings.config.protocols[settings.protocol]
     fusions = plan_fusions(experiment, planned, settings.protocol, protocol)
     check_names(
@@ -65,7 +66,7 @@ def work_out(experiment: Experiment, settings: Settings, exp: Path, data_dir: Pa
     )
 
 
-def _planned(system: Chosen, experiment: Experiment, exp: Path) -> PlannedSystem:
+def _planned(system: Chosen, experiment: Experiment, exp: Path, sets: Mapping[str, File]) -> PlannedSystem:
     tree, source = system.file.tree, str(system.file.source)
     code = str(tree.get("system"))
     seeded = systems.is_seeded(code, source)
@@ -81,6 +82,9 @@ def _planned(system: Chosen, experiment: Experiment, exp: Path) -> PlannedSystem
         code=code,
         settings=str(exp / "conf" / f"{system.name}.yaml"),
         outside=registry.is_outside(code),
+        track=joint_track(
+            TRACKS.get(str(sets[name].tree.get("extractor")), OPEN) for name in sets_of(system.file)
+        ),
     )
 
 
@@ -98,7 +102,10 @@ def expected_folds(plan: Plan, settings: Settings) -> tuple[FoldLine, ...]:
         kept = kept_utterances(plan.data, utt2spk, protocol.keep)
         speakers = read_speaker_info(plan.data, utt2spk, protocol, kept)
         divided = divide(plan.protocol, protocol, speakers, plan.data)
-        return tuple(FoldLine(fold.name, fold.tune_fold, fold.tune_set) for fold in divided)
+        others = other_sources(divided, speakers.utt2spk)
+        return tuple(
+            FoldLine(fold.name, fold.tune_fold, fold.tune_set, others.get(fold.name, ())) for fold in divided
+        )
     names = [f"<each {protocol.group}>"] if protocol.test == "each" else [plan.protocol]
     names = sorted(protocol.test) if isinstance(protocol.test, dict) else names
     lines = []

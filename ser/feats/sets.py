@@ -25,6 +25,7 @@ Compress = Literal["none", "CM", "CM2"]
 
 EXTRACTORS = {"fbank": "ser.feats.fbank:Fbank", "functionals": "ser.feats.functionals:Functionals"}
 DEFAULT_SET = "fbank"
+TRACKS = {"fbank": "log-mel", "functionals": "functionals"}  # what results are compared in; others: open
 EXTRAS = {"functionals": "baselines"}  # what utils/install.sh --extra must have installed for an extractor
 SETTINGS = "settings.yaml"
 _KEY, _HOME = "extractor", "ser/feats/base.py"

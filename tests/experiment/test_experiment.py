@@ -157,9 +157,10 @@ def test_a_file_says_what_options_say_otherwise(tmp_path: Path) -> None:
         (["interpret=csa"], "interpret: csa is no system; did you mean csa_30?"),
         (["protocol=lso"], "--protocol lso is unknown; did you mean loso?"),
         (["fuse=a=blstmatt csa"], "fuse: a: csa is no system of this experiment; did you mean csa_30?"),
-        (["fuse=a=blstmatt"], "fuse: a: name two systems or more, each once, got 'blstmatt'"),
-        (["fuse=a=blstmatt blstmatt"], "fuse: a: name two systems or more, each once, got 'blstmatt "
-         "blstmatt'"),
+        (["fuse=a=blstmatt"], "fuse: a: name two systems or more, each once, or SYSTEM@* of several "
+         "seeds, got 'blstmatt'"),
+        (["fuse=a=blstmatt blstmatt"], "fuse: a: name two systems or more, each once, or SYSTEM@* of "
+         "several seeds, got 'blstmatt blstmatt'"),
         (["fuse=a=blstmatt csa_30:x"], "fuse: a: csa_30:x: 'x' is no weight; write a number of at least 0"),
         (["fuse=a=blstmatt:2 csa_30:1"], "fuse: a: the first system has the weight 1; give those of the "
          "others "
@@ -167,6 +168,10 @@ def test_a_file_says_what_options_say_otherwise(tmp_path: Path) -> None:
         (["fuse=a=blstmatt csa_30:1 majority"], "fuse: a: give a weight to each system after the first, "
          "or to "
          "none to tune them"),
+        (["fuse=a=csa_30@*"], "fuse: a: name two systems or more, each once, or SYSTEM@* of several seeds, got "
+         "'csa_30@*'"),
+        (["fuse=a=csa_30@* blstmatt:1", "seeds=1 2"], "fuse: a: beside a system over its seeds weights are "
+         "tuned; give none"),
         (["fuse=blstmatt=blstmatt csa_30:1"], "systems, fuse, also: blstmatt is named twice"),
     ],
 )  # fmt: skip
@@ -279,10 +284,12 @@ def test_what_is_pooled_and_fused(tmp_path: Path) -> None:
     run = plan.fusion_runs(plan.fusions[0])[1]
     assert (run.seed, run.fold, run.out) == (2, "1", exp / "1/f/seed2/decode_test")
     assert run.members == [exp / "1/blstmatt/seed2/decode_test", exp / "1/svm_egemaps/seed0/decode_test"]
-    assert (run.test, run.dev) == (tmp_path / "data/folds/1/test", tmp_path / "data/folds/1-dev/test")
-    assert run.dev_members == [
-        exp / "1-dev/blstmatt/seed2/decode_test",
-        exp / "1-dev/svm_egemaps/seed0/decode_test",
+    assert run.test == tmp_path / "data/folds/1/test"
+    assert run.tuning == [
+        (
+            tmp_path / "data/folds/1-dev/test",
+            [exp / "1-dev/blstmatt/seed2/decode_test", exp / "1-dev/svm_egemaps/seed0/decode_test"],
+        )
     ]
     assert [output.data.parent.name for output in plan.outputs("svm_egemaps")] == ["1", "2", "1-dev", "2-dev"]
 

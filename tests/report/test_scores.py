@@ -67,8 +67,13 @@ def run_folders(plan: Plan) -> None:
             assert score.main([str(output.data), str(output.folder)]) == 0
     for fusion in plan.fusions:
         for run in plan.fusion_runs(fusion):
-            options = [] if run.dev is None else ["--data", run.test, "--dev-data", run.dev]
-            options += [word for folder in run.dev_members for word in ("--dev-decode", folder)]
+            options: list[str | Path] = ["--data", run.test] if run.tuning else []
+            for each in run.tuning:
+                options += ["--dev-data", each.data]
+                options += [word for folder in each.members for word in ("--dev-decode", folder)]
+            options += ["--criterion", fusion.criterion] if run.tuning else []
+            options += ["--leave-out-shared"] if len(run.tuning) > 1 else []
+            options += ["--mode", "mean"] if fusion.weights == () else []
             assert fuse.main([*map(str, options), str(run.out), *map(str, run.members)]) == 0
             assert score.main([str(run.test), str(run.out)]) == 0
     for name in [*names, *(fusion.name for fusion in plan.fusions)]:
@@ -175,7 +180,7 @@ def test_curves_of_tuned_fusions(plan: Plan) -> None:
 
 def refusal(plan: Plan, verb: str = "fuse") -> str:
     with pytest.raises(DataError) as error:
-        list(fuse_systems(plan, mode="power", criterion="nll") if verb == "fuse" else score_systems(plan))
+        list(fuse_systems(plan, mode="power") if verb == "fuse" else score_systems(plan))
     return str(error.value)
 
 

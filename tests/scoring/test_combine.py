@@ -11,7 +11,7 @@ import pytest
 
 from ser.data import tables
 from ser.errors import DataError, UsageError
-from ser.scoring.combine import TuningData, fuse_folders, fusion_text
+from ser.scoring.combine import TuningData, TuningSet, fuse_folders, fusion_text
 from ser.scoring.fusion import GRID, fuse_posteriors
 from ser.scoring.posteriors import read_posteriors
 from tests.lost import check_made_again
@@ -99,7 +99,8 @@ def example(make_data: Maker, make_output: Maker) -> tuple[list[Path], TuningDat
     test = {f"t{i % 5}-{i:03d}": EMOTIONS[i * 7 % 4] for i in range(40)}
     folders = [make_output(f"test{seed}", noisy(test, 1.5, seed)) for seed in (0, 1)]
     dev_folders = tuple(make_output(f"dev{seed}", noisy(dev, 1.5, seed + 2)) for seed in (0, 1))
-    return folders, TuningData(make_data("dev", dev), dev_folders, make_data("data", test), "nll")
+    sets = (TuningSet(make_data("dev", dev), dev_folders),)
+    return folders, TuningData(sets, make_data("data", test), "nll")
 
 
 def test_tuned_weight(tmp_path: Path, example: tuple[list[Path], TuningData]) -> None:
@@ -113,14 +114,14 @@ def test_tuned_weight(tmp_path: Path, example: tuple[list[Path], TuningData]) ->
     assert float(best[1]) == weight
     assert {key: record[key] for key in ("criterion", "dev_data", "dev_n_utts", "dev_system_2")} == {
         "criterion": "nll",
-        "dev_data": str(tuning.dev_data),
+        "dev_data": str(tuning.sets[0].data),
         "dev_n_utts": "200",
-        "dev_system_2": str(tuning.dev_decode[1]),
+        "dev_system_2": str(tuning.sets[0].decode[1]),
     }
     given = fuse_folders(tmp_path / "g", folders, mode="power", weights=[weight])
     assert (tmp_path / "f" / "post").read_bytes() == (tmp_path / "g" / "post").read_bytes()
     assert given["weights"] == record["weights"]
-    assert f"weights 1 {weight:g} tuned on {tuning.dev_data} (nll)" in fusion_text(tmp_path, record)
+    assert f"weights 1 {weight:g} tuned on {tuning.sets[0].data} (nll)" in fusion_text(tmp_path, record)
 
 
 def test_tuning_does_not_read_the_labels_of_the_test_data(
@@ -148,7 +149,10 @@ def test_tuning_on_a_test_speaker(
     )
     with pytest.raises(DataError, match=exactly(message)):
         fuse_folders(
-            tmp_path / "f", folders, mode="power", tuning=TuningData(dev, decodes, tuning.data, "nll")
+            tmp_path / "f",
+            folders,
+            mode="power",
+            tuning=TuningData((TuningSet(dev, decodes),), tuning.data, "nll"),
         )
     message = (
         f"{tuning.data}: shares 40 utterances with {tuning.data} (t0-000, t0-005, t0-010); tune the weights "
@@ -159,7 +163,7 @@ def test_tuning_on_a_test_speaker(
             tmp_path / "f",
             folders,
             mode="power",
-            tuning=TuningData(tuning.data, tuple(folders), tuning.data, "nll"),
+            tuning=TuningData((TuningSet(tuning.data, tuple(folders)),), tuning.data, "nll"),
         )
 
 
@@ -171,6 +175,7 @@ def test_tuning_on_a_test_speaker(
         ("power", [-0.4], "--weights: a weight is a number of at least 0"),
         ("linear", [float("nan")], "--weights: a weight is a number of at least 0"),
         ("product", [0.4], "--mode product takes no weights; leave them out, or take --mode power"),
+        ("mean", [0.4], "--mode mean takes no weights; leave them out, or take --mode power"),
     ],
 )
 def test_wrong_weights(
@@ -186,7 +191,7 @@ def test_wrong_folders(tmp_path: Path, example: tuple[list[Path], TuningData], m
     with pytest.raises(UsageError, match=exactly("give two decode folders or more to fuse")):
         fuse_folders(tmp_path / "f", folders[:1], mode="power", weights=[])
     message = "2 systems need as many --dev-decode, got 1; give the same systems in the same order"
-    one = TuningData(tuning.dev_data, tuning.dev_decode[:1], tuning.data, "nll")
+    one = TuningData((TuningSet(tuning.sets[0].data, tuning.sets[0].decode[:1]),), tuning.data, "nll")
     with pytest.raises(UsageError, match=exactly(message)):
         fuse_folders(tmp_path / "f", folders, mode="power", tuning=one)
     message = "weights are given or tuned, not both; leave out --weights or --dev-data"

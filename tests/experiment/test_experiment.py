@@ -168,8 +168,8 @@ def test_a_file_says_what_options_say_otherwise(tmp_path: Path) -> None:
         (["fuse=a=blstmatt csa_30:1 majority"], "fuse: a: give a weight to each system after the first, "
          "or to "
          "none to tune them"),
-        (["fuse=a=csa_30@*"], "fuse: a: name two systems or more, each once, or SYSTEM@* of several seeds, got "
-         "'csa_30@*'"),
+        (["fuse=a=csa_30@*"], "fuse: a: name two systems or more, each once, or SYSTEM@* of several seeds, "
+         "got 'csa_30@*'"),
         (["fuse=a=csa_30@* blstmatt:1", "seeds=1 2"], "fuse: a: beside a system over its seeds weights are "
          "tuned; give none"),
         (["fuse=blstmatt=blstmatt csa_30:1"], "systems, fuse, also: blstmatt is named twice"),

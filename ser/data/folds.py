@@ -20,6 +20,14 @@ import numpy.typing as npt
 from ser import config as settings_io
 from ser import reading
 from ser.data import tables
+from ser.data.confounding import (
+    TRAINING_SPEAKERS,
+    SpeakerGroup,
+    confounding_text,
+    group_speakers,
+    speakers_text,
+    write_training_speakers,
+)
 from ser.data.corpus import CorpusConfig
 from ser.data.datadir import COPIED, main_set, make_views, source_of, up_to_date, utterance_tables, whole_dir
 from ser.data.division import NONE, POOLED, Fold, divide, kept_utterances, read_speaker_info, tested
@@ -48,10 +56,10 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     """Divide a data folder as a protocol of ``conf/corpus.yaml`` says.
 
     Writes ``<out>/<fold>/{train,dev,test}``, each a data folder, ``<out>/pooled``, all that the folds test on
-    together, ``<out>/folds.tsv``, ``<out>/tuning.tsv``, what else fusions may be tuned on, if anything, and
-    ``<out>/checks.tsv``, what was checked for leakage.  If ``data`` has a main set of features, each subset
-    has CMVN statistics of its speakers (``cmvn.scp``; ``train`` also has those of all of it,
-    ``cmvn_global.scp``).
+    together, ``<out>/folds.tsv``, ``<out>/tuning.tsv``, what else fusions may be tuned on, if anything,
+    ``<out>/checks.tsv``, what was checked for leakage, and ``<out>/training_speakers.tsv``, how many classes
+    the training speakers show.  If ``data`` has a main set of features, each subset has CMVN statistics of
+    its speakers (``cmvn.scp``; ``train`` also has those of all of it, ``cmvn_global.scp``).
 
     Args:
         data: a data folder with features; those of the main set need ``cmvn_utt.scp``.
@@ -91,8 +99,20 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
         if sources := other_sources(folds, utt2spk):
             write_tuning(staging / TUNING, sources)
         _write_checks(staging / CHECKS, folds, utt2spk, digests)
+        groups = _training_speakers(folds, utt2spk, data)
+        write_training_speakers(staging / TRAINING_SPEAKERS, groups)
         write_made(staging, settings, inputs, files_below(staging))
     log.info("%s: protocol %s, folds %s", out, name, " ".join(fold.name for fold in folds))
+    log.info("%s: %s", out, speakers_text(groups))
+    if warning := confounding_text(groups):
+        log.warning("%s: %s", out, warning)
+
+
+def _training_speakers(folds: Sequence[Fold], utt2spk: Mapping[str, str], data: Path) -> list[SpeakerGroup]:
+    emotions = read_emotions(data / EMOTIONS)
+    utt2emo = read_utt2emo(data / "utt2emo", emotions)
+    utt2dur = tables.read_table(data / "utt2dur") if (data / "utt2dur").exists() else {}
+    return group_speakers(folds, utt2spk, utt2emo, utt2dur, len(emotions))
 
 
 # ------------------------------------------------------------------------------------------------ features

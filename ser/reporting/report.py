@@ -51,6 +51,7 @@ def make_report(name: str, plan: Plan, command: str) -> Report:
         sheets.by_style(study),
         sheets.calibration(calibrations),
         sheets.plan(study),
+        sheets.training_speakers(study),
         sheets.checks(study),
     ]
     drawn = [

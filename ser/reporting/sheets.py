@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ser import reading
+from ser.data import confounding
 from ser.plan import OPEN
 from ser.reporting.differences import NUM_SWAPS, Comparison
 from ser.reporting.sheet import Cell, Score, Sheet
@@ -304,6 +305,22 @@ def plan(study: Study) -> Sheet:
     note = f"Folds of the protocol '{study.plan.protocol}'."
     columns = ("system", "kind or members", "features", "normalisation", "context", "weights", "seeds")
     return Sheet("plan", "What was compared", columns, rows, note)
+
+
+def training_speakers(study: Study) -> Sheet | None:
+    """How many classes the training speakers show; None for folds that were made by others."""
+    path = study.plan.folds / confounding.TRAINING_SPEAKERS
+    if not path.exists():
+        return None
+    groups = confounding.read_training_speakers(path)
+    rows: list[list[Cell]] = [
+        [each.num_shown, each.speakers, each.utterances, *(f"{seconds:.0f}" for seconds in each[3:])]
+        for each in confounding.over_folds(groups)
+    ]
+    columns = ("classes shown", "speakers", "utterances", "least s", "median s", "most s")
+    texts = [confounding.speakers_text(groups), confounding.confounding_text(groups)]
+    note = " ".join(f"{text[0].upper()}{text[1:]}." for text in texts if text)
+    return Sheet("training_speakers", "Training speakers", columns, rows, f"{note} s: speech of a speaker.")
 
 
 def checks(study: Study) -> Sheet | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from ser.data import tables
 from ser.errors import DataError, UsageError
 from ser.scoring.combine import TuningData, TuningSet, fuse_folders, fusion_text
 from ser.scoring.fusion import GRID, fuse_posteriors
+from ser.scoring.log_linear import fit_weights
 from ser.scoring.posteriors import read_posteriors
 from tests.lost import check_made_again
 
@@ -122,6 +124,76 @@ def test_tuned_weight(tmp_path: Path, example: tuple[list[Path], TuningData]) ->
     assert (tmp_path / "f" / "post").read_bytes() == (tmp_path / "g" / "post").read_bytes()
     assert given["weights"] == record["weights"]
     assert f"weights 1 {weight:g} tuned on {tuning.sets[0].data} (nll)" in fusion_text(tmp_path, record)
+
+
+def test_tuned_on_several_data_folders(tmp_path: Path, make_data: Maker, make_output: Maker) -> None:
+    """What speakers of the test data said is left out, and an utterance may come from two models."""
+    test = {f"t{i % 2}-{i:02d}": EMOTIONS[i % 4] for i in range(8)}
+    dev = {f"d{i % 3}-{i:02d}": EMOTIONS[i * 7 % 4] for i in range(60)}
+    mixed = {utt: label for utt, label in dev.items() if utt < "d1"} | {"t0-90": "ang", "t1-91": "sad"}
+    rows = {
+        (name, seed): noisy(labels, 1.3, number)
+        for number, (name, labels, seed) in enumerate(
+            (name, labels, seed)
+            for name, labels in (("test", test), ("dev", dev), ("mixed", mixed))
+            for seed in (0, 1)
+        )
+    }
+    made = {key: make_output(f"{key[0]}{key[1]}", table) for key, table in rows.items()}
+    sets = tuple(
+        TuningSet(make_data(name, labels), (made[name, 0], made[name, 1]))
+        for name, labels in (("dev", dev), ("mixed", mixed))
+    )
+    folders = [made["test", 0], made["test", 1]]
+    refused = TuningData(sets, make_data("data", test), "logistic")
+    with pytest.raises(DataError, match="shares 2 speakers with"):
+        fuse_folders(tmp_path / "f", folders, mode="power", tuning=refused)
+    tuning = TuningData(sets, tmp_path / "data", "logistic", leave_out_shared=True)
+    record = fuse_folders(tmp_path / "f", folders, mode="power", tuning=tuning)
+
+    used = [("dev", utt) for utt in sorted(dev)] + [("mixed", utt) for utt in sorted(mixed) if utt < "t"]
+    assert record["dev_n_utts"] == str(len(used)) == "80"
+    weights = fit_weights(
+        [np.array([rows[name, seed][utt] for name, utt in used]) for seed in (0, 1)],
+        np.array([EMOTIONS.index(dev[utt]) for _, utt in used]),
+    )
+    assert record["weights"] == " ".join(f"{weight:g}" for weight in weights)
+    posts = [np.array([rows["test", seed]["t0-00"]]) for seed in (0, 1)]
+    assert read_posteriors(tmp_path / "f").posteriors["t0-00"] == pytest.approx(
+        fuse_posteriors(posts, weights, "power")[0]
+    )
+    assert {key: record[key] for key in record if key.startswith("dev")} == {
+        "dev_data": str(tmp_path / "dev"),
+        "dev_n_utts": "80",
+        "dev_system_1": str(made["dev", 0]),
+        "dev_system_2": str(made["dev", 1]),
+        "dev2_data": str(tmp_path / "mixed"),
+        "dev2_system_1": str(made["mixed", 0]),
+        "dev2_system_2": str(made["mixed", 1]),
+    }
+    assert f"tuned on {tmp_path / 'dev'} and 1 more (logistic)\n" in fusion_text(tmp_path, record)
+
+    stamp = (tmp_path / "f" / "post").stat().st_mtime_ns
+    fuse_folders(tmp_path / "f", folders, mode="power", tuning=tuning)
+    assert (tmp_path / "f" / "post").stat().st_mtime_ns == stamp
+    make_output("mixed1", rows["mixed", 0])
+    assert fuse_folders(tmp_path / "f", folders, mode="power", tuning=tuning)["weights"] != record["weights"]
+
+
+def test_tuning_data_of_test_speakers_alone(tmp_path: Path, example: tuple[list[Path], TuningData]) -> None:
+    folders, tuning = example
+    own = TuningData((TuningSet(tuning.data, tuple(folders)),), tuning.data, "logistic", True)
+    message = f"{tuning.data}: has no speaker who is not in {tuning.data}; tune the weights on others"
+    with pytest.raises(DataError, match=exactly(message)):
+        fuse_folders(tmp_path / "f", folders, mode="power", tuning=own)
+
+
+def test_logistic_weights_are_exponents(tmp_path: Path, example: tuple[list[Path], TuningData]) -> None:
+    folders, tuning = example
+    asked = dataclasses.replace(tuning, criterion="logistic")
+    message = "--criterion logistic finds exponents; take --mode power, or another criterion"
+    with pytest.raises(UsageError, match=exactly(message)):
+        fuse_folders(tmp_path / "f", folders, mode="linear", tuning=asked)
 
 
 def test_tuning_does_not_read_the_labels_of_the_test_data(

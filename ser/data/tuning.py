@@ -9,6 +9,7 @@ speakers are among them, without the utterances of the latter.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -82,7 +83,7 @@ def read_tuning(path: Path, folds: Collection[str]) -> dict[str, tuple[TuningSou
     Raises:
         DataError: it is no such table.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return {}
     head, *lines = [line.split("\t") for line in reading.read_text(path, _REMEDY).splitlines()] or [[]]
     if head != _HEAD or any(

@@ -14,6 +14,7 @@ from ser.data.labels import EMOTIONS, same_emotions
 from ser.errors import DataError, UsageError
 from ser.scoring.evaluate import References, Scored, match, read_references, reference_files
 from ser.scoring.fusion import LOGISTIC, UNWEIGHTED, Fused, Tuning, fuse, tune
+from ser.scoring.log_linear import CALIBRATION_UTTS, PRIOR_UTTS
 from ser.scoring.posteriors import (
     Posteriors,
     input_files,
@@ -101,6 +102,8 @@ def _provenance(
         "dev": [str(path) for each in tuning.sets for path in (each.data, *each.decode)],
         "leave_out_shared": tuning.leave_out_shared,
     }
+    if tuning.criterion == LOGISTIC:
+        settings["prior_utts"] = [PRIOR_UTTS, CALIBRATION_UTTS]
     for number, each in enumerate(tuning.sets, 1):
         name = _dev_name(number)
         inputs |= input_files({f"{name}{place}": folder for place, folder in enumerate(each.decode, 1)})

@@ -8,8 +8,8 @@ geometric mean of the systems, each sharpened or flattened so that it suits the 
 (Without that, a system that is too modest would be drawn to too small a weight.)  The sum of the weights is
 free, so that they are the temperature as well: fused posteriors mean what they say.
 
-Every utterance counts the same.  Weighing the classes alike gave worse UAR as well as worse likelihood, in
-simulations and on EMO-DB and RAVDESS: it lets the few utterances of a rare class decide.
+Every utterance counts the same.  Weighing the classes alike was no better for UAR in simulations, on EMO-DB
+and on RAVDESS, and a little worse for the likelihood: it lets the few utterances of a rare class decide.
 
 Shapes: N utterances, K classes, M systems.
 """

@@ -57,7 +57,7 @@ class PlannedFusion:
 
     @property
     def words(self) -> str:
-        """Its systems as they were asked for: ``csa_30@* svm``."""
+        """Its systems as they were asked for: ``a@* b``."""
         return " ".join(f"{name}{ALL_SEEDS}" if name in self.over_seeds else name for name in self.systems)
 
     @property

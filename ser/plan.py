@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +18,12 @@ from ser.data.division import NONE
 from ser.data.files import whole_file
 from ser.data.folds import FoldLine, read_folds
 from ser.data.tables import check_key
+from ser.data.tuning import TEST, TuningSource
 
-PLAN, TASKS, TEST = "plan.json", "tasks", "test"
+PLAN, TASKS = "plan.json", "tasks"
+ALL_SEEDS = "@*"  # behind a system's name in a fusion: all its seeds
+OPEN, NO_TRACK = "open", "-"  # the track of unlike features together, and of a system that reads none
+ONE_FOLD = "nll"  # the criterion of fusions that are tuned on the posteriors of one fold alone
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class PlannedSystem:
     code: str  # its key ``system``
     settings: str  # its settings file, resolved
     outside: bool  # whether it is code outside ``ser``
+    track: str = NO_TRACK  # what kind of features it reads, see :func:`joint_track`
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,23 @@ class PlannedFusion:
 
     name: str
     systems: tuple[str, ...]
-    weights: tuple[float, ...] | None  # of the systems after the first; None: tuned on dev speakers
+    # of the systems after the first; None: tuned on dev speakers; none at all: the mean of one system's seeds
+    weights: tuple[float, ...] | None
     seeds: tuple[int, ...]
+    criterion: str = ONE_FOLD  # of tuned weights
+    over_seeds: tuple[str, ...] = ()  # systems of which all seeds take part, each with a weight of its own
+
+    @property
+    def words(self) -> str:
+        """Its systems as they were asked for: ``a@* b``."""
+        return " ".join(f"{name}{ALL_SEEDS}" if name in self.over_seeds else name for name in self.systems)
+
+    @property
+    def weights_text(self) -> str:
+        """Which weights it has, for display."""
+        if self.weights is None:
+            return "tuned on dev"
+        return " ".join(f"{weight:g}" for weight in (1, *self.weights)) if self.weights else "equal"
 
 
 class Output(NamedTuple):
@@ -72,8 +92,14 @@ class FusionRun(NamedTuple):
     out: Path
     members: list[Path]
     test: Path  # data folder
-    dev: Path | None  # data folder that the weights are tuned on
-    dev_members: list[Path]
+    tuning: list[TuningRun]  # what the weights are tuned on; nothing where they are not
+
+
+class TuningRun(NamedTuple):
+    """Posteriors that weights are tuned on."""
+
+    data: Path  # data folder
+    members: list[Path]  # of the systems of the fusion, in their order
 
 
 @dataclass(frozen=True)
@@ -105,6 +131,12 @@ class Plan:
         seeded = [system.name for system in self.systems if system.seeded]
         rest = [system.name for system in self.systems if not system.seeded]
         return [*seeded, *(fusion.name for fusion in self.fusions), *rest, *self.also]
+
+    def track(self, name: str) -> str:
+        """The track of a system or a fusion; :data:`NO_TRACK` of what others made."""
+        tracks = {system.name: system.track for system in self.systems}
+        fused = {fusion.name: joint_track(tracks[m] for m in fusion.systems) for fusion in self.fusions}
+        return (tracks | fused).get(name, NO_TRACK)
 
     def is_tuned(self, name: str) -> bool:
         """Whether a system is part of a fusion whose weights are tuned."""
@@ -155,15 +187,26 @@ class Plan:
 
     def outputs(self, name: str) -> list[Output]:
         """Everything that is decoded with a system, all seeds; of a fusion its test subsets."""
-        subsets = [(line.name, TEST) for line in self.final]
-        if self.is_tuned(name):
-            subsets += [(line.tune_fold, line.tune_set) for line in self.final if line.tune_fold != NONE]
-        outputs = []
-        for fold, subset in subsets:
-            for seed in self.seeds(name):
-                model = self.model(fold, name, seed)
-                outputs.append(Output(model, self.folds / fold / subset, model / f"decode_{subset}"))
-        return outputs
+        sources = [TuningSource(line.name, line.name, TEST) for line in self.final]
+        for fusion in self.fusions:
+            if fusion.weights is None and name in fusion.systems:
+                sources += [source for line in self.final for source in tuning_sources(line, fusion)]
+        return [
+            Output(
+                self.model(source.model_fold, name, seed),
+                self.folds / source.data_fold / source.subset,
+                self.decoded(source, name, seed),
+            )
+            for source in dict.fromkeys(sources)
+            for seed in self.seeds(name)
+        ]
+
+    def decoded(self, source: TuningSource, name: str, seed: int) -> Path:
+        """The folder of a system's posteriors on a subset: of the fold of the model, or of the tested one."""
+        model_fold, data_fold, subset = source
+        return self.model(model_fold, name, seed) / (
+            f"decode_{subset}" if model_fold == data_fold else "decode_tested"
+        )
 
     def decodings(self) -> Iterator[list[str]]:
         """Lines of a task list of steps/decode.sh, as fields."""
@@ -190,23 +233,31 @@ class Plan:
 
     def fusion_runs(self, fusion: PlannedFusion) -> list[FusionRun]:
         """What is fused with what; a system whose seed changes nothing takes part in every seed's fusion."""
-        runs = []
-        for line in self.final:
-            for seed in fusion.seeds:
-                own = [
-                    (name, seed if seed in self.seeds(name) else self.seeds(name)[0])
-                    for name in fusion.systems
-                ]
-                members = [self.model(line.name, name, each) / f"decode_{TEST}" for name, each in own]
-                dev, dev_members = None, []
-                if fusion.weights is None:
-                    tune, subset = line.tune_fold, line.tune_set
-                    dev = self.folds / tune / subset
-                    dev_members = [self.model(tune, name, each) / f"decode_{subset}" for name, each in own]
-                out = self.model(line.name, fusion.name, seed) / f"decode_{TEST}"
-                test = self.folds / line.name / TEST
-                runs.append(FusionRun(seed, line.name, out, members, test, dev, dev_members))
-        return runs
+        return [self._fusion_run(fusion, line, seed) for line in self.final for seed in fusion.seeds]
+
+    def _fusion_run(self, fusion: PlannedFusion, line: FoldLine, seed: int) -> FusionRun:
+        def members(source: TuningSource) -> list[Path]:
+            return [self.decoded(source, name, each) for name, each in self.members(fusion, seed)]
+
+        tested = TuningSource(line.name, line.name, TEST)
+        tuning = [
+            TuningRun(self.folds / source.data_fold / source.subset, members(source))
+            for source in (tuning_sources(line, fusion) if fusion.weights is None else ())
+        ]
+        out = self.decoded(tested, fusion.name, seed)
+        return FusionRun(seed, line.name, out, members(tested), self.folds / line.name / TEST, tuning)
+
+    def members(self, fusion: PlannedFusion, seed: int) -> list[tuple[str, int]]:
+        """The systems of a fusion, each with its seed, those over all seeds with each of theirs."""
+        return [
+            (name, each)
+            for name in fusion.systems
+            for each in (self.seeds(name) if name in fusion.over_seeds else [self._nearest_seed(name, seed)])
+        ]
+
+    def _nearest_seed(self, name: str, seed: int) -> int:
+        """The seed of a system that goes with a seed: the same one, or its only one."""
+        return seed if seed in self.seeds(name) else self.seeds(name)[0]
 
     # -------------------------------------------------------------------------------------- interpretation
 
@@ -242,6 +293,27 @@ class Plan:
                     made = out / "probe" / f"seed{seed}" / line.name
                     places = (model, self.folds / line.name / TEST, mapped, made)
                     yield [*map(str, places), *([system.code] if system.outside else [])]
+
+
+def joint_track(tracks: Iterable[str]) -> str:
+    """The track of several feature sets, or of several systems: theirs if it is one, else :data:`OPEN`.
+
+    >>> joint_track(["log-mel", "-", "log-mel"]), joint_track(["log-mel", "functionals"]), joint_track([])
+    ('log-mel', 'open', '-')
+    """
+    different = set(tracks) - {NO_TRACK}
+    return OPEN if len(different) > 1 else next(iter(different), NO_TRACK)
+
+
+def tuning_sources(line: FoldLine, fusion: PlannedFusion) -> list[TuningSource]:
+    """What a fusion is tuned on for a fold: the fold's own tuning subset, first, and the others that may be.
+
+    By the criterion :data:`ONE_FOLD` it is tuned on the first alone; without dev speakers on none.
+    """
+    if line.tune_fold == NONE:
+        return []
+    own = TuningSource(line.tune_fold, line.tune_fold, line.tune_set)
+    return [own] if fusion.criterion == ONE_FOLD else [own, *line.others]
 
 
 # -------------------------------------------------------------------------------------------------- on disk

@@ -4,11 +4,10 @@
 # Divide <data-dir> into train, dev and test subsets as a protocol of <corpus.yaml> says; no speaker is in two
 # subsets of a fold. Writes <folds-dir>/<fold>/{train,dev,test}, <folds-dir>/pooled (all that is tested on) and
 # <folds-dir>/folds.tsv, all or nothing. The log is in <data-dir>/log. What is up to date is left alone.
-# Example: steps/make_folds.sh --protocol loso conf/corpus.yaml data/all data/folds
+# Example: steps/make_folds.sh conf/corpus.yaml data/all data/folds --protocol loso
 
 set -euo pipefail
 
-protocol=  # one of the protocols of <corpus.yaml>; empty: its own choice
 cmd=run.pl # how to run the job: run.pl, or e.g. "queue.pl --mem 4G"
 
 . ./path.sh
@@ -22,8 +21,6 @@ folds=$3
 shift 3
 [[ -d $data ]] || die "$data: no such folder; run stages 0 and 1"
 
-options=(--config "$corpus")
-[[ -z $protocol ]] || options+=(--protocol "$protocol")
 read -ra runner <<<"$cmd"
-"${runner[@]}" "$data/log/make_folds.log" python3 -m ser make_folds "$data" "$folds" "${options[@]}" "$@"
+"${runner[@]}" "$data/log/make_folds.log" python3 -m ser make_folds "$data" "$folds" --config "$corpus" "$@"
 tell_warnings "$data/log/make_folds.log"

@@ -121,7 +121,7 @@ def test_dry_run_on_a_fresh_folder(repo: Path, small_release: Path, tmp_path: Pa
             for system in ("blstmatt/seed1", "csa_20/seed1", "csa_30/seed1", "majority/seed0")
         ),
         "stage 6: score blstmatt, csa_20, csa_30, majority",
-        f"stage 7: fuse both = csa_20 x csa_30, weights 0.5; {exp}/results.tsv",
+        f"stage 7: fuse both = csa_20 x csa_30, weights 1 0.5; {exp}/results.tsv",
         "stage 8: interpret blstmatt, alignment corpus",
         f"stage 9: report {exp}/report.html",
     ]

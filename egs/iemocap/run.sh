@@ -34,7 +34,7 @@ systems=                           # what to train, files of conf/ or NAME=FILE:
 contexts=                          # context lengths of systems that name none, in frames, such as "20 30 60"
 seeds=                             # random seeds, such as "1 2 3"; each is a training of its own
 protocol=                          # folds: a protocol of corpus.yaml, whose own choice is the default
-fuse=()                            # "NAME=SYSTEM[:WEIGHT] SYSTEM[:WEIGHT] ...", without weights tuned on dev; or "none"; may be repeated
+fuse=()                            # "[NAME=]SYSTEM[:WEIGHT] SYSTEM[:WEIGHT] ...", without weights tuned on dev; SYSTEM@*: all its seeds; or "none"; may be repeated
 fusion_weight=                     # weight of the second system in syscomb; the paper's is 0.4
 interpret=                         # systems whose attention stage 8 looks at
 alignment=                         # phones of stage 8: corpus, k2 (makes one), or a CTM file, a folder of them or of TextGrids

@@ -20,6 +20,14 @@ from ser import config as settings_io
 from ser import reading
 from ser.data import tables
 from ser.data.changes import read_tables, table_changes
+from ser.data.confounding import (
+    TRAINING_SPEAKERS,
+    SpeakerGroup,
+    confounding_text,
+    group_speakers,
+    speakers_text,
+    write_training_speakers,
+)
 from ser.data.corpus import CorpusConfig, Protocol
 from ser.data.datadir import (
     COPIED,
@@ -47,7 +55,9 @@ from ser.data.fold_checks import (
     tell,
     write_warnings,
 )
+from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
 from ser.data.segments import recording_tables
+from ser.data.tuning import TUNING, TuningSource, other_sources, read_tuning, write_tuning
 from ser.errors import DataError, all_of
 
 Doubles = npt.NDArray[np.float64]
@@ -59,21 +69,23 @@ _OVERLAPPING = "overlapping_utterances"  # a further column of a corpus that has
 
 
 class FoldLine(NamedTuple):
-    """A line of ``folds.tsv``."""
+    """A line of ``folds.tsv``, with those of ``tuning.tsv`` that go with it."""
 
     name: str
     tune_fold: str  # the fold whose posteriors tune this one's fusion; "-" for none
     tune_set: str  # the subset of it that they are of
+    others: tuple[TuningSource, ...] = ()  # further posteriors that may tune it
 
 
 def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None = None) -> None:
     """Divide a data folder as a protocol of ``conf/corpus.yaml`` says.
 
     Writes ``<out>/<fold>/{train,dev,test}``, each a data folder, ``<out>/pooled``, all that the folds test on
-    together, ``<out>/folds.tsv``, ``<out>/checks.tsv``, what was checked for leakage, and
-    ``<out>/warnings.txt``, all of which are logged.  If ``data`` has a main set of features, each subset has
-    CMVN statistics of its speakers (``cmvn.scp``; ``train`` also has those of all of it,
-    ``cmvn_global.scp``).  A test subset may have ``notes``, see :data:`ser.data.fold_checks.NOTES`.
+    together, ``<out>/folds.tsv``, ``<out>/tuning.tsv``, what else fusions may be tuned on, if anything,
+    ``<out>/checks.tsv``, what was checked for leakage, ``<out>/training_speakers.tsv``, how many classes the
+    training speakers show, and ``<out>/warnings.txt``, all of which are logged.  If ``data`` has a main set
+    of features, each subset has CMVN statistics of its speakers (``cmvn.scp``; ``train`` also has those of
+    all of it, ``cmvn_global.scp``).  A subset may have ``notes``, see :data:`ser.data.fold_checks.NOTES`.
 
     Args:
         data: a data folder with features; those of the main set need ``cmvn_utt.scp``.
@@ -101,11 +113,14 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     digests = _digests(stats, features)
     overlapping, overlap_warnings = find_overlaps(folds, data)
     shared = shared_sessions(folds, data)
+    groups = _training_speakers(folds, utt2spk, data)
+    confounding = confounding_text(groups)
     warnings = [
         *check_classes(folds, data, config.source),
         *check_copies(folds, digests, data),
         *overlap_warnings,
         *session_warnings(folds, shared),
+        *([confounding] if confounding else []),
     ]
     with whole_dir(out) as staging:
         views = {
@@ -120,11 +135,22 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
             del views[staging / POOLED]
             _write_cmvn(stats, utt2spk, views, staging, out)
         write_folds(staging / FOLDS, folds)
+        if sources := other_sources(folds, utt2spk):
+            write_tuning(staging / TUNING, sources)
         _write_checks(staging / CHECKS, folds, utt2spk, digests, overlapping)
+        write_training_speakers(staging / TRAINING_SPEAKERS, groups)
         write_warnings(staging, warnings)
         write_made(staging, settings, inputs, files_below(staging))
     log.info("%s: protocol %s, folds %s", out, name, " ".join(fold.name for fold in folds))
+    log.info("%s: %s", out, speakers_text(groups))
     tell(warnings)
+
+
+def _training_speakers(folds: Sequence[Fold], utt2spk: Mapping[str, str], data: Path) -> list[SpeakerGroup]:
+    emotions = read_emotions(data / EMOTIONS)
+    utt2emo = read_utt2emo(data / "utt2emo", emotions)
+    utt2dur = tables.read_table(data / "utt2dur") if (data / "utt2dur").exists() else {}
+    return group_speakers(folds, utt2spk, utt2emo, utt2dur, len(emotions))
 
 
 def plan_folds(data: Path, config: CorpusConfig, protocol: str | None = None) -> list[Fold]:
@@ -281,13 +307,13 @@ def write_folds(path: Path, folds: Sequence[Fold]) -> None:
 
 
 def read_folds(folds_dir: Path) -> list[FoldLine]:
-    """Read ``folds.tsv``.
+    """Read ``folds.tsv`` and ``tuning.tsv``.
 
     Args:
         folds_dir: what :func:`make_folds` made.
 
     Raises:
-        DataError: the file is missing or no such table.
+        DataError: the first is missing, or one is no such table.
     """
     path = folds_dir / FOLDS
     text = reading.read_text(path, "run stage 2 again", missing="run stage 2")
@@ -301,7 +327,8 @@ def read_folds(folds_dir: Path) -> list[FoldLine]:
         )
     ):
         raise DataError(f"{path}: is no list of folds; run stage 2 again")
-    return [FoldLine(*line) for line in lines]
+    others = read_tuning(folds_dir / TUNING, names)
+    return [FoldLine(line[0], line[1], line[2], others.get(line[0], ())) for line in lines]
 
 
 def final_folds(folds_dir: Path) -> list[str]:

@@ -3,6 +3,7 @@
 A system is a word ``[NAME=]CONF[_CONTEXT]``: CONF is a file of ``conf/`` without its suffix (or the path of a
 YAML file), a context is given to a system trained on chunks, NAME is what its folders are called.  A
 fusion is ``[NAME=]SYSTEM[:WEIGHT] SYSTEM[:WEIGHT] ...``; without weights they are tuned on dev speakers.
+``SYSTEM@*`` is the system with all its seeds: alone their mean, beside others each with a tuned weight.
 """
 
 from __future__ import annotations

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from ser.data.corpus import Protocol
 from ser.errors import UsageError, short
 from ser.experiment.asked import FUSED, PAPER_CONTEXT, Experiment, meant
-from ser.plan import PlannedFusion, PlannedSystem
+from ser.plan import ALL_SEEDS, ONE_FOLD, PlannedFusion, PlannedSystem
 from ser.ranges import read_number
+from ser.scoring.fusion import LOGISTIC
 
 
 def plan_fusions(
@@ -44,37 +45,48 @@ def plan_fusions(
     second = next((system for system in family if system.context == PAPER_CONTEXT), family[0])
     pair, seeds = (first.name, second.name), first.seeds
     fusions = [PlannedFusion("syscomb", pair, (experiment.fusion_weight,), seeds)]
-    return tuple(fusions + ([PlannedFusion("syscomb_dev", pair, None, seeds)] if protocol.dev else []))
+    tuned = PlannedFusion("syscomb_dev", pair, None, seeds, ONE_FOLD)
+    return tuple(fusions + ([tuned] if protocol.dev else []))
 
 
 def _fusion(text: str, number: int, planned: Sequence[PlannedSystem]) -> PlannedFusion:
-    """A fusion from ``[NAME=]SYSTEM[:WEIGHT] ...``."""
+    """A fusion from ``[NAME=]SYSTEM[:WEIGHT] ...``; ``SYSTEM@*`` is a system over all its seeds."""
     name, sign, rest = text.partition("=")
     words = (rest if sign else text).split()
     name = name.strip() if sign else ("fusion" if number == 1 else f"fusion_{number}")
+    where = f"fuse: {name}"
     known = {system.name: system for system in planned}
-    members, weights = [], []
+    members, weights, over_seeds = [], [], []
     for word in words:
-        member, colon, weight = word.partition(":")
+        asked, colon, weight = word.partition(":")
+        member = asked.removesuffix(ALL_SEEDS)
         if member not in known:
-            raise UsageError(
-                f"fuse: {name}: {member} is no system of this experiment; {meant(member, known)}"
-            )
+            raise UsageError(f"{where}: {member} is no system of this experiment; {meant(member, known)}")
         members.append(member)
-        weights.append(_weight(weight, f"fuse: {name}: {word}") if colon else None)
-    if len(members) < 2 or len(set(members)) < len(members):
-        raise UsageError(f"fuse: {name}: name two systems or more, each once, got '{' '.join(words)}'")
+        weights.append(_weight(weight, f"{where}: {word}") if colon else None)
+        over_seeds += [member] if asked != member else []
+    seeds = [known[member].seeds for member in members if member not in over_seeds]
+    count = len(seeds) + sum(len(known[member].seeds) for member in over_seeds)
+    if count < 2 or len(set(members)) < len(members):
+        raise UsageError(
+            f"{where}: name two systems or more, each once, or SYSTEM{ALL_SEEDS} of several seeds, got "
+            f"'{' '.join(words)}'"
+        )
+    given = () if len(members) == 1 else _given_weights(weights, bool(over_seeds), where)
+    own = max(seeds, key=len, default=(0,))
+    return PlannedFusion(name, tuple(members), given, own, LOGISTIC, tuple(over_seeds))
+
+
+def _given_weights(weights: Sequence[float | None], over_seeds: bool, where: str) -> tuple[float, ...] | None:
+    """The weights of the systems after the first, None where they are to be tuned."""
+    if over_seeds and any(weight is not None for weight in weights):
+        raise UsageError(f"{where}: beside a system over its seeds weights are tuned; give none")
     if weights[0] not in (None, 1.0):
-        raise UsageError(
-            f"fuse: {name}: the first system has the weight 1; give those of the others beside it"
-        )
+        raise UsageError(f"{where}: the first system has the weight 1; give those of the others beside it")
     given = [weight for weight in weights[1:] if weight is not None]
-    if given and len(given) < len(members) - 1:
-        raise UsageError(
-            f"fuse: {name}: give a weight to each system after the first, or to none to tune them"
-        )
-    seeds = max((known[member].seeds for member in members), key=len)
-    return PlannedFusion(name, tuple(members), tuple(given) if given else None, seeds)
+    if given and len(given) < len(weights) - 1:
+        raise UsageError(f"{where}: give a weight to each system after the first, or to none to tune them")
+    return tuple(given) if given else None
 
 
 def _weight(text: str, where: str) -> float:

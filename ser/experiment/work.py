@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from ser import config, systems
-from ser.data import files, registry
+from ser.data import files, registry, tables
 from ser.data.corpus import RESOLVED
 from ser.data.corpus_tables import refuse_other_settings
 from ser.data.datadir import lost_tables
 from ser.data.division import NONE
 from ser.data.folds import FoldLine, plan_folds
+from ser.data.tuning import other_sources
 from ser.errors import DataError, UsageError
 from ser.experiment.asked import FUSED, Experiment, meant
 from ser.experiment.fusions import plan_fusions
-from ser.experiment.settings import VAD_NAME, Chosen, Settings, check_names, extras, sets_of
-from ser.feats.sets import load_set
-from ser.plan import TASKS, Plan, PlannedSystem, write_lines, write_lists, write_plan
+from ser.experiment.settings import VAD_NAME, Chosen, File, Settings, check_names, extras, sets_of
+from ser.feats.sets import TRACKS, load_set
+from ser.plan import OPEN, TASKS, Plan, PlannedSystem, joint_track, write_lines, write_lists, write_plan
 from ser.systems.base import Sizes
 
 log = logging.getLogger("ser")
@@ -40,7 +41,7 @@ def work_out(experiment: Experiment, settings: Settings, exp: Path, data_dir: Pa
     Raises:
         ConfigError, UsageError: a fusion or an interpretation of what there is not.
     """
-    planned = tuple(_planned(system, experiment, exp) for system in settings.systems)
+    planned = tuple(_planned(system, experiment, exp, settings.sets) for system in settings.systems)
     protocol = settings.config.protocols[settings.protocol]
     fusions = plan_fusions(experiment, planned, settings.protocol, protocol)
     check_names(
@@ -73,7 +74,7 @@ def work_out(experiment: Experiment, settings: Settings, exp: Path, data_dir: Pa
     )
 
 
-def _planned(system: Chosen, experiment: Experiment, exp: Path) -> PlannedSystem:
+def _planned(system: Chosen, experiment: Experiment, exp: Path, sets: Mapping[str, File]) -> PlannedSystem:
     tree, source = system.file.tree, str(system.file.source)
     code = str(tree.get("system"))
     seeded = systems.is_seeded(code, source)
@@ -89,6 +90,9 @@ def _planned(system: Chosen, experiment: Experiment, exp: Path) -> PlannedSystem
         code=code,
         settings=str(exp / "conf" / f"{system.name}.yaml"),
         outside=registry.is_outside(code),
+        track=joint_track(
+            TRACKS.get(str(sets[name].tree.get("extractor")), OPEN) for name in sets_of(system.file)
+        ),
     )
 
 
@@ -102,7 +106,10 @@ def expected_folds(plan: Plan, settings: Settings) -> tuple[FoldLine, ...]:
     """
     if (plan.data / "utt2spk").exists():
         divided = plan_folds(plan.data, settings.config, plan.protocol)
-        return tuple(FoldLine(fold.name, fold.tune_fold, fold.tune_set) for fold in divided)
+        others = other_sources(divided, tables.read_table(plan.data / "utt2spk"))
+        return tuple(
+            FoldLine(fold.name, fold.tune_fold, fold.tune_set, others.get(fold.name, ())) for fold in divided
+        )
     protocol = settings.config.protocols[plan.protocol]
     names = [fold or plan.protocol for fold in sorted(protocol.listed)]
     if protocol.test == "each":

@@ -31,6 +31,7 @@ EXTRACTORS = {
     "silero": "ser.feats.silero:Silero",
 }
 DEFAULT_SET = "fbank"
+TRACKS = {"fbank": "log-mel", "functionals": "functionals"}  # what results are compared in; others: open
 EXTRAS = {
     "functionals": "baselines",
     "silero": "vad",

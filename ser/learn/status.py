@@ -167,8 +167,7 @@ def plan_text(plan: Plan, trees: Mapping[str, Mapping[str, Any]], stages: range)
     made = [plan.data / name / files.MADE for name in stage_1]
     names = ", ".join(system.name for system in plan.systems)
     fusions = "; ".join(
-        f"{fusion.name} = {' x '.join(fusion.systems)}, weights "
-        + ("tuned on dev" if fusion.weights is None else " ".join(f"{weight:g}" for weight in fusion.weights))
+        f"{fusion.name} = {' x '.join(fusion.words.split())}, weights {fusion.weights_text}"
         for fusion in plan.fusions
     )
     by_stage = {

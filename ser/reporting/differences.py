@@ -47,7 +47,8 @@ def pairs(study: Study) -> list[tuple[Runs, Runs]]:
     """The pairs of systems to compare, the one that is subtracted first; none twice.
 
     All systems against the plan's first; the other contexts of the system that was fused, and the fusion,
-    against that system; the fusion against all that is not ours (see :attr:`Study.ours`).
+    against that system; the fusion against all that is not ours (see :attr:`Study.ours`); every fusion
+    against its best member.
     """
     fusion = study.system(study.fusion.name) if study.fusion else None
     fused = study.system(study.fused) if study.fused else None
@@ -56,6 +57,9 @@ def pairs(study: Study) -> list[tuple[Runs, Runs]]:
         others = {*study.siblings(fused.name), fusion.name}
         asked += [(fused, second) for second in study.runs if second.name in others]
         asked += [(first, fusion) for first in study.runs if first.name not in study.ours]
+    for each in study.plan.fusions:
+        best, whole = study.best_member(each), study.system(each.name)
+        asked += [(best, whole)] if best and whole else []
     unique: dict[frozenset[str], tuple[Runs, Runs]] = {}
     for first, second in asked:
         if first is not second:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ser.plan import Plan
-from ser.reporting import figures, sheets
+from ser.reporting import figures, fusions, sheets
 from ser.reporting.differences import SUPPORTED, Comparison, compare
 from ser.reporting.figures import Figure
 from ser.reporting.provenance import collect
@@ -42,6 +42,7 @@ def make_report(name: str, plan: Plan, command: str) -> Report:
     calibrations = sheets.calibrations(study)
     tables = [
         sheets.systems(study),
+        fusions.fusions(study, comparisons),
         sheets.table1(study),
         sheets.differences(comparisons, study) if comparisons else None,
         sheets.by_class(study),
@@ -51,6 +52,7 @@ def make_report(name: str, plan: Plan, command: str) -> Report:
         sheets.calibration(calibrations),
         sheets.corpus(study),
         sheets.plan(study),
+        sheets.training_speakers(study),
         sheets.checks(study),
     ]
     drawn = [

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from ser.errors import DataError, all_of
 from ser.plan import Plan, PlannedFusion
-from ser.scoring.combine import TuningData, fuse_folders, fusion_text
+from ser.scoring.combine import TuningData, TuningSet, fuse_folders, fusion_text
 from ser.scoring.evaluate import NUM_DRAWS, SEED, score_folder, summary
 from ser.scoring.posteriors import pool_variants
 from ser.scoring.table import Row, natural, read_systems
@@ -53,15 +53,14 @@ def score_systems(
             yield score(plan.folds / "pooled", folder)
 
 
-def fuse_systems(plan: Plan, *, mode: str, criterion: str) -> Iterator[str]:
+def fuse_systems(plan: Plan, *, mode: str) -> Iterator[str]:
     """Make every fusion of the plan in all folds, score it, pool the folds, score the pools.
 
     The summaries of single folds go into ``<exp>/tasks/log/fuse.log``.
 
     Args:
         plan: of the experiment.
-        mode: one of :data:`ser.scoring.fusion.MODES`.
-        criterion: what tuned weights make best, one of :data:`ser.scoring.fusion.CRITERIA`.
+        mode: one of :data:`ser.scoring.fusion.MODES`, of all fusions but those of the seeds of one system.
 
     Yields:
         The summary of each pool.
@@ -71,16 +70,19 @@ def fuse_systems(plan: Plan, *, mode: str, criterion: str) -> Iterator[str]:
     """
     with _log(plan, "fuse.log") as log:
         for fusion in plan.fusions:
-            for text in _fuse_folds(plan, fusion, mode, criterion):
+            for text in _fuse_folds(plan, fusion, mode):
                 print(text, file=log)
     for fusion in plan.fusions:
         for folder in pool_system(plan, fusion.name):
             yield summary(folder, score_folder(plan.folds / "pooled", folder))
 
 
-def _fuse_folds(plan: Plan, fusion: PlannedFusion, mode: str, criterion: str) -> Iterator[str]:
+def _fuse_folds(plan: Plan, fusion: PlannedFusion, mode: str) -> Iterator[str]:
+    mode = "mean" if fusion.weights == () else mode
     for run in plan.fusion_runs(fusion):
-        tuning = TuningData(run.dev, tuple(run.dev_members), run.test, criterion) if run.dev else None
+        sets = tuple(TuningSet(each.data, tuple(each.members)) for each in run.tuning)
+        # no model behind these posteriors was trained on a speaker of the test subset: see ser.data.tuning
+        tuning = TuningData(sets, run.test, fusion.criterion, len(sets) > 1) if sets else None
         record = fuse_folders(run.out, run.members, mode=mode, weights=fusion.weights or (), tuning=tuning)
         yield fusion_text(run.out, record)
         yield summary(run.out, score_folder(run.test, run.out))
@@ -118,7 +120,8 @@ def table_rows(plan: Plan, decode: str) -> list[Row]:
         {
             name: {seed: folder.parent / decode for seed, folder in folders.items()}
             for name, folders in pooled_folders(plan).items()
-        }
+        },
+        {name: plan.track(name) for name in plan.table()},
     )
 
 

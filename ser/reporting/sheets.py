@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from ser import reading
+from ser.data import confounding
 from ser.data.corpus_summary import read_summary
 from ser.data.fold_checks import read_warnings
+from ser.plan import OPEN
 from ser.reporting.differences import NUM_SWAPS, Comparison
 from ser.reporting.sheet import Cell, Score, Sheet
 from ser.reporting.study import NUM_DRAWS, Study
-from ser.scoring.calibration import NUM_BINS, Reliability, reliability
+from ser.scoring.calibration import NUM_BINS, Reliability, log_loss, reliability
 from ser.scoring.metrics import METRICS, Floats, precisions, recalls
 from ser.scoring.runs import Bools, Names, Runs
 from ser.scoring.significance import mean_bootstrap
@@ -58,9 +60,13 @@ def systems(study: Study) -> Sheet:
         for each in filter(None, (runs, runs.padded)):
             counts = _scores(study, each, intervals=("acc", "uar"))
             norm = each.notes.get("normalisation", "-")
-            rows.append([each.name, norm, len(each.seeds), coverage(each), *counts])
-    columns = ("system", "normalisation", "seeds", "scored/total", *MEASURES)
-    note = f"{SPREAD} (of {len(study.test.speaker_names)})."
+            track = study.plan.track(runs.name)
+            rows.append([each.name, track, norm, len(each.seeds), coverage(each), *counts])
+    columns = ("system", "track", "normalisation", "seeds", "scored/total", *MEASURES)
+    note = (
+        f"{SPREAD} (of {len(study.test.speaker_names)}). The track is that of the features that a system, or "
+        f"all members of a fusion, read; {OPEN}: unlike ones."
+    )
     if any(runs.notes.get("normalisation") == "speaker" for runs in study.runs):
         note += " Normalisation by speaker uses all of a test speaker's audio, without labels."
     if any(runs.notes.get("split") == "speaker-dependent" for runs in study.runs):
@@ -252,6 +258,7 @@ class Calibration:
     system: str
     pooled: Reliability  # of all runs together
     ece: Floats  # (R,)
+    log_loss: Floats  # (R,) nats
 
 
 def calibrations(study: Study) -> list[Calibration]:
@@ -261,7 +268,8 @@ def calibrations(study: Study) -> list[Calibration]:
         rows, truth = runs.posteriors[:, runs.scored], study.test.truth[runs.scored]
         pooled = reliability(rows.reshape(-1, rows.shape[-1]), np.tile(truth, len(rows)))
         ece = np.array([reliability(run, truth).ece for run in rows])
-        results.append(Calibration(runs.name, pooled, ece))
+        losses = np.array([log_loss(run, truth) for run in rows])
+        results.append(Calibration(runs.name, pooled, ece, losses))
     return results
 
 
@@ -275,14 +283,15 @@ def calibration(calibrations: Sequence[Calibration]) -> Sheet:
             float((v[filled] * counts[filled]).sum() / counts.sum())
             for v in (each.pooled.confidence, each.pooled.accuracy)
         ]
-        rows.append([each.system, Score.of(each.ece), Score(means[0]), Score(means[1])])
+        loss = float(each.log_loss.mean())
+        rows.append([each.system, Score.of(each.ece), loss, Score(means[0]), Score(means[1])])
     return Sheet(
         "calibration",
         "Calibration",
-        ("system", "ECE", "mean confidence", "acc"),
+        ("system", "ECE", "log loss", "mean confidence", "acc"),
         rows,
         f"Per cent; expected calibration error over {NUM_BINS} bins of equal width; ± over the seeds. "
-        "Confidence is the highest posterior.",
+        "Log loss: mean of -log p(reference), nats. Confidence is the highest posterior.",
     )
 
 
@@ -309,10 +318,8 @@ def plan(study: Study) -> Sheet:
     for runs in study.runs:
         seeds = " ".join(runs.seeds)
         if fusion := fusions.get(runs.name):
-            weights = (
-                "tuned on dev" if fusion.weights is None else " ".join(f"{w:g}" for w in (1, *fusion.weights))
-            )
-            rows.append([runs.name, " + ".join(fusion.systems), None, None, None, weights, seeds])
+            members = " + ".join(fusion.words.split())
+            rows.append([runs.name, members, None, None, None, fusion.weights_text, seeds])
         elif system := systems.get(runs.name):
             sets = " ".join(system.sets)
             rows.append([runs.name, system.code, sets or None, system.norm, system.context, None, seeds])
@@ -321,6 +328,22 @@ def plan(study: Study) -> Sheet:
     note = f"Folds of the protocol '{study.plan.protocol}'."
     columns = ("system", "kind or members", "features", "normalisation", "context", "weights", "seeds")
     return Sheet("plan", "What was compared", columns, rows, note)
+
+
+def training_speakers(study: Study) -> Sheet | None:
+    """How many classes the training speakers show; None for folds that were made by others."""
+    path = study.plan.folds / confounding.TRAINING_SPEAKERS
+    if not path.exists():
+        return None
+    groups = confounding.read_training_speakers(path)
+    rows: list[list[Cell]] = [
+        [each.num_shown, each.speakers, each.utterances, *(f"{seconds:.0f}" for seconds in each[3:])]
+        for each in confounding.over_folds(groups)
+    ]
+    columns = ("classes shown", "speakers", "utterances", "least s", "median s", "most s")
+    texts = [confounding.speakers_text(groups), confounding.confounding_text(groups)]
+    note = " ".join(f"{text[0].upper()}{text[1:]}." for text in texts if text)
+    return Sheet("training_speakers", "Training speakers", columns, rows, f"{note} s: speech of a speaker.")
 
 
 def checks(study: Study) -> Sheet | None:

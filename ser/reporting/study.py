@@ -12,7 +12,7 @@ import numpy as np
 from ser import reading
 from ser.data import tables
 from ser.errors import DataError
-from ser.plan import Plan, PlannedFusion
+from ser.plan import ONE_FOLD, Plan, PlannedFusion
 from ser.reporting.scores import pooled_folders
 from ser.scoring.combine import FUSION
 from ser.scoring.evaluate import read_references
@@ -60,9 +60,15 @@ class Study:
     @cached_property
     def fusion(self) -> PlannedFusion | None:
         """The main fusion: the plan's first, or one of the same systems whose weights are tuned."""
-        fusions = [fusion for fusion in self.plan.fusions if self.system(fusion.name)]
+        several = [fusion for fusion in self.plan.fusions if len(fusion.systems) > 1]
+        fusions = [fusion for fusion in several if self.system(fusion.name)]
         same = [fusion for fusion in fusions if fusion.systems == fusions[0].systems]
         return next((fusion for fusion in same if fusion.weights is None), same[0] if same else None)
+
+    def best_member(self, fusion: PlannedFusion) -> Runs | None:
+        """The member of a fusion with the highest UAR, as seen on test: at the fusion's expense."""
+        members = [runs for runs in self.runs if runs.name in fusion.systems]
+        return max(members, key=lambda runs: float(runs.values(self.test, "uar").mean()), default=None)
 
     @property
     def fused(self) -> str | None:
@@ -179,19 +185,24 @@ class FusionCurve:
 
 
 def fusion_curves(study: Study) -> list[FusionCurve]:
-    """Read the ``fusion.txt`` of fusions with tuned weights: a curve for each system after the first.
+    """Read the ``fusion.txt`` of fusions tuned on a grid: a curve for each system after the first.
 
     Raises:
         DataError: one that cannot be read, or the folds of a fusion were tuned differently.
     """
     curves = []
     for fusion in study.plan.fusions:
-        if fusion.weights is None and study.system(fusion.name):
-            paths = [run.out / FUSION for run in study.plan.fusion_runs(fusion)]
-            records = {path: tables.read_table(path, made_by="stage 7") for path in paths}
+        if fusion.weights is None and fusion.criterion == ONE_FOLD and study.system(fusion.name):
+            records = read_fusions(study.plan, fusion)
             numbers = range(1, len(fusion.systems)) if records else ()
             curves += [_fusion_curve(study, fusion, number, records) for number in numbers]
     return curves
+
+
+def read_fusions(plan: Plan, fusion: PlannedFusion) -> dict[Path, dict[str, str]]:
+    """The ``fusion.txt`` of each fold and seed: path -> what it holds."""
+    paths = [run.out / FUSION for run in plan.fusion_runs(fusion)]
+    return {path: tables.read_table(path, made_by="stage 7") for path in paths}
 
 
 def _fusion_curve(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ser.scoring.log_linear import log_posteriors
 from ser.scoring.metrics import Counts, Floats
 
 NUM_BINS = 10
@@ -49,3 +50,11 @@ def reliability(
     with np.errstate(invalid="ignore"):
         means = [np.bincount(bins, values, num_bins) / counts for values in (confidence, right)]
     return Reliability(means[0], means[1], counts)
+
+
+def log_loss(posteriors: Floats, references: Counts) -> float:
+    """Mean of -log p(reference), nats, of (N, K) with N > 0; a probability is floored before the logarithm.
+
+    It is least where posteriors are both right and as sure as they may be; even posteriors have log K.
+    """
+    return float(-log_posteriors(posteriors)[np.arange(len(references)), references].mean())

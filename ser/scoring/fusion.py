@@ -5,14 +5,16 @@ constant factor changes no decision, so 0.4 is read as an exponent (``power``, t
 
     power     p ~ p_1 * p_2^w_2 * p_3^w_3 ...
     product   the same with all weights 1
+    mean      the same with all weights 1 / M, the geometric mean
     linear    p ~ p_1 + w_2 p_2 + w_3 p_3 ...
 
 renormalised for each utterance.  The first system has weight 1; with all other weights 0 its posteriors
-come back as they are.
+come back as they are.  Weights by the criterion ``logistic`` (:mod:`ser.scoring.log_linear`) are those of all
+systems, the first one's too.
 
-An utterance that a system lists in ``not_scored`` is fused from the others, the first of which then has
-weight 1 (so a single one's posteriors come back as they are); with none of a weight above 0 left it is
-not scored.
+An utterance that a system lists in ``not_scored`` is fused from the others.  The first of them then has
+weight 1 (so a single one's posteriors come back as they are); in mode mean, and of weights by ``logistic``,
+they are scaled to the sum that all have.  With none of a weight above 0 left it is not scored.
 
 Shapes: N utterances, K classes, M systems.
 """
@@ -27,12 +29,14 @@ import numpy as np
 from ser.data import tables
 from ser.errors import DataError
 from ser.scoring.evaluate import Scored
+from ser.scoring.log_linear import fit_weights, log_posteriors
 from ser.scoring.metrics import Counts, Floats, confusion_matrix, decide, uar
 from ser.scoring.posteriors import Posteriors
 
-MODES = ("power", "product", "linear")
-CRITERIA = ("nll", "uar")
-FLOOR = 1e-10  # probabilities below are raised to it before the logarithm
+MODES = ("power", "product", "mean", "linear")
+UNWEIGHTED = ("product", "mean")  # modes that take no weights
+LOGISTIC = "logistic"
+CRITERIA = (LOGISTIC, "nll", "uar")
 GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.67, 2.5, 5.0, 10.0)  # symmetric about 1
 _SHARPNESS = np.geomspace(0.05, 5.0, 41)
 
@@ -42,24 +46,28 @@ def fuse_posteriors(posteriors: Sequence[Floats], weights: Sequence[float], mode
 
     Args:
         posteriors: M arrays (N, K) of probabilities.
-        weights: M numbers of at least 0, the first above 0.
+        weights: M numbers of at least 0, one above 0; modes product and mean have their own.
         mode: one of :data:`MODES`.
 
     Returns:
-        (N, K), rows sum to 1; the first array itself when no other has a weight above 0.
+        (N, K), rows sum to 1; the array itself of the only one with a weight above 0, if that is 1.
     """
-    if mode == "product":
-        weights = [1.0] * len(posteriors)
-    used = [(p, w / weights[0]) for p, w in zip(posteriors, weights, strict=True) if w > 0]
-    if len(used) == 1:
-        return posteriors[0]
+    weights = _mode_weights(len(posteriors), weights, mode)
+    used = [(p, w) for p, w in zip(posteriors, weights, strict=True) if w > 0]
+    if len(used) == 1 and used[0][1] == 1:
+        return used[0][0]
     if mode == "linear":
         fused = np.sum([w * p for p, w in used], axis=0)
     else:
-        logs = np.sum([w * np.log(np.maximum(p, FLOOR)) for p, w in used], axis=0)
+        logs = np.sum([w * log_posteriors(p) for p, w in used], axis=0)
         fused = np.exp(logs - logs.max(-1, keepdims=True))
     normalised: Floats = fused / fused.sum(-1, keepdims=True)
     return normalised
+
+
+def _mode_weights(number: int, weights: Sequence[float], mode: str) -> Sequence[float]:
+    """The weights of so many systems: those given, or the mode's own."""
+    return {"product": [1.0] * number, "mean": [1 / number] * number}.get(mode, weights)
 
 
 @dataclass(frozen=True)
@@ -71,21 +79,24 @@ class Fused:
     n_partial: int  # fused, but not from all systems
 
 
-def fuse(outputs: Sequence[Posteriors], weights: Sequence[float], mode: str) -> Fused:
+def fuse(
+    outputs: Sequence[Posteriors], weights: Sequence[float], mode: str, *, keep_sum: bool = False
+) -> Fused:
     """Fuse the posteriors of systems of the same classes and utterances.
 
     Args:
         outputs: of M systems.
-        weights: M numbers of at least 0, the first is 1.
+        weights: M numbers of at least 0.
         mode: one of :data:`MODES`.
+        keep_sum: where a system is missing, scale the weights of the others to the sum of all, as is right
+            for weights of :data:`LOGISTIC`; else to 1 for the first of them.
 
     Raises:
         DataError: a system is about other utterances than the first.
     """
     for output in outputs[1:]:
         tables.same_keys(outputs[0].keys, outputs[0].name, output.keys, output.name)
-    if mode == "product":
-        weights = [1.0] * len(outputs)
+    weights = _mode_weights(len(outputs), weights, mode)
     groups: dict[tuple[int, ...], list[str]] = {}  # systems that scored an utterance -> such utterances
     for utt in sorted(outputs[0].keys):
         scoring = (i for i, output in enumerate(outputs) if weights[i] > 0 and utt in output.posteriors)
@@ -94,7 +105,9 @@ def fuse(outputs: Sequence[Posteriors], weights: Sequence[float], mode: str) -> 
     posteriors: dict[str, Floats] = {}
     for members, utts in groups.items():
         stacked = [np.stack([outputs[i].posteriors[utt] for utt in utts]) for i in members]
-        fused = fuse_posteriors(stacked, [weights[i] for i in members], mode)
+        kept = [weights[i] for i in members]
+        unit = sum(kept) / sum(weights) if keep_sum else kept[0]
+        fused = fuse_posteriors(stacked, [weight / unit for weight in kept], mode)
         posteriors |= dict(zip(utts, fused, strict=True))
     complete = tuple(i for i, weight in enumerate(weights) if weight > 0)
     return Fused(
@@ -127,7 +140,7 @@ def balanced_nll(posteriors: Floats, references: Counts) -> float:
         posteriors: (N, K).
         references: class indices, (N,).
     """
-    logs = np.log(np.maximum(posteriors, FLOOR))  # (N, K)
+    logs = log_posteriors(posteriors)  # (N, K)
     sharp = _SHARPNESS[:, None, None] * logs  # (G, N, K)
     sharp -= sharp.max(-1, keepdims=True)
     costs = np.log(np.exp(sharp).sum(-1)) - sharp[:, np.arange(len(references)), references]  # (G, N)
@@ -160,9 +173,9 @@ def best_weight(trials: Sequence[Trial], criterion: str) -> float:
 
     Args:
         trials: by rising weight.
-        criterion: ``nll`` (lowest; the default of the verb: it moves with every utterance, so that a few
-            hundred are enough) or ``uar`` (highest; what is reported, but a step function of the weight
-            that a handful of utterances decides).
+        criterion: ``nll`` (lowest; it moves with every utterance, so that a few hundred are enough) or
+            ``uar`` (highest; what is reported, but a step function of the weight that a handful of
+            utterances decides).
     """
     values = [trial.nll if criterion == "nll" else -trial.uar for trial in trials]
     runs: list[list[float]] = [[]]
@@ -179,18 +192,21 @@ def best_weight(trials: Sequence[Trial], criterion: str) -> float:
 class Tuning:
     """Weights found on tuning data, and how."""
 
-    weights: list[float]  # M, the first is 1
-    curves: list[list[Trial]]  # one for each system after the first
+    weights: list[float]  # M; of nll and uar the first is 1
+    curves: list[list[Trial]]  # of nll and uar, one for each system after the first
     n_utts: int
 
 
 def tune(scored: Sequence[Scored], mode: str, criterion: str) -> Tuning:
-    """Find the weights on tuning data: the second system's first, then the third's beside the fused two ...
+    """Find the weights on tuning data.
+
+    By ``logistic`` those of all systems at once, for mode power; by ``nll`` and ``uar`` on a grid: the second
+    system's first, then the third's beside the fused two ...
 
     Args:
         scored: M systems on the same tuning data; utterances that one did not score are left out.
         mode: ``power`` or ``linear``.
-        criterion: see :func:`best_weight`.
+        criterion: one of :data:`CRITERIA`, see :func:`best_weight`.
 
     Raises:
         DataError: no utterance is scored by all.
@@ -203,7 +219,10 @@ def tune(scored: Sequence[Scored], mode: str, criterion: str) -> Tuning:
     places = [{utt: row for row, utt in enumerate(each.keys)} for each in scored]
     rows = [[place[utt] for utt in common] for place in places]
     truth = scored[0].references[rows[0]]
-    so_far, *others = (each.posteriors[row] for each, row in zip(scored, rows, strict=True))
+    posteriors = [each.posteriors[row] for each, row in zip(scored, rows, strict=True)]
+    if criterion == LOGISTIC:
+        return Tuning(fit_weights(posteriors, truth), [], len(common))
+    so_far, *others = posteriors
     weights, curves = [1.0], []
     for other in others:
         curves.append(try_weights(so_far, other, truth, mode))

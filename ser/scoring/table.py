@@ -29,6 +29,7 @@ class Row:
 
     system: str
     results: dict[str, dict[str, str]]  # seed -> result.txt
+    track: str = "-"  # what kind of features it reads; "-" where that is not known
 
     def numbers(self, key: str) -> list[float]:
         """The values of ``key`` over the seeds; empty when one seed has none."""
@@ -69,11 +70,14 @@ def read_rows(folders: Sequence[Path], decode: str) -> list[Row]:
     return read_systems(systems)
 
 
-def read_systems(systems: Mapping[str, Mapping[str, Path]]) -> list[Row]:
+def read_systems(
+    systems: Mapping[str, Mapping[str, Path]], tracks: Mapping[str, str] | None = None
+) -> list[Row]:
     """Read ``<folder>/score/result.txt`` of given folders.
 
     Args:
         systems: name -> seed -> folder of posteriors.
+        tracks: name -> track, where they are known.
 
     Returns:
         In the order of ``systems``.
@@ -90,7 +94,7 @@ def read_systems(systems: Mapping[str, Mapping[str, Path]]) -> list[Row]:
                 results[seed] = tables.read_table(path, made_by="steps/score.sh")
             except DataError as error:
                 problems.append(str(error))
-        rows.append(Row(name, results))
+        rows.append(Row(name, results, (tracks or {}).get(name, "-")))
     if problems:
         raise all_of(problems)
     return rows
@@ -118,6 +122,9 @@ def table_text(rows: Sequence[Row], title: str) -> str:
         lines.append("n differs between rows: they are not about the same utterances")
     if by_chunk := [row.system for row in rows if row.common("level") != "utt"]:
         lines.append(f"rows whose level is chunk count chunks, not utterances: {', '.join(by_chunk)}")
+    tracks = dict.fromkeys(row.track for row in rows if row.track != "-")
+    for track in tracks:
+        lines.append(f"track {track}: {' '.join(row.system for row in rows if row.track == track)}")
     for row in rows:
         notes = sorted({key for result in row.results.values() for key in result if key.startswith("note_")})
         lines += [f"{row.system}: {key.removeprefix('note_')} {row.common(key)}" for key in notes]
@@ -134,13 +141,14 @@ def _cell(numbers: Sequence[float]) -> str:
 def write_tsv(path: Path, rows: Sequence[Row]) -> None:
     """Write all values: a line per system and seed, then its ``mean`` and ``sd`` (two seeds or more)."""
     keys = sorted({key for row in rows for result in row.results.values() for key in result})
-    lines = [["system", "seed", *keys]]
+    lines = [["system", "seed", "track", *keys]]
     for row in rows:
         for seed, result in row.results.items():
-            lines.append([row.system, seed, *(result.get(key, "-") for key in keys)])
+            lines.append([row.system, seed, row.track, *(result.get(key, "-") for key in keys)])
         numbers = [row.numbers(key) for key in keys]
-        lines.append([row.system, "mean", *(f"{statistics.fmean(x):.6f}" if x else "-" for x in numbers)])
-        if len(row.results) > 1:
-            lines.append([row.system, "sd", *(f"{statistics.stdev(x):.6f}" if x else "-" for x in numbers)])
+        spreads = {"mean": statistics.fmean} | ({"sd": statistics.stdev} if len(row.results) > 1 else {})
+        for name, function in spreads.items():
+            values = (f"{function(x):.6f}" if x else "-" for x in numbers)
+            lines.append([row.system, name, row.track, *values])
     with whole_file(path) as stream:
         stream.writelines("\t".join(line) + "\n" for line in lines)

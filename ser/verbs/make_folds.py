@@ -1,9 +1,10 @@
 """Divide a data folder into train, dev and test subsets, as a protocol of the corpus's settings says.
 
-Writes OUT/<fold>/{train,dev,test} and OUT/folds.tsv (`fold tune_fold tune_set`: where the posteriors come
-from that tune a fold's fusion).  No speaker is in two subsets of a fold.  OUT appears whole or not at all;
-one that was made the same way is left alone.  With --manifests the data folder gets cuts.jsonl.gz first, all
-that lhotse needs of it, and each subset its own.
+Writes OUT/<fold>/{train,dev,test}, OUT/folds.tsv (`fold tune_fold tune_set`: where the posteriors come from
+that tune a fold's fusion) and OUT/tuning.tsv (where else they may), and says how many classes the training
+speakers show, with a warning where speaker and class are confounded.  No speaker is in two subsets of a fold.
+OUT appears whole or not at all; one that was made the same way is left alone.  With --manifests the data
+folder gets cuts.jsonl.gz first, all that lhotse needs of it, and each subset its own.
 """
 
 from __future__ import annotations

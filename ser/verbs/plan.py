@@ -13,9 +13,9 @@ Keys, in the options KEY=VALUE as in the file of --experiment, and their default
   contexts       for systems trained on chunks whose word names none (30)
   seeds          a training each (777)
   protocol       one of the corpus's settings (its own choice)
-  fuse           "[NAME=]SYSTEM[:WEIGHT] SYSTEM[:WEIGHT] ...", tuned on dev speakers without weights, or
-                 "none"; may be repeated (syscomb and syscomb_dev: the paper's two systems, with the given
-                 weight and with a tuned one)
+  fuse           "[NAME=]SYSTEM[:WEIGHT] SYSTEM[:WEIGHT] ...", tuned on dev speakers without weights,
+                 SYSTEM@* a system with all its seeds, or "none"; may be repeated (syscomb and syscomb_dev:
+                 the paper's two systems, with the given weight and with a tuned one)
   fusion_weight  of the second system in syscomb (0.4)
   interpret      systems whose attention is looked at (the first of the paper's, if it is trained)
   alignment      corpus, k2, a CTM file, or a folder of them or of TextGrids (corpus)

@@ -492,8 +492,8 @@ def test_the_steps_make_folds_from_features(data: Path, tmp_path: Path, repo: Pa
     out = tmp_path / "folds"
     for command in (
         ["steps/compute_cmvn.sh", data],
-        ["steps/make_folds.sh", "--protocol", "", tmp_path / "corpus.yaml", data, tmp_path / "default"],
-        ["steps/make_folds.sh", "--protocol", "paper", tmp_path / "corpus.yaml", data, out],
+        ["steps/make_folds.sh", tmp_path / "corpus.yaml", data, tmp_path / "default"],
+        ["steps/make_folds.sh", tmp_path / "corpus.yaml", data, out, "--protocol", "paper"],
     ):
         result = subprocess.run(
             list(map(str, command)),

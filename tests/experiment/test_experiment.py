@@ -18,6 +18,7 @@ from ser.data.corpus_tables import stage_0_settings
 from ser.data.division import Fold
 from ser.data.folds import FoldLine, write_folds
 from ser.data.labels import write_emotions
+from ser.data.tuning import TuningSource, write_tuning
 from ser.errors import SerError, StaleError
 from ser.experiment.asked import read_experiment
 from ser.experiment.settings import work_out_settings
@@ -171,9 +172,10 @@ def test_a_file_says_what_options_say_otherwise(tmp_path: Path) -> None:
         (["interpret=csa"], "interpret: csa is no system; did you mean csa_30?"),
         (["protocol=lso"], "--protocol lso is unknown; did you mean loso?"),
         (["fuse=a=blstmatt csa"], "fuse: a: csa is no system of this experiment; did you mean csa_30?"),
-        (["fuse=a=blstmatt"], "fuse: a: name two systems or more, each once, got 'blstmatt'"),
-        (["fuse=a=blstmatt blstmatt"], "fuse: a: name two systems or more, each once, got 'blstmatt "
-         "blstmatt'"),
+        (["fuse=a=blstmatt"], "fuse: a: name two systems or more, each once, or SYSTEM@* of several "
+         "seeds, got 'blstmatt'"),
+        (["fuse=a=blstmatt blstmatt"], "fuse: a: name two systems or more, each once, or SYSTEM@* of "
+         "several seeds, got 'blstmatt blstmatt'"),
         (["fuse=a=blstmatt csa_30:x"], "fuse: a: csa_30:x: 'x' is no weight; write a number of at least 0"),
         (["fuse=a=blstmatt:2 csa_30:1"], "fuse: a: the first system has the weight 1; give those of the "
          "others "
@@ -181,6 +183,10 @@ def test_a_file_says_what_options_say_otherwise(tmp_path: Path) -> None:
         (["fuse=a=blstmatt csa_30:1 majority"], "fuse: a: give a weight to each system after the first, "
          "or to "
          "none to tune them"),
+        (["fuse=a=csa_30@*"], "fuse: a: name two systems or more, each once, or SYSTEM@* of several seeds, "
+         "got 'csa_30@*'"),
+        (["fuse=a=csa_30@* blstmatt:1", "seeds=1 2"], "fuse: a: beside a system over its seeds weights are "
+         "tuned; give none"),
         (["fuse=blstmatt=blstmatt csa_30:1"], "systems, fuse, also: blstmatt is named twice"),
     ],
 )  # fmt: skip
@@ -369,12 +375,90 @@ def test_what_is_pooled_and_fused(tmp_path: Path) -> None:
     run = plan.fusion_runs(plan.fusions[0])[1]
     assert (run.seed, run.fold, run.out) == (2, "1", exp / "1/f/seed2/decode_test")
     assert run.members == [exp / "1/blstmatt/seed2/decode_test", exp / "1/svm_egemaps/seed0/decode_test"]
-    assert (run.test, run.dev) == (tmp_path / "data/folds/1/test", tmp_path / "data/folds/1-dev/test")
-    assert run.dev_members == [
-        exp / "1-dev/blstmatt/seed2/decode_test",
-        exp / "1-dev/svm_egemaps/seed0/decode_test",
+    assert run.test == tmp_path / "data/folds/1/test"
+    assert run.tuning == [
+        (
+            tmp_path / "data/folds/1-dev/test",
+            [exp / "1-dev/blstmatt/seed2/decode_test", exp / "1-dev/svm_egemaps/seed0/decode_test"],
+        )
     ]
     assert [output.data.parent.name for output in plan.outputs("svm_egemaps")] == ["1", "2", "1-dev", "2-dev"]
+
+
+def test_a_fusion_of_any_systems(tmp_path: Path) -> None:
+    """It is tuned on all that may be, which is decoded; syscomb_dev on one fold alone."""
+    folds = tmp_path / "data" / "folds"
+    folds.mkdir(parents=True)
+    write_folds(folds / "folds.tsv", FOLDS)
+    write_tuning(
+        folds / "tuning.tsv",
+        {"1": [TuningSource("2-dev", "2-dev", "test"), TuningSource("2-dev", "2", "test")]},
+    )
+    words = ("systems=blstmatt csa_20 csa_30 svm_compare majority", "seeds=1 2")
+    plan = plan_of(tmp_path, *words, "fuse=blstmatt csa_20@* svm_compare", "fuse=ens=csa_30@*")
+    fusion, ensemble = plan.fusions
+    assert (fusion.name, fusion.words, fusion.weights) == ("fusion", "blstmatt csa_20@* svm_compare", None)
+    assert (fusion.criterion, fusion.seeds, fusion.weights_text) == ("logistic", (1, 2), "tuned on dev")
+    assert (ensemble.words, ensemble.weights, ensemble.seeds) == ("csa_30@*", (), (0,))
+    assert ensemble.weights_text == "equal"
+    exp = tmp_path / "exp"
+
+    def members(fold: str, decode: str) -> list[Path]:
+        names = ("blstmatt/seed2", "csa_20/seed1", "csa_20/seed2", "svm_compare/seed0")
+        return [exp / fold / name / decode for name in names]
+
+    run = next(run for run in plan.fusion_runs(fusion) if (run.fold, run.seed) == ("1", 2))
+    assert run.members == members("1", "decode_test")
+    assert run.tuning == [
+        (folds / "1-dev/test", members("1-dev", "decode_test")),
+        (folds / "2-dev/test", members("2-dev", "decode_test")),
+        (folds / "2/test", members("2-dev", "decode_tested")),
+    ]
+    assert [(run.fold, run.members, run.tuning) for run in plan.fusion_runs(ensemble)] == [
+        (fold, [exp / fold / f"csa_30/seed{seed}/decode_test" for seed in (1, 2)], []) for fold in "12"
+    ]
+    decoded = [fields[1:] for fields in lines(tmp_path, "decode") if "svm_compare" in fields[0]]
+    assert decoded == [
+        [f"data/folds/{data}/test", f"exp/{model}/svm_compare/seed0/{folder}"]
+        for model, data, folder in (
+            ("1", "1", "decode_test"),
+            ("2", "2", "decode_test"),
+            ("1-dev", "1-dev", "decode_test"),
+            ("2-dev", "2-dev", "decode_test"),
+            ("2-dev", "2", "decode_tested"),
+        )
+    ]
+    assert {fields[0].split("/")[1] for fields in lines(tmp_path, "decode") if "csa_30" in fields[0]} == {
+        "1",
+        "2",
+    }
+    again = plan_of(tmp_path, *words, "contexts=30", "fuse=")
+    assert [(each.name, each.criterion) for each in again.fusions] == [
+        ("syscomb", "nll"),
+        ("syscomb_dev", "nll"),
+    ]
+    assert not [fields for fields in lines(tmp_path, "decode") if fields[2].endswith("decode_tested")]
+
+
+def test_tracks_are_of_the_features_that_are_read(tmp_path: Path) -> None:
+    """Not of names: a system of one's own that is called csa, but reads functionals, is no log-mel system."""
+    (tmp_path / "csa.yaml").write_text("base: svm_compare.yaml\n")
+    (tmp_path / "both.yaml").write_text("base: svm_compare.yaml\nfeatures: {sets: [compare, fbank]}\n")
+    (tmp_path / "odd.yaml").write_text("base: svm_compare.yaml\nfeatures: {sets: [mine]}\n")
+    (tmp_path / "mine.yaml").write_text("extractor: somewhere.else:MINE\n")
+    own = " ".join(f"{tmp_path}/{name}.yaml" for name in ("csa", "both", "odd"))
+    fusions = ("fuse=mel=blstmatt csa_30 majority", "fuse=unlike=csa_30 csa")
+    plan = plan_of(tmp_path, f"systems=blstmatt csa_30 majority {own}", *fusions)
+    assert {name: plan.track(name) for name in plan.table()} == {
+        "blstmatt": "log-mel",
+        "csa_30": "log-mel",
+        "mel": "log-mel",
+        "unlike": "open",
+        "majority": "-",
+        "csa": "functionals",
+        "both": "open",
+        "odd": "open",
+    }
 
 
 def test_folds_before_there_is_data(tmp_path: Path, repo: Path) -> None:

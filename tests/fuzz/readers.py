@@ -21,6 +21,7 @@ from ser.corpora.iemocap.release import unreadable
 from ser.data import tables
 from ser.data.alignment import read_ctm, read_frames
 from ser.data.audio_meta import audio_meta
+from ser.data.confounding import SpeakerGroup, read_training_speakers
 from ser.data.corpus import AudioConfig, load_corpus
 from ser.data.datadir import source_of
 from ser.data.files import file_digest
@@ -29,6 +30,7 @@ from ser.data.labels import read_emotions, read_utt2emo
 from ser.data.manifests import read_manifests
 from ser.data.phones import load_phones
 from ser.data.segments import read_segments
+from ser.data.tuning import read_tuning
 from ser.data.validate import validate
 from ser.errors import DataError
 from ser.feats.audio import load_samples
@@ -238,6 +240,16 @@ READERS = {
     "csv": _text("table.csv", TABLE, lambda path: read_rows(open_table(path))),
     "iemocap_text": _text("dialog.txt", "Ses01F_impro01_F000 [0-1]: Well.\n", _of_recipe(read_lines)),
     "folds": _text("folds.tsv", "fold\ttune_fold\ttune_set\n1\t-\t-\n", lambda p: read_folds(p.parent)),
+    "tuning": _text(
+        "tuning.tsv",
+        "fold\tmodel_fold\tdata_fold\tsubset\n1\t2-dev\t2\ttest\n",
+        lambda p: read_tuning(p, ("1", "2", "2-dev")),
+    ),
+    "training_speakers": _text(
+        "training_speakers.tsv",
+        "\t".join(SpeakerGroup._fields) + "\n1\t4\t4\t9\t300\t52.87\t94.35\t133.46\n",
+        read_training_speakers,
+    ),
     "tasks": _text("train.tsv", TASK, lambda p: read_task(p, 1)),
     "plan": Reader("plan.json", _plan, plan.read_plan),
     "recordings": Reader("recordings.jsonl.gz", _manifests, read_manifests),

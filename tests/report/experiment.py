@@ -61,6 +61,7 @@ def planned_system(name: str, seeds: Sequence[int]) -> PlannedSystem:
         code=stem,
         settings=f"exp/conf/{name}.yaml",
         outside=False,
+        track="log-mel" if seeded else "-",
     )
 
 

@@ -167,14 +167,14 @@ def test_opens_sorts_and_filters(browser: Browser) -> None:
     )
     before = browser.column(0)
     assert before[0] == "blstmatt"
-    head = f"{TABLE}.tHead.rows[0].cells[4]"
+    head = f"{TABLE}.tHead.rows[0].cells[5]"
     browser.run(f"{head}.querySelector('button').focus()")
     browser.driver.switch_to.active_element.send_keys(Keys.ENTER)  # by keyboard alone
-    scores = [float(cell.split()[0]) for cell in browser.column(4)]
+    scores = [float(cell.split()[0]) for cell in browser.column(5)]
     assert scores == sorted(scores, reverse=True)
     assert browser.run(f"{head}.getAttribute('aria-sort')") == "descending"
     browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
-    assert [float(cell.split()[0]) for cell in browser.column(4)] == scores[::-1]
+    assert [float(cell.split()[0]) for cell in browser.column(5)] == scores[::-1]
     browser.run(f"{TABLE}.tHead.rows[0].cells[0].querySelector('button').click()")
     names = [
         "blstmatt",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ser.data import tables
+from ser.data.tuning import TuningSource, write_tuning
 from ser.errors import DataError
 from ser.plan import Plan, PlannedFusion, write_plan
 from ser.reporting import figures
@@ -67,8 +68,13 @@ def run_folders(plan: Plan) -> None:
             assert score.main([str(output.data), str(output.folder)]) == 0
     for fusion in plan.fusions:
         for run in plan.fusion_runs(fusion):
-            options = [] if run.dev is None else ["--data", run.test, "--dev-data", run.dev]
-            options += [word for folder in run.dev_members for word in ("--dev-decode", folder)]
+            options: list[str | Path] = ["--data", run.test] if run.tuning else []
+            for each in run.tuning:
+                options += ["--dev-data", each.data]
+                options += [word for folder in each.members for word in ("--dev-decode", folder)]
+            options += ["--criterion", fusion.criterion] if run.tuning else []
+            options += ["--leave-out-shared"] if len(run.tuning) > 1 else []
+            options += ["--mode", "mean"] if fusion.weights == () else []
             assert fuse.main([*map(str, options), str(run.out), *map(str, run.members)]) == 0
             assert score.main([str(run.test), str(run.out)]) == 0
     for name in [*names, *(fusion.name for fusion in plan.fusions)]:
@@ -92,6 +98,43 @@ def test_a_plan_gives_what_its_folders_give(plan: Plan) -> None:
     assert "pooled/csa_60/seed2/decode_test/padded/score/errors.txt" in by_plan
     assert "f1/four_dev/seed1/decode_test/score/result.txt" in by_plan
     assert by_plan["f0/four_dev/seed2/decode_test/fusion.txt"].count(b"majority/seed0/decode_test\n") == 2
+
+
+def test_fusions_of_any_systems_and_of_seeds(plan: Plan) -> None:
+    """They too are what their folders give: several sets to tune on, all seeds of a system."""
+    fusions = (
+        PlannedFusion("any", ("blstmatt", "csa_60", "majority"), None, (1, 2), "logistic"),
+        PlannedFusion("all", ("csa_30", "blstmatt"), None, (2,), "logistic", ("csa_30",)),
+        PlannedFusion("seeds", ("csa_60",), (), (0,), "logistic", ("csa_60",)),
+    )
+    plan = dataclasses.replace(plan, fusions=fusions)
+    write_plan(plan)
+    sources = {"f0": [TuningSource("f1-dev", "f1", "test")]}
+    write_tuning(plan.folds / "tuning.tsv", sources)
+    for folder in Path("exp/f1").glob("*/seed*"):
+        model = Path("exp/f1-dev") / folder.relative_to("exp/f1")
+        shutil.copytree(folder / "decode_test", model / "decode_tested")
+    before = contents(plan.exp)
+    run_plan()
+    by_plan = contents(plan.exp)
+    record = tables.read_table(Path("exp/f0/any/seed2/decode_test/fusion.txt"))
+    assert (record["dev_data"], record["dev2_data"]) == ("folds/f0-dev/test", "folds/f1/test")
+    assert record["dev2_system_3"] == "exp/f1-dev/majority/seed0/decode_tested"
+    assert "dev2_data" not in tables.read_table(Path("exp/f1/any/seed2/decode_test/fusion.txt"))
+    record = tables.read_table(Path("exp/f1/all/seed2/decode_test/fusion.txt"))
+    assert [record[f"system_{number}"] for number in (1, 2, 3)] == [
+        f"exp/f1/{name}/decode_test" for name in ("csa_30/seed1", "csa_30/seed2", "blstmatt/seed2")
+    ]
+    record = tables.read_table(Path("exp/f1/seeds/seed0/decode_test/fusion.txt"))
+    assert (record["mode"], record["weights"]) == ("mean", "0.5 0.5")
+    shutil.rmtree(plan.exp)
+    for name, text in before.items():
+        (plan.exp / name).parent.mkdir(parents=True, exist_ok=True)
+        (plan.exp / name).write_bytes(text)
+    write_plan(plan)
+    run_folders(plan)
+    assert contents(plan.exp) == by_plan
+    assert fusion_curves(read_study("x", plan)) == []
 
 
 def test_what_is_printed_and_logged(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,7 +218,7 @@ def test_curves_of_tuned_fusions(plan: Plan) -> None:
 
 def refusal(plan: Plan, verb: str = "fuse") -> str:
     with pytest.raises(DataError) as error:
-        list(fuse_systems(plan, mode="power", criterion="nll") if verb == "fuse" else score_systems(plan))
+        list(fuse_systems(plan, mode="power") if verb == "fuse" else score_systems(plan))
     return str(error.value)
 
 

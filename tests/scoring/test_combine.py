@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 
 from ser.data import tables
 from ser.errors import DataError, UsageError
-from ser.scoring.combine import TuningData, fuse_folders, fusion_text
+from ser.scoring.combine import TuningData, TuningSet, fuse_folders, fusion_text
 from ser.scoring.fusion import GRID, fuse_posteriors
+from ser.scoring.log_linear import fit_weights
 from ser.scoring.posteriors import read_posteriors
 from tests.lost import check_made_again
 
@@ -99,7 +101,8 @@ def example(make_data: Maker, make_output: Maker) -> tuple[list[Path], TuningDat
     test = {f"t{i % 5}-{i:03d}": EMOTIONS[i * 7 % 4] for i in range(40)}
     folders = [make_output(f"test{seed}", noisy(test, 1.5, seed)) for seed in (0, 1)]
     dev_folders = tuple(make_output(f"dev{seed}", noisy(dev, 1.5, seed + 2)) for seed in (0, 1))
-    return folders, TuningData(make_data("dev", dev), dev_folders, make_data("data", test), "nll")
+    sets = (TuningSet(make_data("dev", dev), dev_folders),)
+    return folders, TuningData(sets, make_data("data", test), "nll")
 
 
 def test_tuned_weight(tmp_path: Path, example: tuple[list[Path], TuningData]) -> None:
@@ -113,14 +116,84 @@ def test_tuned_weight(tmp_path: Path, example: tuple[list[Path], TuningData]) ->
     assert float(best[1]) == weight
     assert {key: record[key] for key in ("criterion", "dev_data", "dev_n_utts", "dev_system_2")} == {
         "criterion": "nll",
-        "dev_data": str(tuning.dev_data),
+        "dev_data": str(tuning.sets[0].data),
         "dev_n_utts": "200",
-        "dev_system_2": str(tuning.dev_decode[1]),
+        "dev_system_2": str(tuning.sets[0].decode[1]),
     }
     given = fuse_folders(tmp_path / "g", folders, mode="power", weights=[weight])
     assert (tmp_path / "f" / "post").read_bytes() == (tmp_path / "g" / "post").read_bytes()
     assert given["weights"] == record["weights"]
-    assert f"weights 1 {weight:g} tuned on {tuning.dev_data} (nll)" in fusion_text(tmp_path, record)
+    assert f"weights 1 {weight:g} tuned on {tuning.sets[0].data} (nll)" in fusion_text(tmp_path, record)
+
+
+def test_tuned_on_several_data_folders(tmp_path: Path, make_data: Maker, make_output: Maker) -> None:
+    """What speakers of the test data said is left out, and an utterance may come from two models."""
+    test = {f"t{i % 2}-{i:02d}": EMOTIONS[i % 4] for i in range(8)}
+    dev = {f"d{i % 3}-{i:02d}": EMOTIONS[i * 7 % 4] for i in range(60)}
+    mixed = {utt: label for utt, label in dev.items() if utt < "d1"} | {"t0-90": "ang", "t1-91": "sad"}
+    rows = {
+        (name, seed): noisy(labels, 1.3, number)
+        for number, (name, labels, seed) in enumerate(
+            (name, labels, seed)
+            for name, labels in (("test", test), ("dev", dev), ("mixed", mixed))
+            for seed in (0, 1)
+        )
+    }
+    made = {key: make_output(f"{key[0]}{key[1]}", table) for key, table in rows.items()}
+    sets = tuple(
+        TuningSet(make_data(name, labels), (made[name, 0], made[name, 1]))
+        for name, labels in (("dev", dev), ("mixed", mixed))
+    )
+    folders = [made["test", 0], made["test", 1]]
+    refused = TuningData(sets, make_data("data", test), "logistic")
+    with pytest.raises(DataError, match="shares 2 speakers with"):
+        fuse_folders(tmp_path / "f", folders, mode="power", tuning=refused)
+    tuning = TuningData(sets, tmp_path / "data", "logistic", leave_out_shared=True)
+    record = fuse_folders(tmp_path / "f", folders, mode="power", tuning=tuning)
+
+    used = [("dev", utt) for utt in sorted(dev)] + [("mixed", utt) for utt in sorted(mixed) if utt < "t"]
+    assert record["dev_n_utts"] == str(len(used)) == "80"
+    weights = fit_weights(
+        [np.array([rows[name, seed][utt] for name, utt in used]) for seed in (0, 1)],
+        np.array([EMOTIONS.index(dev[utt]) for _, utt in used]),
+    )
+    assert record["weights"] == " ".join(f"{weight:g}" for weight in weights)
+    posts = [np.array([rows["test", seed]["t0-00"]]) for seed in (0, 1)]
+    assert read_posteriors(tmp_path / "f").posteriors["t0-00"] == pytest.approx(
+        fuse_posteriors(posts, weights, "power")[0]
+    )
+    assert {key: record[key] for key in record if key.startswith("dev")} == {
+        "dev_data": str(tmp_path / "dev"),
+        "dev_n_utts": "80",
+        "dev_system_1": str(made["dev", 0]),
+        "dev_system_2": str(made["dev", 1]),
+        "dev2_data": str(tmp_path / "mixed"),
+        "dev2_system_1": str(made["mixed", 0]),
+        "dev2_system_2": str(made["mixed", 1]),
+    }
+    assert f"tuned on {tmp_path / 'dev'} and 1 more (logistic)\n" in fusion_text(tmp_path, record)
+
+    stamp = (tmp_path / "f" / "post").stat().st_mtime_ns
+    fuse_folders(tmp_path / "f", folders, mode="power", tuning=tuning)
+    assert (tmp_path / "f" / "post").stat().st_mtime_ns == stamp
+    make_output("mixed1", rows["mixed", 0])
+    assert fuse_folders(tmp_path / "f", folders, mode="power", tuning=tuning)["weights"] != record["weights"]
+
+
+def test_tuning_data_of_test_speakers_alone(tmp_path: Path, example: tuple[list[Path], TuningData]) -> None:
+    folders, tuning = example
+    own = TuningData((TuningSet(tuning.data, tuple(folders)),), tuning.data, "logistic", True)
+    message = f"{tuning.data}: has no speaker who is not in {tuning.data}; tune the weights on others"
+    with pytest.raises(DataError, match=exactly(message)):
+        fuse_folders(tmp_path / "f", folders, mode="power", tuning=own)
+
+
+def test_logistic_weights_are_exponents(tmp_path: Path, example: tuple[list[Path], TuningData]) -> None:
+    folders, tuning = example
+    asked = dataclasses.replace(tuning, criterion="logistic")
+    message = "--criterion logistic finds exponents; take --mode power, or another criterion"
+    with pytest.raises(UsageError, match=exactly(message)):
+        fuse_folders(tmp_path / "f", folders, mode="linear", tuning=asked)
 
 
 def test_tuning_does_not_read_the_labels_of_the_test_data(
@@ -148,7 +221,10 @@ def test_tuning_on_a_test_speaker(
     )
     with pytest.raises(DataError, match=exactly(message)):
         fuse_folders(
-            tmp_path / "f", folders, mode="power", tuning=TuningData(dev, decodes, tuning.data, "nll")
+            tmp_path / "f",
+            folders,
+            mode="power",
+            tuning=TuningData((TuningSet(dev, decodes),), tuning.data, "nll"),
         )
     message = (
         f"{tuning.data}: shares 40 utterances with {tuning.data} (t0-000, t0-005, t0-010); tune the weights "
@@ -159,7 +235,7 @@ def test_tuning_on_a_test_speaker(
             tmp_path / "f",
             folders,
             mode="power",
-            tuning=TuningData(tuning.data, tuple(folders), tuning.data, "nll"),
+            tuning=TuningData((TuningSet(tuning.data, tuple(folders)),), tuning.data, "nll"),
         )
 
 
@@ -171,6 +247,7 @@ def test_tuning_on_a_test_speaker(
         ("power", [-0.4], "--weights: a weight is a number of at least 0"),
         ("linear", [float("nan")], "--weights: a weight is a number of at least 0"),
         ("product", [0.4], "--mode product takes no weights; leave them out, or take --mode power"),
+        ("mean", [0.4], "--mode mean takes no weights; leave them out, or take --mode power"),
     ],
 )
 def test_wrong_weights(
@@ -186,7 +263,7 @@ def test_wrong_folders(tmp_path: Path, example: tuple[list[Path], TuningData], m
     with pytest.raises(UsageError, match=exactly("give two decode folders or more to fuse")):
         fuse_folders(tmp_path / "f", folders[:1], mode="power", weights=[])
     message = "2 systems need as many --dev-decode, got 1; give the same systems in the same order"
-    one = TuningData(tuning.dev_data, tuning.dev_decode[:1], tuning.data, "nll")
+    one = TuningData((TuningSet(tuning.sets[0].data, tuning.sets[0].decode[:1]),), tuning.data, "nll")
     with pytest.raises(UsageError, match=exactly(message)):
         fuse_folders(tmp_path / "f", folders, mode="power", tuning=one)
     message = "weights are given or tuned, not both; leave out --weights or --dev-data"

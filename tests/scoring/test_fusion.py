@@ -23,6 +23,7 @@ from ser.scoring.fusion import (
     try_weights,
     tune,
 )
+from ser.scoring.log_linear import fit_weights
 from ser.scoring.metrics import Floats
 from ser.scoring.posteriors import Posteriors
 
@@ -106,6 +107,32 @@ def test_weights_of_what_is_left_are_relative_to_its_first() -> None:
     a, b, c = output("A", {}, u="short"), output("B", {"u": B[0]}), output("C", {"u": A[0]})
     fused = fuse([a, b, c], [1, 0.4, 0.2], "power")
     assert fused.posteriors["u"] == pytest.approx(fuse_posteriors([B, A], [1, 0.5], "power")[0])
+
+
+def test_the_mean_of_two_seeds() -> None:
+    by_hand = np.sqrt(A * B) / np.sqrt(A * B).sum()
+    assert fuse_posteriors([A, B], [], "mean") == pytest.approx(by_hand)
+    assert fuse_posteriors([A, A, A], [], "mean") == pytest.approx(A)
+    a, b = output("A", {"u1": A[0], "u2": A[0]}), output("B", {"u1": B[0]}, u2="short")
+    fused = fuse([a, b], [], "mean")
+    assert fused.posteriors["u1"] == pytest.approx(by_hand[0])
+    assert (fused.posteriors["u2"] == A[0]).all()
+
+
+def test_tuned_weights_keep_their_sum_where_a_system_is_missing() -> None:
+    """They are a temperature as well: what is left must not become less sure for want of a system."""
+    a, b, c = (
+        output("A", {"v": A[0]}, u="short"),
+        output("B", {"u": B[0], "v": B[0]}),
+        output("C", {"u": A[0], "v": A[0]}),
+    )
+    fused = fuse([a, b, c], [0.6, 0.3, 0.1], "power", keep_sum=True)
+    assert fused.posteriors["u"] == pytest.approx(fuse_posteriors([B, A], [0.75, 0.25], "power")[0])
+    assert fused.posteriors["v"] == pytest.approx(fuse_posteriors([A, B, A], [0.6, 0.3, 0.1], "power")[0])
+    assert fused.n_partial == 1
+    halved = fuse([a, b, c], [0.0, 0.5, 0.0], "power", keep_sum=True)
+    assert halved.posteriors["u"] == pytest.approx(np.sqrt(B[0]) / np.sqrt(B[0]).sum())
+    assert halved.n_partial == 0
 
 
 def test_weight_0_takes_nothing_from_a_system_even_where_it_is_alone() -> None:
@@ -206,6 +233,18 @@ def test_tune_three_systems(mode: str) -> None:
     steps = [best_weight(curve, "nll") for curve in tuning.curves]
     stepwise = fuse_posteriors([fuse_posteriors([a, b], [1, steps[0]], mode), c], [1, steps[1]], mode)
     assert fuse_posteriors([a, b, c], tuning.weights, mode) == pytest.approx(stepwise, abs=1e-6)
+
+
+def test_logistic_weights_of_common_utterances() -> None:
+    a, b = noisy(TRUTH, 1.5, 0), noisy(TRUTH, 1.0, 1)
+    everything = list(range(len(TRUTH)))
+    tuning = tune([scored(a, everything), scored(b, everything[:-50])], "power", "logistic")
+    assert (tuning.weights, tuning.curves, tuning.n_utts) == (
+        fit_weights([a[:-50], b[:-50]], TRUTH[:-50]),
+        [],
+        len(TRUTH) - 50,
+    )
+    assert tuning.weights == pytest.approx([1, 1], abs=0.1)  # exact and independent
 
 
 def test_tune_without_common_utterances() -> None:

@@ -116,7 +116,7 @@ def test_tuned_fusion(
         (
             "fuse",
             ["--plan", "exp", "--weights", "0.4"],
-            "fuse: --plan says what is fused; leave out folders, --weights and tuning data",
+            "fuse: --plan says what is fused; leave out folders, --weights, --criterion and tuning data",
         ),
         ("tabulate", [], "tabulate: give <folder> such as exp/pooled, or --plan"),
         ("tabulate", ["--plan", "exp", "{x}"], "tabulate: give <folder> such as exp/pooled, or --plan"),
@@ -174,7 +174,7 @@ def test_fuse_script_tunes(tmp_path: Path, make_data: Maker, make_output: Maker)
     options = ["--data", data, "--dev-data", dev_data, "--dev-decode", dev, "--dev-decode", dev]
     done = run_script("steps/fuse.sh", *options, tmp_path / "f", test, test)
     assert (done.returncode, done.stderr) == (0, "")
-    assert tables.read_table(tmp_path / "f" / "fusion.txt")["criterion"] == "nll"
+    assert tables.read_table(tmp_path / "f" / "fusion.txt")["criterion"] == "logistic"
 
 
 @pytest.mark.parametrize("verb", ["score", "fuse", "compare", "pool_folds", "tabulate"])

@@ -78,21 +78,21 @@ def test_chunk_rows_are_named(tmp_path: Path) -> None:
 def test_tsv(tmp_path: Path, pooled: Path) -> None:
     write_tsv(tmp_path / "x.tsv", read_rows([pooled], "decode_test"))
     lines = [line.split("\t") for line in (tmp_path / "x.tsv").read_text().splitlines()]
-    head = ["system", "seed", "acc", "level", "n_scored", "n_total", "note_normalisation"]
+    head = ["system", "seed", "track", "acc", "level", "n_scored", "n_total", "note_normalisation"]
     assert lines[0] == [*head, "ua_eq6", "uar", "wa_eq6"]
-    assert [line[:4] for line in lines[1:]] == [
-        ["blstmatt", "1", "0.600000", "utt"],
-        ["blstmatt", "2", "0.620000", "utt"],
-        ["blstmatt", "10", "0.640000", "utt"],
-        ["blstmatt", "mean", "0.620000", "-"],
-        ["blstmatt", "sd", "0.020000", "-"],
-        ["csa_30", "1", "0.600000", "utt"],
-        ["csa_30", "mean", "0.600000", "-"],
-        ["csa_100", "1", "0.600000", "utt"],
-        ["csa_100", "mean", "0.600000", "-"],
+    assert [line[:5] for line in lines[1:]] == [
+        ["blstmatt", "1", "-", "0.600000", "utt"],
+        ["blstmatt", "2", "-", "0.620000", "utt"],
+        ["blstmatt", "10", "-", "0.640000", "utt"],
+        ["blstmatt", "mean", "-", "0.620000", "-"],
+        ["blstmatt", "sd", "-", "0.020000", "-"],
+        ["csa_30", "1", "-", "0.600000", "utt"],
+        ["csa_30", "mean", "-", "0.600000", "-"],
+        ["csa_100", "1", "-", "0.600000", "utt"],
+        ["csa_100", "mean", "-", "0.600000", "-"],
     ]
-    assert [line[6] for line in lines[1:]] == ["-"] * 7 + ["speaker", "-"]
-    assert {len(line) for line in lines} == {10}
+    assert [line[7] for line in lines[1:]] == ["-"] * 7 + ["speaker", "-"]
+    assert {len(line) for line in lines} == {11}
 
 
 def test_a_seed_without_score(pooled: Path) -> None:

@@ -35,7 +35,7 @@ VERB_LAYER = set(LAYERS)
 HOMES = {
     "kaldiio": r"data/tables\.py",
     "lhotse": r"corpora/.*|feats/fbank\.py|data/manifests\.py",
-    "scipy": r"scoring/significance\.py|feats/audio\.py",
+    "scipy": r"scoring/(significance|log_linear)\.py|feats/audio\.py",
     "torch": r"(systems|learn)/.*|feats/(fbank|silero)\.py|align/k2_align\.py|interpret/probing\.py",
     "matplotlib": r"interpret/.*plots?\.py|reporting/plots\.py",
     "jinja2": r"reporting/page\.py",

@@ -15,9 +15,7 @@ cmd=run.pl # how to run the job: run.pl, or e.g. "queue.pl --mem 4G"
 . utils/parse_options.sh
 
 (($# >= 3)) || usage_die "expected <corpus.yaml> <data-dir> <folds-dir>, got $# arguments"
-corpus=$1
-data=$2
-folds=$3
+corpus=$1 data=$2 folds=$3
 shift 3
 [[ -d $data ]] || die "$data: no such folder; run stages 0 and 1"
 

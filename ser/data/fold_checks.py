@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
 from ser import reading
 from ser.data import tables
+from ser.data.corpus import Protocol
 from ser.data.division import Fold, tested
 from ser.data.files import whole_file
 from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
@@ -18,7 +19,9 @@ from ser.errors import all_of, examples
 
 log = logging.getLogger("ser")
 
-WARNINGS = "warnings.txt"
+CHECKS, WARNINGS = "checks.tsv", "warnings.txt"
+_CHECKS_HEAD = "fold subset utterances speakers recordings shared_speakers shared_recordings".split()
+_OVERLAPPING = "overlapping_utterances"  # a further column of a corpus that has segments
 NOTES = "notes"  # table of a subset: what must be said with every number of it
 SPEAKER_DEPENDENT = {"split": "speaker-dependent"}
 SHARED_SESSIONS = {"sessions": "shared with training, by other speakers"}
@@ -205,3 +208,37 @@ def session_warnings(folds: Sequence[Fold], shared: Mapping[str, int]) -> list[s
         f"on (folds {examples(list(shared))}): in the same room, on the same topic, at times at once; a "
         "protocol with group: session keeps sessions apart"
     ]
+
+
+def write_checks(
+    path: Path,
+    folds: Sequence[Fold],
+    utt2spk: Mapping[str, str],
+    digests: Mapping[str, str],
+    shared: Mapping[str, set[str]] | None,
+) -> None:
+    """Write ``checks.tsv``: what each subset holds, and how much of it other subsets of its fold hold too."""
+    with whole_file(path) as stream:
+        stream.write("\t".join([*_CHECKS_HEAD, *([] if shared is None else [_OVERLAPPING])]) + "\n")
+        for fold in folds:
+            speakers, recordings = (
+                {subset: {table[name] for name in names} for subset, names in fold.subsets.items()}
+                for table in (utt2spk, digests)
+            )
+            for subset, names in fold.subsets.items():
+                counts = [len(names), len(speakers[subset]), len(recordings[subset])]
+                for values in (speakers, recordings):
+                    others = set().union(*(values[other] for other in values if other != subset))
+                    counts.append(len(values[subset] & others))
+                if shared is not None:
+                    counts.append(len(shared[fold.name].intersection(names)))
+                stream.write("\t".join([fold.name, subset, *map(str, counts)]) + "\n")
+
+
+def write_notes(views: Iterable[Path], protocol: Protocol, shared: Collection[Path]) -> None:
+    """Write ``notes`` of subsets of which something must be said; ``shared`` are of known sessions."""
+    for view in views:
+        notes = SPEAKER_DEPENDENT if protocol.group == "utterance" else {}
+        notes = notes | (SHARED_SESSIONS if view in shared else {})
+        if notes:
+            tables.write_table(view / NOTES, notes)

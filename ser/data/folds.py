@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -43,9 +43,7 @@ from ser.data.datadir import (
 from ser.data.division import NONE, POOLED, Fold, divide, kept_utterances, read_speaker_info, tested
 from ser.data.files import files_below, whole_file, write_made
 from ser.data.fold_checks import (
-    NOTES,
-    SHARED_SESSIONS,
-    SPEAKER_DEPENDENT,
+    CHECKS,
     check_classes,
     check_copies,
     find_overlaps,
@@ -53,6 +51,8 @@ from ser.data.fold_checks import (
     session_warnings,
     shared_sessions,
     tell,
+    write_checks,
+    write_notes,
     write_warnings,
 )
 from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
@@ -63,9 +63,7 @@ from ser.errors import DataError, all_of
 Doubles = npt.NDArray[np.float64]
 log = logging.getLogger("ser")
 
-FOLDS, CHECKS = "folds.tsv", "checks.tsv"
-_CHECKS_HEAD = "fold subset utterances speakers recordings shared_speakers shared_recordings".split()
-_OVERLAPPING = "overlapping_utterances"  # a further column of a corpus that has segments
+FOLDS = "folds.tsv"
 
 
 class FoldLine(NamedTuple):
@@ -130,14 +128,14 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
         make_views(data, views)
         if chosen.group != "utterance":
             check_speakers(staging, folds)
-        _write_notes(views, chosen, {staging / fold / "test" for fold in shared})
+        write_notes(views, chosen, {staging / fold / "test" for fold in shared})
         if stats is not None:
             del views[staging / POOLED]
             _write_cmvn(stats, utt2spk, views, staging, out)
         write_folds(staging / FOLDS, folds)
         if sources := other_sources(folds, utt2spk):
             write_tuning(staging / TUNING, sources)
-        _write_checks(staging / CHECKS, folds, utt2spk, digests, overlapping)
+        write_checks(staging / CHECKS, folds, utt2spk, digests, overlapping)
         write_training_speakers(staging / TRAINING_SPEAKERS, groups)
         write_warnings(staging, warnings)
         write_made(staging, settings, inputs, files_below(staging))
@@ -340,40 +338,6 @@ def final_folds(folds_dir: Path) -> list[str]:
     lines = read_folds(folds_dir)
     extra = {line.tune_fold for line in lines if line.tune_fold != line.name}
     return [line.name for line in lines if line.name not in extra]
-
-
-def _write_checks(
-    path: Path,
-    folds: Sequence[Fold],
-    utt2spk: Mapping[str, str],
-    digests: Mapping[str, str],
-    shared: Mapping[str, set[str]] | None,
-) -> None:
-    """Write ``checks.tsv``: what each subset holds, and how much of it other subsets of its fold hold too."""
-    with whole_file(path) as stream:
-        stream.write("\t".join([*_CHECKS_HEAD, *([] if shared is None else [_OVERLAPPING])]) + "\n")
-        for fold in folds:
-            speakers, recordings = (
-                {subset: {table[name] for name in names} for subset, names in fold.subsets.items()}
-                for table in (utt2spk, digests)
-            )
-            for subset, names in fold.subsets.items():
-                counts = [len(names), len(speakers[subset]), len(recordings[subset])]
-                for values in (speakers, recordings):
-                    others = set().union(*(values[other] for other in values if other != subset))
-                    counts.append(len(values[subset] & others))
-                if shared is not None:
-                    counts.append(len(shared[fold.name].intersection(names)))
-                stream.write("\t".join([fold.name, subset, *map(str, counts)]) + "\n")
-
-
-def _write_notes(views: Iterable[Path], protocol: Protocol, shared: Collection[Path]) -> None:
-    """Write ``notes`` of subsets of which something must be said; ``shared`` are of known sessions."""
-    for view in views:
-        notes = SPEAKER_DEPENDENT if protocol.group == "utterance" else {}
-        notes = notes | (SHARED_SESSIONS if view in shared else {})
-        if notes:
-            tables.write_table(view / NOTES, notes)
 
 
 def _write_cmvn(

@@ -42,23 +42,21 @@ def other_sources(folds: Sequence[Fold], utt2spk: Mapping[str, str]) -> dict[str
     Returns:
         Name of the fold -> sources, in the order of the folds.
     """
-    by_name = {fold.name: fold for fold in folds}
-    speakers = {
-        (fold.name, subset): {utt2spk[utterance] for utterance in names}
-        for fold in folds
-        for subset, names in fold.subsets.items()
-    }
     final = [fold for fold in folds if fold.tune_fold not in (NONE, fold.name)]
+    extra = {fold.tune_fold for fold in final}
+    decoded = {fold.name: {utt2spk[name] for name in fold.subsets[TEST]} for fold in folds}
+    trained = {
+        fold.name: {utt2spk[name] for name in fold.subsets["train"]} for fold in folds if fold.name in extra
+    }
 
     def sources(fold: Fold) -> Iterator[TuningSource]:
-        tested = speakers[fold.name, TEST]
+        tested = decoded[fold.name]
         for other in final:
-            extra = by_name[other.tune_fold]
-            if other is fold or not tested.isdisjoint(speakers[extra.name, "train"]):
-                continue
-            for home in (extra, other):
-                if speakers[home.name, TEST] - tested:
-                    yield TuningSource(extra.name, home.name, TEST)
+            model = other.tune_fold
+            if other is not fold and tested.isdisjoint(trained[model]):
+                for home in (model, other.name):
+                    if decoded[home] - tested:
+                        yield TuningSource(model, home, TEST)
 
     found = {fold.name: tuple(sources(fold)) for fold in final}
     return {name: listed for name, listed in found.items() if listed}

@@ -151,7 +151,7 @@ def test_faults_of_a_kind_are_one_line(folder: Path, config: CorpusConfig) -> No
     ]
     known = "(did you mean happy?); map it to a class there, or name the labels to take with keep.emotion"
     assert refusal(folder, "path,speaker,emotion\n" + "\n".join(rows), config) == [
-        f"T:2: emotion hapy is none of labels in conf/corpus.yaml {known} (48 lines: 2, 3, 4, ...)",
+        f"T:2: emotion hapy is none of labels in {config.source} {known} (48 lines: 2, 3, 4, ...)",
         "T:2: 1000.wav: no such file; correct the path, or remove the line (55 lines: 2, 3, 4, ...)",
         "T:57: has 2 columns, the first line has 3; correct the line, quoting what holds a ',' (5 lines: 57, "
         "58, 59, ...)",

@@ -119,7 +119,7 @@ def test_what_is_suspicious_is_counted_and_named(tmp_path: Path) -> None:
         "sampling rate": "1 of 26 utterances has a lower sampling rate than the others (a-low): above 4000 "
         "Hz their filters hold next to nothing, some 5 log units less; set audio.sampling_rate_hz to 8000, "
         "which all have, or audio.on_mixed_rate to refuse or drop",
-        "channels": "1 of 26 utterances has silence on channel 0, which is read, and sound on another "
+        "channels": "1 of 26 utterances has silence on what is read, and sound on another "
         "(c-other); set audio.channel",
         "silent": "3 of 26 utterances have silent audio (a-zero, b-faint, c-other): nothing can be learnt "
         "from it, and a decision on it is a guess; replace the recordings, or set audio.on_silent to refuse "
@@ -184,8 +184,7 @@ def test_own_tables_may_not_hold_what_a_setting_forbids(
     with pytest.raises(DataError) as error:
         summarise(data, config(**{setting: "refuse"}))
     assert str(error.value) == (
-        f"{data}: {what} ({named}); replace the recordings, or set audio.{setting} in conf/corpus.yaml to "
-        "warn or drop"
+        f"{data}: {what} ({named}); replace the recordings, or set audio.{setting} to warn or drop"
     )
     with pytest.raises(DataError) as error:
         summarise(data, config(**{setting: "drop"}))
@@ -258,7 +257,7 @@ def test_the_verb(tmp_path: Path, run_verb: Callable[..., CompletedProcess[str]]
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
         f"ser: error: {data}: 1 of 17 utterances has silent audio (a-zero); replace the recordings, or set "
-        "audio.on_silent in conf/corpus.yaml to warn or drop\n"
+        "audio.on_silent to warn or drop\n"
     )
     result = run_verb("summarise_corpus", tmp_path / "none", *conf)
     assert result.stderr == f"ser: error: {tmp_path}/none/wav.scp: no such file; run stage 0\n"

@@ -268,7 +268,7 @@ def test_silent_audio_is_refused_or_left_out(manifests: Path, tmp_path: Path) ->
         make_data_dir(manifests, out, replaced(CONFIG, audio=audio(on_silent="refuse")))
     assert str(error.value) == (
         f"{manifests}: 1 of 3 utterances has silent audio (a-1); replace the recordings, or set "
-        "audio.on_silent in conf/corpus.yaml to warn or drop"
+        "audio.on_silent to warn or drop"
     )
     assert not out.exists()
     dropping = replaced(CONFIG, audio=audio(on_silent="drop"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,9 +75,9 @@ def test_the_same_audio_has_one_digest_under_any_header(tmp_path: Path) -> None:
         write(tmp_path / "c.wav", shares, "FLOAT"),
         write(tmp_path / "d.wav", shares, "PCM_24"),
         write(tmp_path / "e.wav", NOISE, rate_hz=8000),
-        write(tmp_path / "f.wav", np.stack([NOISE[::-1], NOISE], 1))._replace(channel=1),
+        write(tmp_path / "f.wav", np.stack([NOISE[::-1], NOISE], 1))._replace(channel="1"),
         write(tmp_path / "g.wav", np.concatenate([NOISE[:800], NOISE, NOISE[:80]]))._replace(
-            start_s=0.05, duration_s=0.5
+            start_s=0.05, end_s=0.55
         ),
     ]
     assert len({measure(piece).digest for piece in same}) == 1
@@ -88,27 +89,38 @@ def test_the_same_audio_has_one_digest_under_any_header(tmp_path: Path) -> None:
 def test_the_other_channels_are_heard_too(tmp_path: Path) -> None:
     both = np.stack([np.zeros(8000), square(0.1), square(0.5)], 1)
     piece = write(tmp_path / "a.wav", both)
-    first, second = measure(piece), measure(piece._replace(channel=1))
+    first, second = (measure(piece._replace(channel=choice)) for choice in ("[3, 0]", "1"))
     assert (first.num_channels, first.rms_dbfs, first.other_rms_dbfs) == (3, -math.inf, -6.02)
     assert (second.rms_dbfs, second.other_rms_dbfs) == (-20.0, -6.02)
+
+
+def test_the_mean_of_all_channels_is_measured(tmp_path: Path) -> None:
+    mixed = measure(write(tmp_path / "a.wav", np.stack([NOISE, NOISE], 1))._replace(channel='"mix"'))
+    alone = measure(write(tmp_path / "b.wav", NOISE))
+    assert mixed == alone._replace(num_channels=2)
+    against = measure(write(tmp_path / "c.wav", np.stack([NOISE, -NOISE], 1))._replace(channel='"mix"'))
+    assert (against.peak_dbfs, against.rms_dbfs, against.other_rms_dbfs) == (-math.inf,) * 3
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"channel": 1}, "has 1 channels, none is number 1 from 0; set audio.channel"),
         (
-            {"start_s": 0.25, "duration_s": 0.3},
-            "ends at 0.5 s, no utterance can begin at 0.25 s and go on to 0.55 s; correct its times",
+            {"channel": "1"},
+            ": has 1 channel, so there is no channel 1; set audio.channel to [1, 0] to take 0 of such a one",
         ),
-        ({"start_s": 2.0}, "ends at 0.5 s, no utterance can begin at 2 s; correct its times"),
+        (
+            {"start_s": 0.25, "end_s": 0.55},
+            " (0.25 to 0.55 s): is not in its recording, which lasts 0.5 s; correct the times",
+        ),
+        ({"start_s": 2.0}, " (2 to the end): is not in its recording, which lasts 0.5 s; correct the times"),
     ],
 )
-def test_what_is_not_there_is_refused(tmp_path: Path, change: dict[str, float], message: str) -> None:
+def test_what_is_not_there_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     piece = write(tmp_path / "a.wav", NOISE)._replace(**change)
     with pytest.raises(DataError) as error:
         measure(piece)
-    assert str(error.value) == f"{tmp_path}/a.wav: {message}"
+    assert str(error.value) == f"{tmp_path}/a.wav{message}"
 
 
 def test_samples_that_are_no_numbers(tmp_path: Path) -> None:
@@ -149,7 +161,7 @@ def test_only_what_changed_is_read_again(tmp_path: Path, read: list[str]) -> Non
     again = measure_all(pieces, table)
     assert read[3:] == ["b.wav"]
     assert [level.num_samples for level in again] == [8000, 100, 7998]
-    part = pieces[0]._replace(start_s=0.1, duration_s=1 / 3)
+    part = pieces[0]._replace(start_s=0.1, end_s=0.1 + 1 / 3)
     assert measure_all([part, part], table)[1].num_samples == 5333
     assert measure_all([*pieces, part], table) == [*again, measure(part)]
     assert read[4:] == ["a.wav"]

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from ser.data import tables
-from ser.data.corpus import AudioConfig, CorpusConfig, DevConfig, Protocol
+from ser.data.corpus import CorpusAudio, CorpusConfig, DevConfig, Protocol
 from ser.data.corpus_tables import make_data_dir
 from ser.data.datadir import make_view
 from ser.data.durations import Shortest
@@ -25,7 +25,7 @@ from tests.data.test_datadir import write
 from tests.feats.conftest import make
 
 CONF = Path(__file__).parents[2] / "conf"
-AUDIO = AudioConfig(16000, None, "refuse")
+AUDIO = CorpusAudio(16000, None, "refuse", "warn", "warn")
 LOSO = Protocol("speaker", "each", None, {})
 CONFIG = CorpusConfig(
     "toy", "csv", ("hap", "sad"), {"happy": "hap", "sad": "sad"}, AUDIO, {}, "loso", {"loso": LOSO}, None
@@ -140,7 +140,7 @@ def test_folds_of_segments(data: Path, tmp_path: Path, caplog: pytest.LogCapture
     caplog.clear()
     make_folds(data, tmp_path / "folds", CONFIG)
     assert caplog.messages == [
-        f"{data}: has 1 pair of utterances that share audio of a recording (A-2 and B-2 0.25 s) and are in "
+        "1 pair of utterances that share audio of a recording (A-2 and B-2 0.25 s) and are in "
         "two subsets of a fold (A, B), which so tests on what it hears in training; group by what keeps them "
         "together, or correct segments"
     ]

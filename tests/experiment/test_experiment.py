@@ -627,8 +627,8 @@ def test_what_the_protocol_lacks_is_told_before_the_features(tmp_path: Path, rep
         check_data(tmp_path, repo, "set=corpus:protocols.loso.dev=null")
     data = tmp_path / "data" / "all"
     assert str(error.value) == (
-        f"{data}/utt2emo: fold a has no sad to train on; leave the class out of conf/corpus.yaml, or choose "
-        "another protocol"
+        f"{data}/utt2emo: fold a has no sad to train on; leave the class out of "
+        f"{repo}/egs/csv/conf/corpus.yaml, or choose another protocol"
     )
     with pytest.raises(SerError) as error:
         check_data(tmp_path, repo, "set=corpus:protocols.loso.test=[e]")

@@ -163,8 +163,8 @@ def test_other_times_are_other_recordings(tmp_path: Path) -> None:
     with pytest.raises(StaleError) as error:
         extract.make_shard(whole, features, 1, 1, plain)
     assert str(error.value) == (
-        f"{whole}/fbank: was made of other recordings: 1 differ, e.g. a2; choose another data folder, or "
-        f"remove {whole}/fbank to make them again"
+        f"{whole}/fbank: was made differently: 1 recording changed: a2; choose another data folder, or have "
+        f"them made again: rm -r {whole}/fbank"
     )
 
 

@@ -325,11 +325,14 @@ def test_before_anything_was_scored(run_verb: RunVerb, own: Made) -> None:
         f"ser: error: {own.exp}/pooled: no such folder; nothing was scored yet, run stages 3 to 7 first\n"
     )
     (own.exp / "pooled").mkdir()
-    assert message(own).splitlines() == [
-        f"{own.exp}/pooled/{name}/seed{seed}/decode_test: no such folder; run stage 6"
+    missing = [
+        f"{own.exp}/pooled/{name}/seed{seed}/decode_test"
         for name in ("blstmatt", "csa_30")
         for seed in (1, 2)
     ]
+    assert message(own) == (
+        f"{missing[0]}: no such folder; run stage 6 (4 places: {', '.join(missing[:3])}, ...)"
+    )
     shutil.rmtree(own.folds)
     assert message(own) == f"{own.folds}/pooled/emotions.txt: no such file; run stage 0"
     assert not (own.exp / "RESULTS.md").exists()

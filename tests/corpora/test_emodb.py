@@ -288,7 +288,8 @@ def test_differing_numbers_are_told_and_strict_makes_them_an_error(
         *("--set", "classes=[ang,hap]", "--set", "labels={W: ang, F: hap}"),
     )
     result = run_verb(*arguments, "--set", "checks={emotion: {F: 1, W: 2}}")
-    assert (result.returncode, result.stdout) == (0, "ok: emotion F: 1\ndiffers: emotion W: 1, expected 2\n")
+    assert result.returncode == 0
+    assert result.stdout.startswith("ok: emotion F: 1\ndiffers: emotion W: 1, expected 2\ncorpus emodb: ")
     assert tables.read_table(tmp_path / "all" / "utt2emo") == {"03-03a01Fa": "hap", "03-03a02Wb": "ang"}
     assert f"{toy}: 1 of 2 numbers differ from checks in {conf}; is the copy complete?" in result.stderr
     strict = run_verb(*arguments, "--set", "checks={emotion: {F: 1, W: 2}}", "--strict", "true")

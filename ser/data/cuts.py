@@ -18,6 +18,7 @@ from ser.data import members, tables
 from ser.data.datadir import CUTS, MAIN, main_set
 from ser.data.files import is_made, write_made
 from ser.data.manifests import RECORDINGS, SUPERVISIONS, read_items
+from ser.data.naming import RAW_IDS, utterances_by_raw_id
 
 log = logging.getLogger("ser")
 
@@ -42,7 +43,8 @@ def make_cuts(manifests: Path, data: Path) -> None:
     if not all(path.is_file() for path in sources.values()):
         log.info("%s: no cuts for lhotse, there are no manifests in %s", data, manifests)
         return
-    names = ("utt2spk", "utt2emo", *(_FEATURE_TABLES if main_set(data) is not None else ()))
+    names = ["utt2spk", "utt2emo", *(_FEATURE_TABLES if main_set(data) is not None else ())]
+    names += [RAW_IDS] if (data / RAW_IDS).exists() else []
     inputs = sources | {name: data / name for name in names}
     if is_made(data / "cuts", {}, inputs):
         log.info("%s: up to date", data / CUTS)
@@ -52,7 +54,7 @@ def make_cuts(manifests: Path, data: Path) -> None:
     features = _read_features(data) if main_set(data) is not None else None
     recordings = {item["id"]: item for _, item in read_items(sources[RECORDINGS])}
     packed: dict[str, bytes] = {}
-    for name, item in _supervisions(sources[SUPERVISIONS], utt2spk):
+    for name, item in _supervisions(sources[SUPERVISIONS], data, utt2spk):
         packed[name] = members.pack(
             _cut(name, item, recordings[item["recording_id"]], classes[name], features)
         )
@@ -62,13 +64,13 @@ def make_cuts(manifests: Path, data: Path) -> None:
     log.info("%s: %d cuts", data / CUTS, len(packed))
 
 
-def _supervisions(path: Path, utt2spk: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _supervisions(path: Path, data: Path, utt2spk: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The supervisions of a data folder's utterances, each with the utterance's id there."""
+    names = utterances_by_raw_id(data)
     for _, item in read_items(path):
-        for name in (item["id"], f"{item['speaker']}-{item['id']}"):
-            if utt2spk.get(name) == item["speaker"]:
-                yield name, item
-                break
+        name = names.get(item["id"], item["id"])
+        if utt2spk.get(name) == item["speaker"]:
+            yield name, item
 
 
 class _Features(NamedTuple):

@@ -110,16 +110,9 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     stats = _read_stats(features["cmvn_utt.scp"]) if "cmvn_utt.scp" in features else None
     digests = _digests(stats, features)
     overlapping, overlap_warnings = find_overlaps(folds, data)
+    warnings = [*check_copies(folds, digests, data), *overlap_warnings, *fold_warnings(folds, data, config)]
     shared = shared_sessions(folds, data)
     groups = _training_speakers(folds, utt2spk, data)
-    confounding = confounding_text(groups)
-    warnings = [
-        *check_classes(folds, data, config.source),
-        *check_copies(folds, digests, data),
-        *overlap_warnings,
-        *session_warnings(folds, shared),
-        *([confounding] if confounding else []),
-    ]
     with whole_dir(out) as staging:
         views = {
             staging / fold.name / subset: keys for fold in folds for subset, keys in fold.subsets.items()
@@ -142,6 +135,21 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     log.info("%s: protocol %s, folds %s", out, name, " ".join(fold.name for fold in folds))
     log.info("%s: %s", out, speakers_text(groups))
     tell(warnings)
+
+
+def fold_warnings(folds: Sequence[Fold], data: Path, config: CorpusConfig) -> list[str]:
+    """What of folds a user must know that can be told without features.
+
+    Raises:
+        DataError: a class has nothing to train on.
+    """
+    groups = _training_speakers(folds, tables.read_table(data / "utt2spk"), data)
+    confounding = confounding_text(groups)
+    return [
+        *check_classes(folds, data, config.source),
+        *session_warnings(folds, shared_sessions(folds, data)),
+        *([confounding] if confounding else []),
+    ]
 
 
 def _training_speakers(folds: Sequence[Fold], utt2spk: Mapping[str, str], data: Path) -> list[SpeakerGroup]:

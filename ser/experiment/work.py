@@ -15,7 +15,7 @@ from ser.data.corpus import RESOLVED
 from ser.data.corpus_tables import refuse_other_settings
 from ser.data.datadir import lost_tables
 from ser.data.division import NONE
-from ser.data.folds import FoldLine, plan_folds
+from ser.data.folds import FoldLine, fold_warnings, plan_folds
 from ser.data.tuning import other_sources
 from ser.errors import DataError, UsageError
 from ser.experiment.asked import FUSED, Experiment, meant
@@ -170,6 +170,13 @@ def tell_lost(plan: Plan, stages: range) -> None:
         if stage in stages or (stage == 3 and 4 in stages):
             for folder in folders:
                 files.tell_lost(files.lost_outputs(folder))
+
+
+def tell_folds(plan: Plan, settings: Settings) -> None:
+    """Warn of what is known of the folds of a protocol before stage 2 makes them."""
+    folds = plan_folds(plan.data, settings.config, plan.protocol)
+    for warning in fold_warnings(folds, plan.data, settings.config):
+        log.warning("protocol %s: %s", plan.protocol, warning)
 
 
 def tell_work(plan: Plan) -> None:

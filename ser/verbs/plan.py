@@ -39,6 +39,7 @@ from ser.experiment.work import (
     expected_folds,
     refuse_other_data,
     refuse_second_protocol,
+    tell_folds,
     tell_lost,
     tell_work,
     work_out,
@@ -87,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0  # whatever needs it will say so
         if not there:
             plan = dataclasses.replace(plan, expected=expected_folds(plan, settings))
+            tell_folds(plan, settings)
         if args.stage <= 4:
             tell_work(plan)
         return 0

@@ -126,24 +126,27 @@ def test_whole_recordings(tmp_path: Path, compress: str) -> None:
     assert cuts["b"].supervisions[0].alignment is None
 
 
-def test_segments_of_a_recording(tmp_path: Path) -> None:
-    """Ids of the data folder begin with the speaker; alignments stay on the recording's time line."""
+@pytest.mark.parametrize("separator", ["-", "+"])
+def test_segments_of_a_recording(tmp_path: Path, separator: str) -> None:
+    """Utterances are named as utt2raw says; alignments stay on the recording's time line."""
     long = recording("talk", tmp_path / "talk.wav", 160000)
     told = [
         supervision("t1", "talk", 1.25, 2.0, alignment={"phone": [["AH", 1.25, 1.0], ["B", 2.25, 1.0]]}),
         supervision("t2", "talk", 3.5, 6.5),
     ]
-    data = make_data(tmp_path, [long], told, {"s1-t1": 198, "s1-t2": 648})
+    data = make_data(tmp_path, [long], told, {f"s1{separator}t1": 198, f"s1{separator}t2": 648})
+    tables.write_table(data / "utt2raw", {f"s1{separator}{raw}": raw for raw in ("t1", "t2")})
     make_cuts(tmp_path / "manifests", data)
     cuts = check(data / "cuts.jsonl.gz", data / "feats.scp")
     assert [(cut.start, cut.duration) for cut in cuts.values()] == [(1.25, 1.98), (3.5, 6.48)]
-    (first,) = cuts["s1-t1"].supervisions
+    cut = cuts[f"s1{separator}t1"]
+    (first,) = cut.supervisions
     assert (first.id, first.recording_id) == ("t1", "talk")
     assert [tuple(item)[:3] for item in first.alignment["phone"]] == [("AH", 1.25, 1.0), ("B", 2.25, 0.98)]
-    spans = [(cut.start, cut.duration) for cut in cuts["s1-t1"].trim_to_alignments("phone")]
+    spans = [(cut.start, cut.duration) for cut in cut.trim_to_alignments("phone")]
     assert spans == [(1.25, 1.0), (2.25, 0.98)]
     whole, _ = soundfile.read(tmp_path / "talk.wav", dtype="float32")
-    np.testing.assert_array_equal(cuts["s1-t1"].load_audio()[0], whole[20000 : 20000 + 31680])
+    np.testing.assert_array_equal(cut.load_audio()[0], whole[20000 : 20000 + 31680])
 
 
 def test_frames_that_reach_the_end_or_beyond_it(tmp_path: Path) -> None:
@@ -252,7 +255,9 @@ def test_the_recipe_makes_cuts_for_every_subset(finished: Path) -> None:
     classes = tables.read_table(data / "all" / "utt2emo")
     assert {name: cut.supervisions[0].custom["emotion_class"] for name, cut in cuts.items()} == classes
     assert all(
-        cut.supervisions[0].alignment["phone"] for name, cut in cuts.items() if name != "Ses03_M-Ses03M_impro03_M001"
+        cut.supervisions[0].alignment["phone"]
+        for name, cut in cuts.items()
+        if name != "Ses03_M-Ses03M_impro03_M001"
     )
     subsets = [path.parent for path in sorted((data / "folds").rglob("utt2spk"))]
     assert len(subsets) >= 4

@@ -156,7 +156,7 @@ def test_ravdess(repo: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("speakers", [("1", "2", "10", "11"), ("a", "a+1", "a-1", "a_1")])
+@pytest.mark.parametrize("speakers", [("1", "2", "3", "10", "11"), ("a", "a+1", "a-1", "a_1", "b")])
 def test_a_table(repo: Path, tmp_path: Path, speakers: tuple[str, ...]) -> None:
     """Speakers whose names begin one another's, and turns without text."""
     lines = ["path,speaker,emotion,text,fold"]

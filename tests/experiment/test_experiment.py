@@ -621,6 +621,17 @@ def test_how_much_is_trained_is_told_once_there_is_data(
     assert not (tmp_path / "exp").exists()
 
 
+def test_a_class_that_a_test_subset_lacks_is_told_before_the_features(
+    tmp_path: Path, repo: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_data(tmp_path / "data", "abcdefgh", sad="abcdefg")
+    assert check_data(tmp_path, repo, "set=corpus:protocols.loso.dev=null") == 0
+    assert caplog.messages == [
+        "protocol loso: 1 subset lacks a class (h test has no sad): its mean recall is over the classes that it"
+        " has"
+    ]
+
+
 def test_what_the_protocol_lacks_is_told_before_the_features(tmp_path: Path, repo: Path) -> None:
     write_data(tmp_path / "data", "abcd", sad="a")
     with pytest.raises(SerError) as error:

@@ -5,7 +5,8 @@ alignments, transcriptions, ratings and the dialogs' recordings, and the odditie
 Same seed, same bytes on one platform, whatever the number of jobs.  A finished corpus of the same
 settings is left alone, one of other settings is replaced.  It speaks with espeak-ng where the optional
 package espeakng-loader is installed (GPL, so it runs in a process of its own), else with the recipe's own
-formant engine.
+formant engine.  With --conditions real the same turns have silence at both ends, levels 20 dB apart, noise
+in the background and two microphones, as hard as real recordings are.
 
 Example: local/make_mini_corpus.sh --scale 0.1 data/local/mini_release
 """
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser import cli
+from ser.corpora.mini.conditions import CONDITIONS, PLAIN
 from ser.corpora.mini.release import ENGINE, ENGINES, SCALE, SEED, make_release
 
 
@@ -30,6 +32,12 @@ def get_parser() -> cli.Parser:
     parser.add_argument(
         "--engine", choices=ENGINES, default=ENGINE, help="auto: espeak where it runs, else formant"
     )
+    parser.add_argument(
+        "--conditions",
+        choices=CONDITIONS,
+        default=PLAIN,
+        help="real: silence, levels, noise and microphones as of real recordings (%(default)s)",
+    )
     parser.add_argument("--num-jobs", type=int, default=2, help="processes (%(default)s)")
     return parser
 
@@ -37,5 +45,5 @@ def get_parser() -> cli.Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the corpus."""
     args = get_parser().parse_args(argv)
-    make_release(args.out, scale=args.scale, seed=args.seed, engine=args.engine, num_jobs=args.num_jobs)
+    make_release(**vars(args))
     return 0

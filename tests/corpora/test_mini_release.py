@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.metadata
 import os
+import platform
 import re
 import shutil
 import signal
@@ -54,18 +56,19 @@ def content(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="module", params=["espeak", "formant"])
-def engine(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    if name == "espeak":
+@pytest.fixture(scope="module", params=["espeak", "formant", "formant real"])
+def options(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """How the corpus is made: engine, conditions."""
+    engine, *conditions = request.param.split()
+    if engine == "espeak":
         pytest.importorskip("espeakng_loader", reason="the extra 'mini' is not installed")
-    return name
+    return "--engine", engine, *(("--conditions", *conditions) if conditions else ())
 
 
 @pytest.fixture(scope="module")
-def release(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("mini") / engine
-    done = make(out, "--engine", engine)
+def release(options: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("mini") / "release"
+    done = make(out, *options)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     return out
@@ -99,10 +102,26 @@ def text_lines(release: Path, dialog: Dialog, folder: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_same_seed_same_bytes(release: Path, engine: str, tmp_path: Path) -> None:
-    again = make(tmp_path / "again", "--engine", engine, "--num-jobs", "1")
+def test_same_seed_same_bytes(release: Path, options: tuple[str, ...], tmp_path: Path) -> None:
+    again = make(tmp_path / "again", *options, "--num-jobs", "1")
     assert again.returncode == 0, again.stderr
     assert content(tmp_path / "again") == content(release)
+
+
+DIGESTS = {  # of the releases as they were made before there were other conditions than plain
+    "espeak": "27a1c9d9425bb5ed4d8f63fec0505c5531a7d01a12b3036faa309d36ae1aa518",
+    "formant": "367042f492c71fd60f22e8d2253580888296d36051f46dc4d3b6370a868266e4",
+}
+
+
+@pytest.mark.skipif(platform.system() != "Linux" or platform.machine() != "x86_64", reason="other numbers")
+def test_the_bytes_of_plain_releases(release: Path, options: tuple[str, ...]) -> None:
+    if "--conditions" in options:
+        pytest.skip("is not plain")
+    if options[1] == "espeak" and importlib.metadata.version("espeakng_loader") != "0.2.4":
+        pytest.skip("digest is of espeakng-loader 0.2.4")
+    lines = "".join(f"{digest}  {name}\n" for name, digest in content(release).items())
+    assert hashlib.sha256(lines.encode()).hexdigest() == DIGESTS[options[1]]
 
 
 def test_every_turn_has_its_files(release: Path) -> None:
@@ -281,14 +300,14 @@ def test_it_is_prepared_as_iemocap_is(release: Path) -> None:
 
 @pytest.mark.slow
 def test_a_finished_one_is_left_alone_and_another_replaced(
-    release: Path, engine: str, tmp_path: Path
+    release: Path, options: tuple[str, ...], tmp_path: Path
 ) -> None:
-    if engine != "formant":
+    if options[1] != "formant":
         pytest.skip("does not depend on the engine")
     out = tmp_path / "mini"
     shutil.copytree(release, out)
     state = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    again = make(out, "--engine", "formant", "--num-jobs", "1")
+    again = make(out, *options, "--num-jobs", "1")
     assert again.returncode == 0
     assert again.stderr.endswith(f"{out}: is made already\n")
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == state

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,9 @@ from ser.corpora import ravdess
 from ser.corpora.ravdess import prepare_ravdess
 from ser.data import tables
 from ser.data.corpus import load_corpus
+from ser.data.folds import plan_folds
 from ser.data.manifests import count_checks, read_manifests
+from ser.data.tables import write_table
 from ser.data.validate import validate
 from ser.errors import DataError
 from tests.corpora.wavs import write_wav
@@ -149,6 +153,50 @@ def test_the_numbers_and_folds_that_are_expected(
     assert set(config.labels) - {"calm", "disgust", "fearful", "surprised"} == {
         *("angry", "happy", "neutral", "sad"),
     }
+
+
+@pytest.mark.parametrize("name", ["corpus", "corpus_4"])
+def test_emobox_has_its_own_folds(repo: Path, name: str) -> None:
+    """Its assignment of actors as its list of RAVDESS's test subsets says it; tuning as ``actors`` has it."""
+    protocols = load_corpus(repo / "egs" / "ravdess" / "conf" / f"{name}.yaml").protocols
+    emobox = protocols["emobox"]
+    assert isinstance(emobox.test, dict)
+    assert {
+        fold: " ".join(str(int(actor)) for actor in actors) for fold, actors in emobox.listed.items()
+    } == {
+        "1": "1 11 20 21",
+        "2": "4 10 12 14",
+        "3": "8 9 19 23",
+        "4": "3 5 7 24",
+        "5": "2 15 16 18",
+        "6": "6 13 17 22",
+    }
+    assert sorted(actor for actors in emobox.listed.values() for actor in actors) == sorted(ravdess.ACTORS)
+    assert replace(emobox, test=protocols["actors"].test) == protocols["actors"]
+
+
+def test_each_fold_of_emobox_tests_on_its_actors(repo: Path, tmp_path: Path) -> None:
+    """Two women and two men of the others tune in an extra fold; then all others are trained on."""
+    config = load_corpus(repo / "egs" / "ravdess" / "conf" / "corpus.yaml")
+    rows = [(f"{actor}_{emotion}", actor, emotion) for actor in ravdess.ACTORS for emotion in config.classes]
+    write_table(tmp_path / "utt2spk", {name: actor for name, actor, _ in rows})
+    write_table(tmp_path / "utt2emo", {name: emotion for name, _, emotion in rows})
+    write_table(tmp_path / "spk2gender", ravdess.ACTORS)
+    write_table(tmp_path / "emotions.txt", {name: index for index, name in enumerate(config.classes)})
+    folds = {fold.name: fold for fold in plan_folds(tmp_path, config, "emobox")}
+    assert list(folds) == [f"{number}{kind}" for number in range(1, 7) for kind in ("", "-dev")]
+    tested = config.protocols["emobox"].listed
+    for name, actors in tested.items():
+        others = set(ravdess.ACTORS) - set(actors)
+        chosen = {subset: speakers(names) for subset, names in folds[name].subsets.items()}
+        assert chosen == {"train": others, "test": set(actors)}
+        tuning = {subset: speakers(names) for subset, names in folds[f"{name}-dev"].subsets.items()}
+        assert tuning["train"] | tuning["test"] == others
+        assert Counter(ravdess.ACTORS[actor] for actor in tuning["test"]) == {"f": 2, "m": 2}
+
+
+def speakers(utterances: Iterable[str]) -> set[str]:
+    return {name[:2] for name in utterances}
 
 
 def test_the_settings_differ_in_their_classes_alone(repo: Path) -> None:

@@ -20,6 +20,7 @@ ESPEAK_RATE_HZ = 22050
 _UP, _DOWN = 320, 441  # 22050 * 320 / 441 = 16000
 _HALF = 24  # half the length of the resampling filter, in input samples
 _CENTRES_HZ = (300, 1500, 5000)  # of the room's three bumps
+FILTER_HZ = np.fft.rfftfreq(512, 1 / RATE_HZ)  # (257,), where a filter's gains are given
 
 
 def to_16k(position: float) -> float:
@@ -77,13 +78,17 @@ def room_of(seed: int, session: int) -> Room:
     return Room((low, middle, high), random.uniform(-1.5, 1.5), random.uniform(-62, -54))
 
 
-def tilt_filter(db_per_octave: float, room: Room, length: int = 129) -> Samples:
+def tilt_filter(db_per_octave: float, room: Room) -> Samples:
     """A linear-phase filter, (129,): flat up to 500 Hz, then the slope, plus the room's bumps."""
-    hz = np.fft.rfftfreq(512, 1 / RATE_HZ)
-    gain_db = db_per_octave * np.log2(np.maximum(hz, 500) / 500)
+    gain_db = db_per_octave * np.log2(np.maximum(FILTER_HZ, 500) / 500)
     for bump_db, centre in zip(room.bumps_db, _CENTRES_HZ, strict=True):
-        octaves = np.log2(np.maximum(hz, 50) / centre)
+        octaves = np.log2(np.maximum(FILTER_HZ, 50) / centre)
         gain_db += bump_db * np.exp(-0.5 * (octaves / 0.8) ** 2)
+    return linear_phase(gain_db)
+
+
+def linear_phase(gain_db: Samples, length: int = 129) -> Samples:
+    """A linear-phase filter, (length,), with about these gains, (257,), at ``FILTER_HZ``."""
     response = np.roll(np.fft.irfft(10 ** (gain_db / 20)), length // 2)[:length]
     return np.asarray(response * np.hanning(length))
 
@@ -121,14 +126,14 @@ def scaled(samples: Samples, rms: float) -> Samples:
     return np.asarray(samples * (rms / np.sqrt((samples**2).mean() + 1e-12)))
 
 
-def recorded(voice: Samples, style: Style, room: Room, random: np.random.RandomState) -> tuple[Samples, int]:
-    """A voice as the microphone of its session heard it.
+def in_room(voice: Samples, style: Style, room: Room, random: np.random.RandomState) -> tuple[Samples, int]:
+    """A voice as the microphone of its session heard it, without noise.
 
     Args:
         voice: (N,) speech without silence around it.
         style: its loudness, tilt and drive.
         room: the session's room.
-        random: draws the pauses around the speech and the noise.
+        random: draws the pauses around the speech.
 
     Returns:
         the recording and the index in it of the first sample of ``voice``.
@@ -140,9 +145,13 @@ def recorded(voice: Samples, style: Style, room: Room, random: np.random.RandomS
         gain = 1 + 6 * style.drive
         voice = np.tanh(gain * voice / 0.25) * 0.25 / gain**0.7
     voice = voice * 10 ** ((style.level_db + room.gain_db) / 20)
-    whole = np.concatenate([np.zeros(lead), voice, np.zeros(tail)])
+    return np.concatenate([np.zeros(lead), voice, np.zeros(tail)]), lead
+
+
+def with_room_noise(samples: Samples, room: Room, random: np.random.RandomState) -> Samples:
+    """A recording, (N,), with the noise of its room."""
     level_db = room.noise_db + 2 * random.randn()
-    return whole + pink_noise(random, len(whole)) * 10 ** (level_db / 20), lead
+    return samples + pink_noise(random, len(samples)) * 10 ** (level_db / 20)
 
 
 def to_pcm(samples: Samples) -> npt.NDArray[np.int16]:

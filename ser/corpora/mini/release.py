@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from ser import cli
 from ser.corpora.mini import align, audio, dialog
 from ser.corpora.mini.children import each_in_its_own
+from ser.corpora.mini.conditions import CONDITIONS, PLAIN, real_conditions, recorded
 from ser.corpora.mini.design import SCALES, SPEAKERS, Dialog, Turn, plan, random_state, style_of
 from ser.corpora.mini.espeak import Espeak, EspeakError
 from ser.corpora.mini.formant import SOUNDS, Formant
@@ -31,7 +32,7 @@ SCALE, SEED, ENGINE = 1.0, 0, "auto"  # where nothing else is asked for
 _APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "  # how a ._ file begins
 _README = """mini: synthetic emotional speech in the layout of IEMOCAP_full_release.
 
-Made by `python3 -m ser make_mini_corpus` with the engine {engine}, seed {seed}, scale {scale}.
+Made by `python3 -m ser make_mini_corpus` with the engine {engine}, seed {seed}, scale {scale}{recording}.
 No person speaks here.  Sentences, voices and styles are the recipe's own; labels and ratings are invented.
 """
 
@@ -43,10 +44,17 @@ class Job:
     root: Path
     seed: int
     engine: Engine
+    conditions: str
 
 
 def make_release(
-    out: Path, *, scale: float = SCALE, seed: int = SEED, engine: str = ENGINE, num_jobs: int
+    out: Path,
+    *,
+    scale: float = SCALE,
+    seed: int = SEED,
+    engine: str = ENGINE,
+    conditions: str = PLAIN,
+    num_jobs: int,
 ) -> bool:
     """Make the corpus.
 
@@ -55,6 +63,7 @@ def make_release(
         scale: size; 1 is 660 turns, 26 minutes, 180 MB.
         seed: same seed, same bytes on one platform.
         engine: ``espeak``, ``formant``, or ``auto``: espeak where it runs, else formant.
+        conditions: how turns are recorded, one of ``CONDITIONS``.
         num_jobs: processes; does not change the result.
 
     Returns:
@@ -65,22 +74,20 @@ def make_release(
         DataError: ``out`` holds something else, or cannot be written, or espeak was asked for and
             does not run.
     """
-    if not SCALES[0] <= scale <= SCALES[1] or num_jobs < 1 or seed < 0:
-        raise UsageError(
-            f"scale must lie between {SCALES[0]} and {SCALES[1]}, num-jobs be 1 or more, seed 0 or more; "
-            f"got {scale}, {num_jobs}, {seed}"
-        )
+    assert conditions in CONDITIONS
+    _check_numbers(scale, seed, num_jobs)
     _check_replaceable(out)
     with _ready_engine(engine) as ready:
         settings = {"corpus": "mini", "scale": scale, "seed": seed, "engine": ready.name}
+        settings |= {"conditions": conditions} if conditions != PLAIN else {}  # records of old hold on
         inputs = {"lexicon": LEXICON, "sentences": SENTENCES, "sounds": SOUNDS}
         if is_made(out, settings, inputs):
             log.info("%s: is made already", out)
             return False
         try:
             with _whole_folder(out) as part:
-                part.joinpath("README.txt").write_text(_README.format(**settings), encoding="ascii")
-                _make(Job(part, seed, ready), plan(seed, scale), num_jobs)
+                _write_readme(part, settings)
+                _make(Job(part, seed, ready, conditions), plan(seed, scale), num_jobs)
                 write_made(part, settings, inputs, files_below(part))
         except OSError as error:
             raise DataError(
@@ -88,6 +95,20 @@ def make_release(
                 "then run the same command again"
             ) from error
     return True
+
+
+def _check_numbers(scale: float, seed: int, num_jobs: int) -> None:
+    if not SCALES[0] <= scale <= SCALES[1] or num_jobs < 1 or seed < 0:
+        raise UsageError(
+            f"scale must lie between {SCALES[0]} and {SCALES[1]}, num-jobs be 1 or more, seed 0 or more; "
+            f"got {scale}, {num_jobs}, {seed}"
+        )
+
+
+def _write_readme(root: Path, settings: Mapping[str, object]) -> None:
+    recording = f", conditions {settings['conditions']}" if "conditions" in settings else ""
+    text = _README.format(**settings, recording=recording)
+    (root / "README.txt").write_text(text, encoding="ascii")
 
 
 def _check_replaceable(out: Path) -> None:
@@ -169,7 +190,13 @@ def _make_turn(job: Job, task: tuple[Dialog, Turn]) -> tuple[str, int]:
     random = random_state(job.seed, "turn", turn.name)
     style = style_of(job.seed, turn, random)
     speech = say(job.engine, turn, speaker, style, random)
-    samples, lead = audio.recorded(speech.samples, style, audio.room_of(job.seed, item.session), random)
+    room = audio.room_of(job.seed, item.session)
+    samples, lead = audio.in_room(speech.samples, style, room, random)
+    if job.conditions == PLAIN:
+        samples = audio.with_room_noise(samples, room, random)
+    else:
+        noises = random_state(job.seed, "noises", turn.name)
+        samples, lead = recorded(samples, lead, real_conditions(job.seed, turn), noises)
     sentences = job.root / item.folder / "sentences"
     dialog.write_wav(sentences / "wav" / item.name / f"{turn.name}.wav", audio.to_pcm(samples))
     if turn.aligned:

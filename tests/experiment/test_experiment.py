@@ -627,8 +627,8 @@ def test_a_class_that_a_test_subset_lacks_is_told_before_the_features(
     write_data(tmp_path / "data", "abcdefgh", sad="abcdefg")
     assert check_data(tmp_path, repo, "set=corpus:protocols.loso.dev=null") == 0
     assert caplog.messages == [
-        "protocol loso: 1 subset lacks a class (h test has no sad): its mean recall is over the classes that it"
-        " has"
+        "protocol loso: 1 subset lacks a class (h test has no sad): its mean recall is over the classes that"
+        " it has"
     ]
 
 

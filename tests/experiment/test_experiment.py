@@ -108,7 +108,7 @@ def test_words_name_files_contexts_and_folders(tmp_path: Path) -> None:
         ("mine_20", "mine", 20),
         ("mine_30", "mine", 30),
     ]
-    assert plan.sets == ("fbank", "compare")
+    assert plan.sets == ("fbank", "compare", "energy")
     assert plan.fusions == ()  # the paper's first system is not there
     assert plan.interpret == ()
     assert plan.folds == tmp_path / "data" / "folds_loso_early"

@@ -172,7 +172,7 @@ def test_svms_join_a_finished_run(repo: Path, small_release: Path, finished: Pat
     pytest.importorskip("opensmile", reason="utils/install.sh --extra baselines is not done")
     shutil.copytree(finished, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "data" / "folds")  # views of the folder that was copied
-    systems = ["--systems", "blstmatt csa majority svm_egemaps svm_egemaps_speaker"]
+    systems = ["--systems", "blstmatt csa majority svm_egemaps svm_egemaps_speaker"]  # auto, by speaker
     done = run(command(repo, tmp_path / "run", small_release, "--stage", "1", "--stop-stage", "7", *systems))
     assert done.returncode == 0, done.stderr
     for system, norm in (("svm_egemaps", "global"), ("svm_egemaps_speaker", "speaker")):

@@ -19,9 +19,10 @@ from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
 from ser.errors import examples
 
 AUTO = "auto"
-# A typical (median) training speaker must have so much. With fewer utterances few classes share a speaker's
-# statistics, which so take the class away: of SVMs on EMO-DB and RAVDESS, normalisation by speaker is above
-# that by the training subset from 8 utterances on, and up to 17 points below it with 4 (docs/results.md).
+# A typical (median) training speaker must have so much. Of fewer utterances few classes share a speaker's
+# statistics, which so take the class away: of SVMs on EMO-DB and RAVDESS, normalisation by speaker is on
+# average above that by the training subset from 8 utterances on, and 5 points below it with 4
+# (docs/results.md).
 LEAST_UTTERANCES = 8
 LEAST_S = 10.0
 LITTLE_S = 5.0  # speech of a speaker by which normalisation is warned of

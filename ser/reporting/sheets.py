@@ -322,7 +322,8 @@ def plan(study: Study) -> Sheet:
             rows.append([runs.name, members, None, None, None, fusion.weights_text, seeds])
         elif system := systems.get(runs.name):
             sets = " ".join(system.sets)
-            norm = f"auto: {'+'.join(runs.norms)}" if system.norm == "auto" else system.norm
+            taken = "+".join(runs.norms) if system.norm == "auto" else ""
+            norm = ": ".join(filter(None, (system.norm, taken)))
             rows.append([runs.name, system.code, sets or None, norm, system.context, None, seeds])
         else:
             rows.append([runs.name, "not of the plan's own", None, None, None, None, seeds])

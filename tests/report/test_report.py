@@ -204,11 +204,7 @@ def test_the_normalisation_that_auto_took_is_stated(own: Made) -> None:
         notes.write_text("normalisation global+speaker\n")
     report = make_report("x", plan, "")
     norms = {row[0]: row[3] for row in next(s for s in report.sheets if s.name == "plan").text()}
-    assert (norms["blstmatt"], norms["csa_30"], norms["majority"]) == (
-        "auto: speaker",
-        "auto: global+speaker",
-        "none",
-    )
+    assert (norms["blstmatt"], norms["csa_30"]) == ("auto: speaker", "auto: global+speaker")
     systems_rows = {row[0]: row[2] for row in report.sheets[0].text()}
     assert (systems_rows["blstmatt"], systems_rows["csa_30"]) == ("speaker", "global+speaker")
     said = "(speaker: it uses all of a test speaker's audio, without labels)"

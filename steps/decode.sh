@@ -15,4 +15,5 @@ cmd=run.pl # how to run them: run.pl, or e.g. "queue.pl --mem 4G"
 . utils/parse_options.sh
 . utils/share_tasks.sh
 
-share_tasks "$cmd" "$nj" "${1-}" "what to decode" python3 -m ser decode "${@:2}"
+(share_tasks "$cmd" "$nj" "${1-}" "what to decode" python3 -m ser decode "${@:2}")
+tell_warnings "$(dirname "$1")/log/$(basename "$1" .tsv)".*.log

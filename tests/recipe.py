@@ -48,6 +48,9 @@ def run_all(repo: Path, folder: Path, release: Path) -> None:
     done = run(command(repo, folder, release))
     assert done.returncode == 0, done.stderr
     assert "done: stages 0 to 9" in done.stderr
+    assert "/data/folds: training speakers (1 fold): 4 show 3 of 4 classes, with " in done.stderr
+    few = "global (a typical training speaker has fewer than 8 utterances)"
+    assert f"/data/folds: features.norm auto takes {few}\n" in done.stderr
     for system in ("blstmatt", "csa_30", "majority", "syscomb", "syscomb_dev"):
         assert re.search(rf"^{system} +1 +\d+/\d+ +\d", done.stdout, re.MULTILINE), done.stdout
     assert max(len(line) for line in done.stdout.splitlines() if not line.startswith("/")) <= 80

@@ -112,7 +112,7 @@ def test_a_module_and_a_settings_file(repo: Path, mine: Path) -> None:
         )
     ]
     assert "hidden: 8\n" in (mine / "exp/conf/blstmatt.yaml").read_text()
-    assert "norm: speaker\n" in (mine / "exp/conf/blstmatt.yaml").read_text()  # not the paper's
+    assert "norm: auto\n" in (mine / "exp/conf/blstmatt.yaml").read_text()  # not the paper's
 
 
 def checkout(repo: Path, top: Path) -> Path:

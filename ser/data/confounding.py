@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ser import reading
-from ser.data.division import Fold
 from ser.data.files import whole_file
 
 TRAINING_SPEAKERS = "training_speakers.tsv"
@@ -35,47 +34,59 @@ class SpeakerGroup(NamedTuple):
     most_s: float
 
 
-def group_speakers(
-    folds: Sequence[Fold],
+class TrainingSpeaker(NamedTuple):
+    """What one speaker says in a training subset."""
+
+    num_shown: int  # classes
+    utterances: int
+    speech_s: float  # 0 where the corpus has no durations
+
+
+def training_speakers(
+    utterances: Iterable[str],
     utt2spk: Mapping[str, str],
     utt2emo: Mapping[str, str],
-    utt2dur: Mapping[str, str],
-    num_classes: int,
-) -> list[SpeakerGroup]:
-    """The training speakers of the folds of the results, by how many classes they show.
+    durations_s: Mapping[str, float],
+) -> list[TrainingSpeaker]:
+    """The speakers of a training subset, by name.
 
     Args:
-        folds: all folds of a protocol; extra ones are left out.
+        utterances: of the training subset; the tables may have others.
         utt2spk: the speaker of each utterance.
         utt2emo: its class.
-        utt2dur: its duration in seconds; empty if not known.
-        num_classes: of the corpus.
-
-    Returns:
-        By fold, then by the number of classes.
+        durations_s: its duration in seconds; empty if not known.
     """
-    extra = {fold.tune_fold for fold in folds if fold.tune_fold != fold.name}
-    final = [fold for fold in folds if fold.name not in extra]
-    classes: dict[str, set[str]] = defaultdict(set)
-    counts: Counter[str] = Counter()
-    speech_s: dict[str, float] = defaultdict(float)
-    for utterance in (name for subset in final[0].subsets.values() for name in subset):
-        speaker = utt2spk[utterance]  # who is in one subset of a fold, with all utterances
-        classes[speaker].add(utt2emo[utterance])
-        counts[speaker] += 1
-        speech_s[speaker] += float(utt2dur.get(utterance, 0))
+    own: dict[str, list[str]] = defaultdict(list)
+    for utterance in utterances:
+        own[utt2spk[utterance]].append(utterance)
+    return [
+        TrainingSpeaker(
+            len({utt2emo[name] for name in names}),
+            len(names),
+            sum(durations_s.get(name, 0) for name in names),
+        )
+        for _, names in sorted(own.items())
+    ]
 
-    def fold_groups(fold: Fold) -> Iterator[SpeakerGroup]:
-        by_shown: dict[int, list[str]] = defaultdict(list)
-        for speaker in {utt2spk[utterance] for utterance in fold.subsets["train"]}:
-            by_shown[len(classes[speaker])].append(speaker)
-        for shown, group in sorted(by_shown.items()):
-            times = [speech_s[speaker] for speaker in group]
-            utterances = sum(counts[speaker] for speaker in group)
-            spread = (min(times), statistics.median(times), max(times))
-            yield SpeakerGroup(fold.name, shown, num_classes, len(group), utterances, *spread)
 
-    return [group for fold in final for group in fold_groups(fold)]
+def group_speakers(fold: str, speakers: Sequence[TrainingSpeaker], num_classes: int) -> list[SpeakerGroup]:
+    """The training speakers of a fold by how many classes they show, from fewest to most.
+
+    Args:
+        fold: its name.
+        speakers: of its training subset.
+        num_classes: of the corpus.
+    """
+    by_shown: dict[int, list[TrainingSpeaker]] = defaultdict(list)
+    for speaker in speakers:
+        by_shown[speaker.num_shown].append(speaker)
+    groups = []
+    for shown, group in sorted(by_shown.items()):
+        times = [speaker.speech_s for speaker in group]
+        utterances = sum(speaker.utterances for speaker in group)
+        spread = (min(times), statistics.median(times), max(times))
+        groups.append(SpeakerGroup(fold, shown, num_classes, len(group), utterances, *spread))
+    return groups
 
 
 def confounded_shares(groups: Sequence[SpeakerGroup]) -> dict[str, float]:
@@ -143,7 +154,7 @@ def confounding_text(groups: Sequence[SpeakerGroup]) -> str:
     return (
         f"speaker and class are confounded: {_span(shares)} % of the training utterances are of speakers "
         "who show at most half of the classes. A system may learn speakers in place of classes, and "
-        "normalisation by speaker hides the classes; compare with --set features.norm=global"
+        "normalisation by speaker hides the classes (features.norm auto takes global then)"
     )
 
 

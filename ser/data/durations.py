@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from ser import reading
 from ser.data import tables
 from ser.errors import all_of
 
@@ -68,3 +69,23 @@ def read_durations(path: Path) -> dict[str, float]:
         DataError: it is no table, or a duration is no number above 0.
     """
     return tables.convert(tables.read_table(path), path, tables.positive_float, "<seconds above 0>")
+
+
+def known_durations(folder: Path) -> dict[str, float]:
+    """Utterance -> its duration in seconds, by ``utt2dur``, else by its frames of the main set.
+
+    Returns:
+        Nothing where the data folder has neither.
+
+    Raises:
+        DataError: a table is damaged.
+    """
+    if (path := folder / "utt2dur").exists():
+        return read_durations(path)
+    path, shift = folder / "utt2num_frames", folder / "frame_shift"
+    if not (path.exists() and shift.exists()):
+        return {}
+    with reading.guarded(shift, "run stage 1 again", what="is no frame shift in seconds"):
+        shift_s = tables.positive_float(reading.read_text(shift, "run stage 1 again"))
+    frames = tables.convert(tables.read_table(path), path, tables.positive_int, "<frames>")
+    return {name: number * shift_s for name, number in frames.items()}

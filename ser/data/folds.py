@@ -26,6 +26,7 @@ from ser.data.confounding import (
     confounding_text,
     group_speakers,
     speakers_text,
+    training_speakers,
     write_training_speakers,
 )
 from ser.data.corpus import CorpusConfig, Protocol
@@ -41,6 +42,7 @@ from ser.data.datadir import (
     whole_dir,
 )
 from ser.data.division import NONE, POOLED, Fold, divide, kept_utterances, read_speaker_info, tested
+from ser.data.durations import known_durations
 from ser.data.files import files_below, whole_file, write_made
 from ser.data.fold_checks import (
     CHECKS,
@@ -56,6 +58,7 @@ from ser.data.fold_checks import (
     write_warnings,
 )
 from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
+from ser.data.normalisation import NormChoice, choose_norm, norm_text, norm_warning
 from ser.data.segments import recording_tables
 from ser.data.tuning import TUNING, TuningSource, other_sources, read_tuning, write_tuning
 from ser.errors import DataError, all_of
@@ -112,7 +115,7 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     overlapping, overlap_warnings = find_overlaps(folds, data)
     warnings = [*check_copies(folds, digests, data), *overlap_warnings, *fold_warnings(folds, data, config)]
     shared = shared_sessions(folds, data)
-    groups = _training_speakers(folds, utt2spk, data)
+    groups, choices = _training_speakers(folds, utt2spk, data)
     with whole_dir(out) as staging:
         views = {
             staging / fold.name / subset: keys for fold in folds for subset, keys in fold.subsets.items()
@@ -134,6 +137,8 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
         write_made(staging, settings, inputs, files_below(staging))
     log.info("%s: protocol %s, folds %s", out, name, " ".join(fold.name for fold in folds))
     log.info("%s: %s", out, speakers_text(groups))
+    if not norm_warning(choices):
+        log.info("%s: %s", out, norm_text(choices))
     tell(warnings)
 
 
@@ -143,20 +148,28 @@ def fold_warnings(folds: Sequence[Fold], data: Path, config: CorpusConfig) -> li
     Raises:
         DataError: a class has nothing to train on.
     """
-    groups = _training_speakers(folds, tables.read_table(data / "utt2spk"), data)
-    confounding = confounding_text(groups)
+    groups, choices = _training_speakers(folds, tables.read_table(data / "utt2spk"), data)
     return [
         *check_classes(folds, data, config.source),
         *session_warnings(folds, shared_sessions(folds, data)),
-        *([confounding] if confounding else []),
+        *filter(None, (confounding_text(groups), norm_warning(choices))),
     ]
 
 
-def _training_speakers(folds: Sequence[Fold], utt2spk: Mapping[str, str], data: Path) -> list[SpeakerGroup]:
+def _training_speakers(
+    folds: Sequence[Fold], utt2spk: Mapping[str, str], data: Path
+) -> tuple[list[SpeakerGroup], dict[str, NormChoice]]:
+    """The training speakers of the folds of the results, and the normalisation that fits each fold."""
     emotions = read_emotions(data / EMOTIONS)
-    utt2emo = read_utt2emo(data / "utt2emo", emotions)
-    utt2dur = tables.read_table(data / "utt2dur") if (data / "utt2dur").exists() else {}
-    return group_speakers(folds, utt2spk, utt2emo, utt2dur, len(emotions))
+    utt2emo, durations_s = read_utt2emo(data / "utt2emo", emotions), known_durations(data)
+    extra = {fold.tune_fold for fold in folds if fold.tune_fold != fold.name}
+    groups, choices = [], {}
+    for fold in folds:
+        speakers = training_speakers(fold.subsets["train"], utt2spk, utt2emo, durations_s)
+        choices[fold.name] = choose_norm(speakers, len(emotions))
+        if fold.name not in extra:
+            groups += group_speakers(fold.name, speakers, len(emotions))
+    return groups, choices
 
 
 def plan_folds(data: Path, config: CorpusConfig, protocol: str | None = None) -> list[Fold]:

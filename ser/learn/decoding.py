@@ -12,6 +12,7 @@ from ser.data import files, tables
 from ser.data.datadir import main_set
 from ser.data.files import differences
 from ser.data.fold_checks import read_notes
+from ser.data.normalisation import little_speech_text
 from ser.errors import DataError
 from ser.feats.chunking import ChunkingConfig
 from ser.feats.speech import SpeechUse, vad_settings
@@ -60,6 +61,8 @@ def decode_folder(
                 f"{'; '.join(changed[:5])}; decode data made with the same conf/{name}.yaml"
             )
     _check_speech(model, data)
+    if model.norm == "speaker" and (little := little_speech_text(data)):
+        log.warning("%s", little)
     with files.locked(out):
         (out / files.MADE).unlink(missing_ok=True)
         _decode(model, data, out, use_gpu, inputs)

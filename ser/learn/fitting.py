@@ -9,6 +9,7 @@ from ser.cli import log
 from ser.data import files, labels
 from ser.feats.subset import Subset, set_settings
 from ser.learn import models, tasks
+from ser.learn.normalisation import resolve_norm
 from ser.learn.tasks import Task
 from ser.systems.base import Estimator
 
@@ -29,7 +30,8 @@ def train(task: Task, *, use_gpu: str = "auto", tensorboard: bool = True) -> Non
     if done and tasks.config_is_current(task):
         log.info("%s: up to date", task.folder)
         return
-    system, settings = systems.build_settings(task.tree, task.source)
+    system, asked = systems.build_settings(task.tree, task.source)
+    settings = resolve_norm(task, asked)
     if done:
         with files.locked(task.folder):
             tasks.write_made(task, but=[tasks.MODEL])  # so that a stop in between damages nothing

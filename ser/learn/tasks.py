@@ -11,6 +11,7 @@ from typing import Any
 from ser import config, reading
 from ser.data import files
 from ser.data.labels import EMOTIONS
+from ser.data.normalisation import AUTO, norm_files
 from ser.errors import ConfigError, DataError, StaleError, UsageError, shown
 from ser.feats.speech import asks_for_speech
 from ser.feats.subset import feature_files
@@ -44,6 +45,12 @@ class Task:
         features = self.tree.get("features")
         sets = features.get("sets") if isinstance(features, Mapping) else None
         return [str(name) for name in sets] if isinstance(sets, list) else []
+
+    @property
+    def norm(self) -> str:
+        """How they are normalised, as the settings say it."""
+        features = self.tree.get("features")
+        return str(features.get("norm", "none")) if isinstance(features, Mapping) else "none"
 
 
 def read_task(path: Path, number: int) -> Task:
@@ -124,6 +131,8 @@ def _made_of(task: Task) -> tuple[dict[str, Any], dict[str, Path]]:
         raise DataError(f"{task.train}: no such folder; run stages 1 and 2")
     speech = asks_for_speech(task.tree)
     inputs = feature_files(task.train, task.sets, speech=speech) | {"utt2emo": task.train / "utt2emo"}
+    if task.norm == AUTO:
+        inputs |= norm_files(task.train)
     if task.dev is not None and needed:
         inputs |= {f"dev/{name}": path for name, path in feature_files(task.dev, task.sets).items()}
     if missing := [path for path in inputs.values() if not path.exists()]:

@@ -15,6 +15,7 @@ from torch import nn
 from ser import systems
 from ser.cli import log
 from ser.data import files, labels
+from ser.data.normalisation import AUTO
 from ser.errors import ConfigError, DataError, UsageError
 from ser.feats.chunking import ChunkingConfig
 from ser.feats.speech import SpeechUse, vad_settings
@@ -108,12 +109,14 @@ def _train(
         _log_network(task, settings, network, subset)
     sets = {name: set_settings(task.train, name) for name in task.sets}
     vad = {"vad": vad_settings(task.train)} if SpeechUse.of(settings).is_asked else {}
+    norm = {"norm": settings.features.norm} if task.norm == AUTO else {}
     identity = {
         "system": tasks.learnt(task.tree),
         "seed": task.seed,
         "emotions": list(emotions),
         "sets": sets,
         **vad,
+        **norm,
         "stats": {name: values.tolist() for name, values in stats.items()},
         "utterances": len(subset),
         "frames": _count_frames(subset),

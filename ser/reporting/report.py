@@ -77,7 +77,7 @@ def summary(study: Study, comparisons: list[Comparison]) -> str:
     """A paragraph: the test data, the main numbers, and what must be said with them."""
     best = max(study.runs, key=lambda runs: float(runs.values(study.test, "uar").mean()))
     most = max(len(runs.seeds) for runs in study.runs)
-    notes = sorted({runs.notes["normalisation"] for runs in study.runs if "normalisation" in runs.notes})
+    norms = sorted({norm for runs in study.runs for norm in runs.norms})
     supported = [f"{each.second} and {each.first}" for each in comparisons if each.verdict == SUPPORTED]
     sentences = [
         f"{len(study.test.utts)} test utterances of {plural(len(study.test.speaker_names), 'speaker')} in "
@@ -95,11 +95,11 @@ def summary(study: Study, comparisons: list[Comparison]) -> str:
             + (f" ({'; '.join(supported)})" if 0 < len(supported) <= 6 else "")
             + f", {len(comparisons) - len(supported)} not."
         )
-    if notes:
+    if norms:
         speaker = (
-            " (speaker: it uses all of a test speaker's audio, without labels)" if "speaker" in notes else ""
+            " (speaker: it uses all of a test speaker's audio, without labels)" if "speaker" in norms else ""
         )
-        sentences.append(f"Feature normalisation: {', '.join(notes)}{speaker}.")
+        sentences.append(f"Feature normalisation: {', '.join(norms)}{speaker}.")
     if any(runs.notes.get("split") == "speaker-dependent" for runs in study.runs):
         sentences.append(
             "All numbers are speaker-dependent: speakers that are tested on are trained on, too."

@@ -67,7 +67,7 @@ def systems(study: Study) -> Sheet:
         f"{SPREAD} (of {len(study.test.speaker_names)}). The track is that of the features that a system, or "
         f"all members of a fusion, read; {OPEN}: unlike ones."
     )
-    if any(runs.notes.get("normalisation") == "speaker" for runs in study.runs):
+    if any("speaker" in runs.norms for runs in study.runs):
         note += " Normalisation by speaker uses all of a test speaker's audio, without labels."
     if any(runs.notes.get("split") == "speaker-dependent" for runs in study.runs):
         note += " The split is speaker-dependent: speakers that are tested on are trained on, too."
@@ -322,7 +322,9 @@ def plan(study: Study) -> Sheet:
             rows.append([runs.name, members, None, None, None, fusion.weights_text, seeds])
         elif system := systems.get(runs.name):
             sets = " ".join(system.sets)
-            rows.append([runs.name, system.code, sets or None, system.norm, system.context, None, seeds])
+            taken = "+".join(runs.norms) if system.norm == "auto" else ""
+            norm = ": ".join(filter(None, (system.norm, taken)))
+            rows.append([runs.name, system.code, sets or None, norm, system.context, None, seeds])
         else:
             rows.append([runs.name, "not of the plan's own", None, None, None, None, seeds])
     note = f"Folds of the protocol '{study.plan.protocol}'."

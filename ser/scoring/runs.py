@@ -63,6 +63,11 @@ class Runs:
         """Which utterances every run scored, (N,)."""
         return np.asarray(~np.isnan(self.posteriors[:, :, 0]).any(0))
 
+    @property
+    def norms(self) -> list[str]:
+        """How features were normalised, of all members and folds: ``speaker``, ``global`` ...; as noted."""
+        return self.notes["normalisation"].split("+") if "normalisation" in self.notes else []
+
     @cached_property
     def hypotheses(self) -> Counts:
         """The decided classes, (R, N); meaningless where not scored."""

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 from ser.feats.chunking import ChunkingConfig
 from ser.feats.level import Level
 from ser.feats.speech import ALL_FRAMES, OVER_ALL, CmvnUse, VadUse
-from ser.feats.subset import Norm
 from ser.ranges import Range
 
 Dropout = Annotated[float, Range(least=0, below=1)]  # share of the units that training drops
+NormSetting = Literal["none", "utterance", "speaker", "global", "auto"]
 Unit = Literal["utterance"] | ChunkingConfig
 
 
@@ -20,7 +20,9 @@ class InputSettings:
     """Which features of the data a system reads, and what is done to them first."""
 
     sets: tuple[str, ...]  # feature sets; the first is the one whose frames count
-    norm: Norm  # mean and variance: none, per utterance, per speaker, or global (of the training subset)
+    # mean and variance: none, per utterance, per speaker, or global (of the training subset); auto: per
+    # speaker where the training speakers make that sound, else global
+    norm: NormSetting
     vad: VadUse = ALL_FRAMES  # may be left out: all frames are read
     cmvn: CmvnUse = OVER_ALL  # may be left out: statistics are of all frames
     # whose mean over frames and filters is subtracted first; may be left out: nobody's

@@ -35,13 +35,13 @@ class SvmSettings:
     """conf/svm_*.yaml."""
 
     system: str  # the code: a word of ser/systems, or my_package.my_module:SYSTEM
-    features: InputSettings  # norm is speaker, global or none
+    features: InputSettings  # norm is speaker, global, auto or none
     unit: Literal["utterance"]  # what it is trained on
 
     def __post_init__(self) -> None:
         """Refuse a normalisation that one vector an utterance cannot have."""
         if self.features.norm == "utterance":
-            raise ValueError("features.norm must be speaker, global or none for an SVM, got utterance")
+            raise ValueError("features.norm must be auto, speaker, global or none for an SVM, got utterance")
 
 
 @dataclass(frozen=True)

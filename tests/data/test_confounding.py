@@ -10,6 +10,7 @@ import pytest
 from ser.data.confounding import (
     Shown,
     SpeakerGroup,
+    TrainingSpeaker,
     confounded_shares,
     confounding_text,
     group_speakers,
@@ -17,6 +18,7 @@ from ser.data.confounding import (
     over_folds,
     read_training_speakers,
     speakers_text,
+    training_speakers,
     write_training_speakers,
 )
 from ser.data.corpus import DevConfig, Protocol
@@ -32,7 +34,15 @@ def groups(shown: dict[str, int], *, timed: bool = True) -> list[SpeakerGroup]:
     utt2spk = {utt: utt.split("-")[0] for utt in utt2emo}
     info = SpeakerInfo(utt2spk, utt2spk, {})
     folds = divide("loso", Protocol("speaker", "each", DevConfig(1, True), {}), info, Path("data"))
-    return group_speakers(folds, utt2spk, utt2emo, dict.fromkeys(utt2emo, "2.0") if timed else {}, 4)
+    durations_s = dict.fromkeys(utt2emo, 2.0) if timed else {}
+    return [
+        group
+        for fold in folds
+        if not fold.name.endswith("-dev")
+        for group in group_speakers(
+            fold.name, training_speakers(fold.subsets["train"], utt2spk, utt2emo, durations_s), 4
+        )
+    ]
 
 
 def test_all_speakers_show_all_classes() -> None:
@@ -62,7 +72,7 @@ def test_most_speakers_show_one_class() -> None:
     assert confounding_text(made) == (
         "speaker and class are confounded: 75 to 100 % of the training utterances are of speakers who show "
         "at most half of the classes. A system may learn speakers in place of classes, and normalisation by "
-        "speaker hides the classes; compare with --set features.norm=global"
+        "speaker hides the classes (features.norm auto takes global then)"
     )
 
 
@@ -84,6 +94,17 @@ def test_the_tested_speakers_do_not_count() -> None:
     """Only the fold that tests on the one odd speaker is free of it."""
     shares = confounded_shares(groups({"a": 1, "b": 4, "c": 4}))
     assert shares == {"a": 0.0, "b": 0.5, "c": 0.5}
+
+
+def test_what_a_speaker_says_outside_of_the_training_subset_does_not_count() -> None:
+    """As where utterances are divided, not speakers."""
+    utt2emo = {"a-1": "ang", "a-2": "hap", "b-1": "sad", "b-2": "sad"}
+    utt2spk = {utt: utt[0] for utt in utt2emo}
+    durations_s = {"a-1": 1.0, "a-2": 2.0, "b-1": 4.0, "b-2": 8.0}
+    assert training_speakers(["a-2", "b-1", "b-2"], utt2spk, utt2emo, durations_s) == [
+        TrainingSpeaker(1, 1, 2.0),
+        TrainingSpeaker(1, 2, 12.0),
+    ]
 
 
 def test_round_trip(tmp_path: Path) -> None:

@@ -361,7 +361,7 @@ def test_a_class_that_cannot_be_trained_is_an_error(
         "1 subset lacks a class (paper test has no sad): its mean recall is over the classes that it has",
         "speaker and class are confounded: 75 % of the training utterances are of speakers who show at most "
         "half of the classes. A system may learn speakers in place of classes, and normalisation by speaker "
-        "hides the classes; compare with --set features.norm=global",
+        "hides the classes (features.norm auto takes global then)",
     ]
 
 

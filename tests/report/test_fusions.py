@@ -141,6 +141,6 @@ def test_training_speakers_are_reported_over_all_folds(own: Made) -> None:
         " 1 to 2 show 4 of 4 classes, with 50 to 70 s of speech each (median 58). Speaker and class are "
         "confounded: 70 to 80 % of the training utterances are of speakers who show at most half of the "
         "classes. A system may learn speakers in place of classes, and normalisation by speaker hides the "
-        "classes; compare with --set features.norm=global. s: speech of a speaker."
+        "classes (features.norm auto takes global then). s: speech of a speaker."
     )
     (own.folds / "training_speakers.tsv").unlink()

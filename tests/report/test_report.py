@@ -194,6 +194,23 @@ def test_the_plan_is_stated(made: Made) -> None:
     ]
 
 
+def test_the_normalisation_that_auto_took_is_stated(own: Made) -> None:
+    """As decoding noted it; where folds differ both are."""
+    systems = tuple(
+        dataclasses.replace(each, norm="auto") if each.sets else each for each in own.plan.systems
+    )
+    plan = dataclasses.replace(own.plan, systems=systems)
+    for notes in (own.exp / "pooled" / "csa_30").rglob("notes"):
+        notes.write_text("normalisation global+speaker\n")
+    report = make_report("x", plan, "")
+    norms = {row[0]: row[3] for row in next(s for s in report.sheets if s.name == "plan").text()}
+    assert (norms["blstmatt"], norms["csa_30"]) == ("auto: speaker", "auto: global+speaker")
+    systems_rows = {row[0]: row[2] for row in report.sheets[0].text()}
+    assert (systems_rows["blstmatt"], systems_rows["csa_30"]) == ("speaker", "global+speaker")
+    said = "(speaker: it uses all of a test speaker's audio, without labels)"
+    assert f"Feature normalisation: global, speaker {said}." in report.summary
+
+
 def test_cells() -> None:
     sheet = Sheet(
         "s",

@@ -70,7 +70,7 @@ BLSTMATT, CSA = ROOT / "conf/blstmatt.yaml", ROOT / "conf/csa.yaml"
         (
             BLSTMATT,
             "features.norm=no",
-            "features.norm must be one of none, utterance, speaker, global, got False",
+            "features.norm must be one of none, utterance, speaker, global, auto, got False",
         ),
         (BLSTMATT, "optim.plateau.factor=1.5", "optim.plateau.factor must be above 0 and below 1, got 1.5"),
         (BLSTMATT, "model.dropout=1.0", "model.dropout must be at least 0 and below 1, got 1.0; "),

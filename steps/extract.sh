@@ -25,9 +25,8 @@ shift 2
 
 ((nj >= 1)) || usage_die "--nj $nj: must be 1 or more"
 [[ -s $data/wav.scp ]] || die "$data/wav.scp: no such file, or empty; run stage 0"
-utts=$data/segments
-[[ -e $utts ]] || utts=$data/wav.scp
-num_utts=$(wc -l <"$utts")
+num_utts=$(cat "$data/segments" 2>/dev/null || cat "$data/wav.scp")
+num_utts=$(wc -l <<<"$num_utts")
 if ((nj > num_utts)); then
   log "$data holds $num_utts utterances; --nj $nj becomes $num_utts"
   nj=$num_utts

@@ -22,5 +22,4 @@ shift 3
 read -ra runner <<<"$cmd"
 "${runner[@]}" "$data/log/make_folds.log" python3 -m ser make_folds "$data" "$folds" --config "$corpus" "$@"
 tell_warnings "$data/log/make_folds.log"
-# what training speakers show, and the normalisation that fits them
 sed -n '/ warning: /!{/: training speakers (/p;/: features\.norm auto takes /p;}' "$data/log/make_folds.log" >&2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,7 @@ def test_the_callers_files_are_taken(run: Run, caller: Path) -> None:
     assert hidden == {"blstmatt": HIDDEN, "named": HIDDEN, "blstmatt_small": 64}
     assert planned(caller, "fbank")["num_mel_bins"] == 31  # beside the system of one's own
 
+    shutil.rmtree(caller / "data")  # of other classes
     done = run("--corpus", "csv", "--systems", "blstmatt", "--corpus-dir", "table.csv", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "protocol loso of csv" in done.stdout  # a name, and no path, is the recipe's

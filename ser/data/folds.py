@@ -113,7 +113,7 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     stats = _read_stats(features["cmvn_utt.scp"]) if "cmvn_utt.scp" in features else None
     digests = _digests(stats, features)
     overlapping, overlap_warnings = find_overlaps(folds, data)
-    warnings = [*check_copies(folds, digests, data), *overlap_warnings, *fold_warnings(folds, data, config)]
+    warnings = [*fold_warnings(folds, data, config), *check_copies(folds, digests, data), *overlap_warnings]
     shared = shared_sessions(folds, data)
     groups, choices = _training_speakers(folds, utt2spk, data)
     with whole_dir(out) as staging:

@@ -93,8 +93,10 @@ def _repeated(rows: Sequence[Row]) -> Iterator[Fault]:
         first = places.setdefault((row.path, row.start_s, row.end_s), row.number)
         other = ids.setdefault(row.id, row.number)
         if first != row.number:
-            what = "recording" if row.is_whole else "part of a recording"
-            text = f"is the {what} of line {first} again; keep one of them, or correct the other"
+            what, remedy = "part of a recording", ""
+            if row.is_whole:
+                what, remedy = "recording", ", or give start and end if they are parts of it"
+            text = f"is the {what} of line {first} again; keep one of them, or correct the other{remedy}"
             yield row, text, "again"
         elif other != row.number:
             yield row, f"has the id {row.id} of line {other} again; rename one of the recordings", "id"
@@ -223,11 +225,23 @@ def _times(row: Row) -> str:
 # ------------------------------------------------------------------------------------------------- columns
 
 
+def unused_columns(table: Table, config: CorpusConfig, fold: str | None) -> list[Problem]:
+    """A line for each column that looks like a setting and is not used.
+
+    Args:
+        table: whose columns they are.
+        config: its ``keep`` says which attributes are used.
+        fold: the column that stands for ``fold``, if any.
+    """
+    lines = table.columns.unused({*config.keep, *([fold] if fold else [])})
+    return [Problem(str(table.path), None, line, line) for line in lines]
+
+
 def tell_columns(table: Table, rows: Sequence[Row], config: CorpusConfig, fold: str | None) -> None:
     """Say which columns are taken for what, and which look like a setting and are not used."""
     log.info("%s: %d lines; columns: %s", table.path, len(rows), table.columns.taken())
-    for line in table.columns.unused({*config.keep, *([fold] if fold else [])}):
-        log.warning("%s: %s", table.path, line)
+    for problem in unused_columns(table, config, fold):
+        log.warning("%s", problem)
     by_fold = [name for name, protocol in config.protocols.items() if protocol.group == "fold"]
     if fold is not None and by_fold and config.protocol not in by_fold:
         kind = "a fixed split" if subset_named(rows[0].fold) else "folds"

@@ -77,7 +77,8 @@ def prepare_csv(
     if len(problems) <= _MANY:
         metas, damaged = read_headers((row.path for row in rows), num_jobs)
         problems += csv_checks.audio_problems(opened, rows, metas, damaged)
-    if problems:
+    if problems:  # a column that is not used may be what is wrong with all of them
+        problems += csv_checks.unused_columns(opened, config, fold)
         problems.sort(key=lambda problem: problem.line or 0)
         raise all_of(problems, shown=_SHOWN)
     csv_checks.tell_columns(opened, rows, config, fold)

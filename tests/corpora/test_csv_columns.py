@@ -72,6 +72,20 @@ def test_a_column_that_looks_like_a_setting_is_named(
     ]
 
 
+def test_columns_that_are_not_used_stand_before_the_faults(folder: Path, config: CorpusConfig) -> None:
+    turns = "".join(f"1.wav,a,sad,{n},{n + 1}\n" for n in range(14))
+    start, end = (
+        f"rename it to {name} if that is what it holds (in seconds); if it is not meant, rename it to"
+        for name in ("start", "end")
+    )
+    assert refusal(folder, f"path,speaker,emotion,onset,stop\n{turns}", config) == [
+        f"T: column 'onset' is not used: {start} _onset",
+        f"T: column 'stop' is not used: {end} _stop",
+        "T:3: is the recording of line 2 again; keep one of them, or correct the other, or give start and end "
+        "if they are parts of it (13 lines: 3, 4, 5, ...)",
+    ]
+
+
 def test_what_is_chosen_by_or_left_out_is_not_named(
     folder: Path, repo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,7 +7,7 @@ The table is a CSV file (commas or semicolons) or a TSV file whose first line na
 
 ``path`` is that of a recording, as seen from the table's folder.  Two of ``start``, ``end`` and ``duration``,
 in seconds, say which part of it is the utterance; without them it is all of it.  ``text``, ``gender`` (f or
-m) and ``fold`` may be left out; a ``fold`` (or ``split``, ``subset``) of train, dev and test is a fixed
+m) and ``fold`` may be left out; a ``fold`` (or ``split``, ``set``) of train, dev and test is a fixed
 split.  Any further column is an attribute that ``keep`` of the settings can choose by, unless its name begins
 with ``_``.
 """

@@ -42,14 +42,33 @@ def refusal(folder: Path, text: str, config: CorpusConfig) -> list[str]:
 # ------------------------------------------------------------------------------------------------ meanings
 
 
+START, END = (f"rename it to {name} if that is what it holds (in seconds); " for name in ("start", "end"))
+FOLD = "rename it to fold if that is what it holds; "
+PART = "two of start, end and duration (in seconds) say which part of a recording is meant; "
+CHANNEL = "audio.channel of corpus.yaml says which one is read, of all recordings; "
+STARTS = (
+    "from", "from_s", "time_start", "segment_begin", "timestamp", "stime", "frame_start", "sample_start",
+    "start_sample", "Start (s)",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("channel", "audio.channel of corpus.yaml says which one is read, of all recordings; "),
+        ("channel", CHANNEL),
         ("Sampling Rate", "the rate is read from each recording; "),
         ("lang", "keep of corpus.yaml can choose by it; "),
         ("onset", "rename it to start if that is what it holds (in seconds); "),
-        ("offset", "rename it to start if that is what it holds (in seconds); "),
+        (
+            "offset",
+            "rename it to start if the utterance starts there, or to end if it ends there (in seconds); ",
+        ),
+        *((name, START) for name in STARTS),
+        *((name, END) for name in ("to", "to (s)", "Stop time", "segment_end", "etime", "stop_sample")),
+        *((name, CHANNEL) for name in ("channel_id", "audio_channel", "chn")),
+        *((name, FOLD) for name in ("usage", "cv", "fold_nr", "set")),
+        ("segment", PART),
+        ("n_samples", PART),
         ("partition_", "rename it to fold if that is what it holds; "),
         ("starts", "rename it to start if that is what it holds (in seconds); "),
         ("transcript", "rename it to text if that is what it holds; "),
@@ -72,6 +91,22 @@ def test_a_column_that_looks_like_a_setting_is_named(
     ]
 
 
+@pytest.mark.parametrize("start", ["onset", "begin", "Start time"])
+def test_offset_is_the_end_beside_a_start(start: str) -> None:
+    names = ["path", "speaker", "emotion", start, "offset"]
+    assert read_columns(names, "T:1").unused(()) == [
+        f"column {name!r} is not used: {line}if it is not meant, rename it to _{name}"
+        for name, line in ((start.lower(), START), ("offset", END))
+    ]
+    known = read_columns(["path", "speaker", "emotion", "start", "offset"], "T:1").unused(())
+    assert known == [f"column 'offset' is not used: {END}if it is not meant, rename it to _offset"]
+
+
+def test_columns_of_other_names_are_left_alone() -> None:
+    names = ["path", "speaker", "emotion", "age", "valence", "native_language", "session", "style", "vendor"]
+    assert read_columns(names, "T:1").unused(()) == []
+
+
 def test_columns_that_are_not_used_stand_before_the_faults(folder: Path, config: CorpusConfig) -> None:
     turns = "".join(f"1.wav,a,sad,{n},{n + 1}\n" for n in range(14))
     start, end = (
@@ -81,8 +116,8 @@ def test_columns_that_are_not_used_stand_before_the_faults(folder: Path, config:
     assert refusal(folder, f"path,speaker,emotion,onset,stop\n{turns}", config) == [
         f"T: column 'onset' is not used: {start} _onset",
         f"T: column 'stop' is not used: {end} _stop",
-        "T:3: is the recording of line 2 again; keep one of them, or correct the other, or give start and end "
-        "if they are parts of it (13 lines: 3, 4, 5, ...)",
+        "T:3: is the recording of line 2 again; keep one of them, or correct the other, or give start and "
+        "end if they are parts of it (13 lines: 3, 4, 5, ...)",
     ]
 
 
@@ -103,7 +138,7 @@ def test_what_is_chosen_by_or_left_out_is_not_named(
 SPLIT = "path,speaker,emotion,{}\n1.wav,a,sad,Training\n2.wav,b,happy,VAL\n3.wav,c,sad,Eval\n"
 
 
-@pytest.mark.parametrize("name", ["fold", "Split", "subset", "partition"])
+@pytest.mark.parametrize("name", ["fold", "Split", "subset", "partition", "set", "Usage"])
 def test_a_split_is_a_fold_of_the_subsets_names(
     folder: Path, config: CorpusConfig, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:

@@ -33,7 +33,7 @@ from ser.corpora.recordings import make_recording, read_headers
 from ser.data.audio_meta import AudioMeta
 from ser.data.corpus import CorpusConfig
 from ser.data.files import file_digest
-from ser.data.split import subset_named
+from ser.data.split import begins_with_train, subset_named
 from ser.errors import DataError, Problem, all_of
 
 log = logging.getLogger("ser")
@@ -70,7 +70,11 @@ def prepare_csv(
     opened = open_table(_find_table(table))
     rows, problems = read_rows(opened)
     fold = opened.columns.fold
-    if fold is not None and fold != "fold" and not any(subset_named(row.fold) for row in rows):
+    if (
+        fold is not None
+        and fold != "fold"
+        and not any(subset_named(row.fold) or begins_with_train(row.fold) for row in rows)
+    ):
         fold = None  # a column split of other values is an attribute like any other
     problems += csv_checks.table_problems(opened, rows, config, fold)
     metas: dict[str, AudioMeta] = {}

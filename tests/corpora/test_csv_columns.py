@@ -10,6 +10,7 @@ import pytest
 from ser.corpora.csv_columns import read_columns
 from ser.corpora.csv_table import prepare_csv
 from ser.data.corpus import CorpusConfig, load_corpus
+from ser.data.split import fixed_split
 from ser.errors import DataError
 from tests.corpora.wavs import write_wav
 
@@ -174,6 +175,17 @@ def test_mixed_and_missing_folds_are_refused(folder: Path, config: CorpusConfig)
         DataError, match="^T:1: has the columns split and subset; rename the one that divides "
     ):
         read_columns(["path", "speaker", "emotion", "split", "subset"], "T:1")
+
+
+@pytest.mark.parametrize("name", ["fold", "split", "set"])
+def test_names_that_begin_with_train_are_folds_that_are_not_tested_on_in_turn(
+    folder: Path, config: CorpusConfig, name: str
+) -> None:
+    rows = "1.wav,a,sad,Train-clean\n2.wav,b,sad,dev-clean\n3.wav,c,sad,test-clean\n"
+    folds = [custom["fold"] for custom in customs(folder, f"path,speaker,emotion,{name}\n{rows}", config)]
+    assert folds == ["Train-clean", "dev-clean", "test-clean"]
+    with pytest.raises(DataError, match="Train-clean would be tested on, by its name it is to train on; "):
+        fixed_split(folds, "utt2fold")
 
 
 def test_a_speaker_for_each_line_is_told(

@@ -220,6 +220,24 @@ def test_faults_of_a_kind_are_one_line(folder: Path, config: CorpusConfig) -> No
     ]
 
 
+def test_many_unknown_labels_are_one_line(folder: Path, config: CorpusConfig) -> None:
+    names = ["sadd", *(f"lab{n}" for n in range(1, 9))]
+    rows = "".join(f"{n}.wav,a,{name}\n" for n, name in enumerate(names, 1))
+    assert refusal(folder, f"path,speaker,emotion\n{rows}", config) == [
+        f"T:2: emotion: has 9 values that labels in {config.source} lacks (sadd (sad?), lab1, lab2, ...); "
+        "map them to classes there, or name the labels to take with keep.emotion (9 lines: 2, 3, 4, ...)"
+    ]
+
+
+def test_labels_of_another_case_are_one_line(folder: Path, config: CorpusConfig) -> None:
+    names = ["NEUTRAL", "ANGRY", "Sad"] * 3
+    rows = "".join(f"{n}.wav,a,{name}\n" for n, name in enumerate(names, 1))
+    assert refusal(folder, f"path,speaker,emotion\n{rows}", config) == [
+        f"T:2: emotion: write the labels as in {config.source}: neutral for NEUTRAL, angry for ANGRY, sad "
+        "for Sad; or map them there (9 lines: 2, 3, 4, ...)"
+    ]
+
+
 # ---------------------------------------------------------------------------------------------------- Excel
 
 PLAIN = "path;speaker;emotion\n1.wav;a;sad\n2.wav;b;happy\n"

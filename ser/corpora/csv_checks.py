@@ -18,14 +18,15 @@ from ser.data.corpus import CorpusConfig
 from ser.data.files import file_digest
 from ser.data.split import subset_named
 from ser.data.tables import check_key
-from ser.errors import DataError, Problem, short
+from ser.errors import DataError, Problem, examples, short
 
 log = logging.getLogger("ser")
 
-_GUESSES = 100  # labels for which the nearest known one is looked for
+_GUESSES = 4  # labels for which the nearest known one is looked for: one more than are named
+_SPELT = 10  # labels of another spelling that are named
 _SAME_S = 0.01  # an utterance may end this much behind its recording, or begin so much before another ends
 _CLAIM_S = 0.1  # a duration that the table says may differ by this much, or half a second if it is whole
-_FEW = 3  # speakers of whom none is suspected to be invented
+_FEW = 3  # wrong labels that are told one by one; speakers of whom none is suspected to be invented
 
 
 def table_problems(
@@ -72,17 +73,41 @@ Fault = tuple[Row, str, str]  # what is wrong with a row, and its kind ("": as t
 def _label_faults(rows: Sequence[Row], config: CorpusConfig) -> Iterator[Fault]:
     """The lines whose label has no class."""
     chosen = config.keep.get("emotion")
-    meant: dict[str, str] = {}  # each wrong label -> what may have been meant
-    for row in rows:
+    wrong = [row for row in rows if row.emotion not in config.labels]
+    wrong = [row for row in wrong if chosen is None or row.emotion in chosen]
+    labels = list(dict.fromkeys(row.emotion for row in wrong))
+    by_lower = {known.lower(): known for known in config.labels}
+    spelt = {label: by_lower[label.lower()] for label in labels if label.lower() in by_lower}
+    if spelt:
+        instead = examples([f"{known} for {short(label)}" for label, known in spelt.items()], _SPELT)
+        for row in (row for row in wrong if row.emotion in spelt):
+            yield (
+                row,
+                f"emotion: write the labels as in {config.source}: {instead}; or map them there",
+                "spelling",
+            )
+    others = [label for label in labels if label not in spelt]
+    meant = {label: _nearest(label, config) for label in others[:_GUESSES]}
+    remedy = "there, or name the labels to take with keep.emotion"
+    named = [f"{short(label)} ({near}?)" if near else short(label) for label, near in meant.items()]
+    lacking = (
+        f"emotion: has {len(others)} values that labels in {config.source} lacks ({examples(named)}); map "
+        f"them to classes {remedy}"
+    )
+    for row in (row for row in wrong if row.emotion not in spelt):
         label = row.emotion
-        if label in config.labels or (chosen is not None and label not in chosen):
+        if len(others) > _FEW:
+            yield row, lacking, "labels"
             continue
-        if label not in meant:
-            guess = len(meant) < _GUESSES and len(label) < 64
-            near = difflib.get_close_matches(label.lower(), config.labels, n=1) if guess else []
-            meant[label] = f"did you mean {near[0]}?" if near else f"known are {', '.join(config.labels)}"
-        what = f"emotion {short(label)} is none of labels in {config.source} ({meant[label]})"
-        yield row, f"{what}; map it to a class there, or name the labels to take with keep.emotion", label
+        hint = f"did you mean {meant[label]}?" if meant[label] else f"known are {', '.join(config.labels)}"
+        what = f"emotion {short(label)} is none of labels in {config.source} ({hint})"
+        yield row, f"{what}; map it to a class {remedy}", label
+
+
+def _nearest(label: str, config: CorpusConfig) -> str:
+    """The known label that may have been meant; "" for none."""
+    near = difflib.get_close_matches(label.lower(), config.labels, n=1) if len(label) < 64 else []
+    return near[0] if near else ""
 
 
 def _repeated(rows: Sequence[Row]) -> Iterator[Fault]:
@@ -93,8 +118,10 @@ def _repeated(rows: Sequence[Row]) -> Iterator[Fault]:
         first = places.setdefault((row.path, row.start_s, row.end_s), row.number)
         other = ids.setdefault(row.id, row.number)
         if first != row.number:
-            what = "recording" if row.is_whole else "part of a recording"
-            text = f"is the {what} of line {first} again; keep one of them, or correct the other"
+            what, remedy = "part of a recording", ""
+            if row.is_whole:
+                what, remedy = "recording", ", or give start and end if they are parts of it"
+            text = f"is the {what} of line {first} again; keep one of them, or correct the other{remedy}"
             yield row, text, "again"
         elif other != row.number:
             yield row, f"has the id {row.id} of line {other} again; rename one of the recordings", "id"
@@ -223,11 +250,23 @@ def _times(row: Row) -> str:
 # ------------------------------------------------------------------------------------------------- columns
 
 
+def unused_columns(table: Table, config: CorpusConfig, fold: str | None) -> list[Problem]:
+    """A line for each column that looks like a setting and is not used.
+
+    Args:
+        table: whose columns they are.
+        config: its ``keep`` says which attributes are used.
+        fold: the column that stands for ``fold``, if any.
+    """
+    lines = table.columns.unused({*config.keep, *([fold] if fold else [])})
+    return [Problem(str(table.path), None, line, line) for line in lines]
+
+
 def tell_columns(table: Table, rows: Sequence[Row], config: CorpusConfig, fold: str | None) -> None:
     """Say which columns are taken for what, and which look like a setting and are not used."""
     log.info("%s: %d lines; columns: %s", table.path, len(rows), table.columns.taken())
-    for line in table.columns.unused({*config.keep, *([fold] if fold else [])}):
-        log.warning("%s: %s", table.path, line)
+    for problem in unused_columns(table, config, fold):
+        log.warning("%s", problem)
     by_fold = [name for name, protocol in config.protocols.items() if protocol.group == "fold"]
     if fold is not None and by_fold and config.protocol not in by_fold:
         kind = "a fixed split" if subset_named(rows[0].fold) else "folds"

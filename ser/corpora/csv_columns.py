@@ -7,13 +7,15 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from ser.errors import DataError, short, shown
 
 NEEDED = ("path", "speaker", "emotion")
 TIMES = ("start", "end", "duration")
 KNOWN = (*NEEDED, "text", "gender", *TIMES, "fold")
-SPLITS = ("split", "subset", "partition")  # taken for fold, if they hold train, dev and test
+SPLITS = ("split", "subset", "partition")  # taken for fold, if they hold train, dev and test, ...
+_VAGUE_SPLITS = ("set", "usage")  # ... and so are these, where the table has none of those
 _GROUPS = ("session", "style")  # attributes that are tables of the data folder
 _LEFT_OUT = "_"  # a column whose name begins so is not read
 
@@ -23,19 +25,30 @@ _ALIASES = {
     "emotion": "label labels emo emotion_label class category target",
     "text": "transcript transcription sentence words",
     "gender": "sex",
-    "start": "begin onset offset start_time starttime start_s start_sec start_ms tmin xmin",
-    "end": "stop end_time endtime end_s end_sec end_ms tmax xmax",
+    "start": "starttime stime tmin xmin timestamp",
+    "end": "endtime etime tmax xmax to to_s to_sec to_ms to_time",
     "duration": "dur length duration_s duration_ms length_s",
-    "fold": "set cv_fold fold_id split subset partition",
+    "fold": "set split subset partition",
     "session": "session_id sessionid sess",
 }
 _MEANINGS = {alias: meaning for meaning, aliases in _ALIASES.items() for alias in aliases.split()}
+_PART_ALIASES = {  # words that tell the meaning of a name that they are a part of, such as segment_begin
+    "start": "start begin onset from",
+    "end": "end stop",
+    "fold": "fold cv usage",
+}
+_PARTS = {alias: meaning for meaning, aliases in _PART_ALIASES.items() for alias in aliases.split()}
 _ELSEWHERE = {
-    "channel channels chan": "audio.channel of corpus.yaml says which one is read, of all recordings",
     "sampling_rate sample_rate samplerate sr rate": "the rate is read from each recording",
     "lang language": "keep of corpus.yaml can choose by it",
 }
 _REMARKS = {alias: remark for aliases, remark in _ELSEWHERE.items() for alias in aliases.split()}
+_PARTS_ELSEWHERE = {
+    "channel channels chan chn": "audio.channel of corpus.yaml says which one is read, of all recordings",
+    "segment seg sample samples frame frames": "two of start, end and duration (in seconds) say which part "
+    "of a recording is meant",
+}
+_PART_REMARKS = {alias: remark for aliases, remark in _PARTS_ELSEWHERE.items() for alias in aliases.split()}
 
 
 @dataclass(frozen=True)
@@ -46,7 +59,7 @@ class Columns:
     known: dict[str, int]  # a word of KNOWN -> its place, from 0
     attributes: dict[str, int]  # any other column that is read -> its place
     unnamed: tuple[int, ...]  # places of columns without a name
-    fold: str | None  # the column that stands for fold: fold itself, or one of SPLITS
+    fold: str | None  # the column that stands for fold: fold itself, or one that may hold a split
 
     def unused(self, keep: Collection[str]) -> list[str]:
         """One line for each column that looks like a setting of the corpus and is none.
@@ -54,25 +67,27 @@ class Columns:
         Args:
             keep: the attributes that ``keep`` of the corpus's settings chooses by, which are used.
         """
-        lines = []
-        for name in self.attributes:
-            plain = re.sub(r"[\W_]+", "_", name).strip("_")
-            meaning = _MEANINGS.get(plain) or next(
-                iter(difflib.get_close_matches(plain, KNOWN, 1, 0.8)), None
-            )
-            if name in keep or name in _GROUPS or (meaning is None and plain not in _REMARKS):
-                continue
-            if plain in _REMARKS:
-                remedy = f"{_REMARKS[plain]}; "
-            elif meaning in self.known or meaning in self.attributes:
-                remedy = f"the table has {meaning}; "
-            else:
-                in_seconds = " (in seconds)" if meaning in TIMES else ""
-                remedy = f"rename it to {meaning} if that is what it holds{in_seconds}; "
-            lines.append(
-                f"column {shown(name)} is not used: {remedy}if it is not meant, rename it to _{name}"
-            )
-        return lines
+        others = [name for name in self.attributes if name not in keep and name not in _GROUPS]
+        return [
+            f"column {shown(name)} is not used: {remedy}; if it is not meant, rename it to _{name}"
+            for name in others
+            if (remedy := self._remedy(name))
+        ]
+
+    def _remedy(self, name: str) -> str:
+        """What to do about an attribute that looks like a setting; nothing if it does not."""
+        plain = _plain(name)
+        if plain == "offset" and "start" not in self.known:  # of an onset the end, of a duration the start
+            if any(_meaning(other) == "start" for other in self.attributes if other != name):
+                return "rename it to end if that is what it holds (in seconds)"
+            return "rename it to start if the utterance starts there, or to end if it ends there (in seconds)"
+        meaning = "end" if plain == "offset" else _meaning(name)
+        if meaning is None:
+            remarks = (_PART_REMARKS[part] for part in plain.split("_") if part in _PART_REMARKS)
+            return _REMARKS.get(plain) or next(remarks, "")
+        if meaning in self.known or meaning in self.attributes:
+            return f"the table has {meaning}"
+        return f"rename it to {meaning} if that is what it holds{' (in seconds)' if meaning in TIMES else ''}"
 
     def taken(self) -> str:
         """Which columns are taken for what, in a line."""
@@ -83,6 +98,20 @@ class Columns:
             )
         others = [name for name in self.attributes if name != self.fold]
         return ", ".join(words) + (f"; attributes {', '.join(others)}" if others else "")
+
+
+def _plain(name: str) -> str:
+    """The words of a column's name, with ``_`` between them."""
+    return re.sub(r"[\W_]+", "_", name).strip("_")
+
+
+def _meaning(name: str) -> str | None:
+    """The word of KNOWN (or session) that a column's name may stand for."""
+    plain = _plain(name)
+    if plain in _MEANINGS or plain in _REMARKS:
+        return _MEANINGS.get(plain)
+    near = difflib.get_close_matches(plain, KNOWN, 1, 0.8)
+    return next(chain(near, (_PARTS[part] for part in plain.split("_") if part in _PARTS)), None)
 
 
 def read_columns(header: Sequence[str], where: str) -> Columns:
@@ -111,6 +140,8 @@ def read_columns(header: Sequence[str], where: str) -> Columns:
             f"{where}: has the columns {' and '.join(splits)}; rename the one that divides the corpus to "
             f"fold, and the other to _{splits[1]}"
         )
+    if not splits and "fold" not in places:
+        splits = [name for name in _VAGUE_SPLITS if name in places]
     return Columns(
         width=len(names),
         known={name: place for name, place in places.items() if name in KNOWN},
@@ -126,7 +157,7 @@ def _missing(missing: Sequence[str], names: Sequence[str], where: str) -> str:
         f"and may name text, gender, start, end, duration and fold (it names "
         f"{short(', '.join(filter(None, names))) or 'nothing'})"
     )
-    plain = {name: re.sub(r"[\W_]+", "_", name).strip("_") for name in names}
+    plain = {name: _plain(name) for name in names}
     hints = [
         f"rename {short(name)} to {meaning}"
         for meaning in missing

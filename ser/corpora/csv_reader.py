@@ -19,6 +19,7 @@ from ser.errors import DataError, Problem, shown
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 _SEPARATOR = re.compile(r'"?sep=(.)"?[;,\t]*\s*', re.IGNORECASE)  # Excel's first line: sep=;
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:\.\d*)?)")
+_DECIMAL_COMMA = re.compile(r"^(\d+),(\d+)$")  # as spreadsheets of many languages write 1.5
 _DISTINCT = 10_000  # sets of attributes that are looked up; where there are more, few are the same
 _SAME_S = 0.01  # start + duration and end may differ by this much
 
@@ -199,6 +200,7 @@ class RowReader:
     def __init__(self, table: Table, name: Callable[[str, str, tuple[float, float] | None], str]) -> None:
         """``name`` makes an utterance's id of its speaker, its path and its times."""
         self._columns, self._folder, self._name = table.columns, table.path.parent, name
+        self._delimiter = table.delimiter
         fold = table.columns.fold
         places = table.columns.known | table.columns.attributes
         self._fold_place = None if fold is None else places[fold]
@@ -218,6 +220,8 @@ class RowReader:
         gender = known.get("gender", "").lower()
         if gender and gender not in _GENDERS:
             raise DataError(f"gender is f, m, or empty, not {shown(known['gender'])}; correct it")
+        if self._delimiter != ",":
+            known |= {key: _DECIMAL_COMMA.sub(r"\1.\2", known[key]) for key in TIMES if key in known}
         times = read_times(known)
         start, end = times or (0.0, math.inf)
         return Row(

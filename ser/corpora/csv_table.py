@@ -7,7 +7,7 @@ The table is a CSV file (commas or semicolons) or a TSV file whose first line na
 
 ``path`` is that of a recording, as seen from the table's folder.  Two of ``start``, ``end`` and ``duration``,
 in seconds, say which part of it is the utterance; without them it is all of it.  ``text``, ``gender`` (f or
-m) and ``fold`` may be left out; a ``fold`` (or ``split``, ``subset``) of train, dev and test is a fixed
+m) and ``fold`` may be left out; a ``fold`` (or ``split``, ``set``) of train, dev and test is a fixed
 split.  Any further column is an attribute that ``keep`` of the settings can choose by, unless its name begins
 with ``_``.
 """
@@ -33,7 +33,7 @@ from ser.corpora.recordings import make_recording, read_headers
 from ser.data.audio_meta import AudioMeta
 from ser.data.corpus import CorpusConfig
 from ser.data.files import file_digest
-from ser.data.split import subset_named
+from ser.data.split import begins_with_train, subset_named
 from ser.errors import DataError, Problem, all_of
 
 log = logging.getLogger("ser")
@@ -70,14 +70,19 @@ def prepare_csv(
     opened = open_table(_find_table(table))
     rows, problems = read_rows(opened)
     fold = opened.columns.fold
-    if fold is not None and fold != "fold" and not any(subset_named(row.fold) for row in rows):
+    if (
+        fold is not None
+        and fold != "fold"
+        and not any(subset_named(row.fold) or begins_with_train(row.fold) for row in rows)
+    ):
         fold = None  # a column split of other values is an attribute like any other
     problems += csv_checks.table_problems(opened, rows, config, fold)
     metas: dict[str, AudioMeta] = {}
     if len(problems) <= _MANY:
         metas, damaged = read_headers((row.path for row in rows), num_jobs)
         problems += csv_checks.audio_problems(opened, rows, metas, damaged)
-    if problems:
+    if problems:  # a column that is not used may be what is wrong with all of them
+        problems += csv_checks.unused_columns(opened, config, fold)
         problems.sort(key=lambda problem: problem.line or 0)
         raise all_of(problems, shown=_SHOWN)
     csv_checks.tell_columns(opened, rows, config, fold)

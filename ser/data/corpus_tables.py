@@ -72,7 +72,8 @@ def make_data_dir(
     utterances = utterances or _chosen(manifests, config)
     source = manifests / SUPERVISIONS
     names = name_utterances({item.id: item.speaker for item in utterances}, source)
-    check_durations({item.id: item.duration_s for item in utterances}, shortest, source)
+    paths = {item.id: item.path for item in utterances}
+    check_durations({item.id: item.duration_s for item in utterances}, shortest, source, paths)
     tell_overlaps(utterances, source)
     with whole_dir(out) as staging:
         _write(staging, [replace(item, id=names[item.id]) for item in utterances], config)

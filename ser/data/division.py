@@ -234,8 +234,10 @@ def read_speaker_info(
         groups = tables.read_table(path)
         tables.same_keys(groups, path, utt2spk, data / "utt2spk")
     else:
+        name = protocol.group
         raise DataError(
-            f"{path}: no such file, the corpus has no {protocol.group}s; take a protocol with group: speaker"
+            f"{data}: the corpus has no {name}s; in a table of recordings, rename the column that holds them "
+            f"to {name}, or add one, or take a protocol with group: speaker"
         )
     gender_path = data / "spk2gender"
     genders = tables.read_table(gender_path) if gender_path.exists() else {}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ser import reading
 from ser.data import tables
-from ser.errors import all_of
+from ser.errors import all_of, examples
 
 SAME_S = 0.01  # durations that differ by no more count as the same, in seconds
 _SLACK_SAMPLES = 0.05  # what durations that were written to the microsecond may be off
@@ -26,23 +26,35 @@ class Shortest(NamedTuple):
         return duration_s * self.sampling_rate_hz > self.num_samples - 1 + _SLACK_SAMPLES
 
 
-def too_short(durations_s: Mapping[str, float], shortest: Iterable[Shortest], where: Path) -> list[str]:
+def too_short(
+    durations_s: Mapping[str, float],
+    shortest: Iterable[Shortest],
+    where: Path,
+    paths: Mapping[str, str] | None = None,
+) -> list[str]:
     """A message for each feature set that some utterances are too short for.
 
     Args:
         durations_s: utterance -> its duration in seconds.
         shortest: of each feature set that is to be made.
         where: what says the durations, for messages.
+        paths: utterance -> its recording, for messages, where ``where`` does not tell it.
 
-    >>> print(*too_short({"a": 0.02, "b": 1.0}, [Shortest("fbank", 400, 16000)], Path("utt2dur")))
-    utt2dur: 1 utterance is too short for the features fbank, which take 25 ms (a); leave it out of the corpus
+    >>> need = [Shortest("fb", 400, 16000)]
+    >>> print(*too_short({"a": 0.02, "b": 1.0}, need, Path("t")))
+    t: 1 utterance is too short for the features fb, which take 25 ms (a: 20 ms); leave it out of the corpus
     """
     problems = []
     for need in shortest:
         names = sorted(name for name, duration_s in durations_s.items() if not need.fits(duration_s))
         if not names:
             continue
-        listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        listed = examples(
+            [
+                f"{name}: {1000 * durations_s[name]:g} ms{f' of {paths[name]}' if paths else ''}"
+                for name in names[:4]
+            ]
+        )
         verb, it = ("utterance is", "it") if len(names) == 1 else ("utterances are", "them")
         least_ms = 1000 * need.num_samples / need.sampling_rate_hz
         problems.append(
@@ -52,13 +64,18 @@ def too_short(durations_s: Mapping[str, float], shortest: Iterable[Shortest], wh
     return problems
 
 
-def check_durations(durations_s: Mapping[str, float], shortest: Iterable[Shortest], where: Path) -> None:
+def check_durations(
+    durations_s: Mapping[str, float],
+    shortest: Iterable[Shortest],
+    where: Path,
+    paths: Mapping[str, str] | None = None,
+) -> None:
     """Refuse utterances that are too short; the arguments are those of :func:`too_short`.
 
     Raises:
         DataError: some are.
     """
-    if problems := too_short(durations_s, shortest, where):
+    if problems := too_short(durations_s, shortest, where, paths):
         raise all_of(problems)
 
 

@@ -10,7 +10,7 @@ from ser.errors import DataError
 FOLD = "split"  # the name of a fixed split's only fold
 _SPELLINGS = {
     "train": ("train", "training", "trn"),
-    "dev": ("dev", "devel", "development", "val", "valid", "validation"),
+    "dev": ("dev", "devel", "development", "val", "valid", "validation", "cv"),
     "test": ("test", "testing", "tst", "eval", "evaluation"),
 }
 _SUBSETS = {word: subset for subset, words in _SPELLINGS.items() for word in words}
@@ -25,6 +25,16 @@ def subset_named(fold: str) -> str | None:
     return _SUBSETS.get(re.sub(r"[\s_-]*(set|split)$", "", fold.strip().lower()))
 
 
+def begins_with_train(fold: str) -> bool:
+    """Whether the name of a fold begins with a word for training, and is none: no one means to test on it.
+
+    >>> [begins_with_train(name) for name in ("Train-clean", "trn.1", "train2", "train", "trainer")]
+    [True, True, True, False, False]
+    """
+    words = re.split(r"[\W\d_]+", fold.strip().lower())
+    return subset_named(fold) is None and _SUBSETS.get(words[0]) == "train"
+
+
 def fixed_split(folds: Collection[str], where: str) -> dict[str, list[str]]:
     """The folds of each subset, if their names are those of a fixed split; else nothing.
 
@@ -36,9 +46,16 @@ def fixed_split(folds: Collection[str], where: str) -> dict[str, list[str]]:
         ``"train"``, ``"dev"`` (if there is one) and ``"test"`` -> names of folds.
 
     Raises:
-        DataError: some folds are named like subsets and some are not, or there is no train or no test.
+        DataError: some folds are named like subsets and some are not, one begins with the word train, or
+            there is no train or no test.
     """
     subsets = {fold: subset_named(fold) for fold in sorted(folds)}
+    if begun := [fold for fold in subsets if begins_with_train(fold)]:
+        raise DataError(
+            f"{where}: has the folds {', '.join(list(subsets)[:5])}; {begun[0]} would be tested on, by its "
+            "name it is to train on; name the subsets of a fixed split train, dev and test, or the folds "
+            "otherwise"
+        )
     if not any(subsets.values()):
         return {}
     others = [fold for fold, subset in subsets.items() if subset is None]

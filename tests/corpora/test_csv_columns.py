@@ -10,6 +10,7 @@ import pytest
 from ser.corpora.csv_columns import read_columns
 from ser.corpora.csv_table import prepare_csv
 from ser.data.corpus import CorpusConfig, load_corpus
+from ser.data.split import fixed_split
 from ser.errors import DataError
 from tests.corpora.wavs import write_wav
 
@@ -42,14 +43,33 @@ def refusal(folder: Path, text: str, config: CorpusConfig) -> list[str]:
 # ------------------------------------------------------------------------------------------------ meanings
 
 
+START, END = (f"rename it to {name} if that is what it holds (in seconds); " for name in ("start", "end"))
+FOLD = "rename it to fold if that is what it holds; "
+PART = "two of start, end and duration (in seconds) say which part of a recording is meant; "
+CHANNEL = "audio.channel of corpus.yaml says which one is read, of all recordings; "
+STARTS = (
+    "from", "from_s", "time_start", "segment_begin", "timestamp", "stime", "frame_start", "sample_start",
+    "start_sample", "Start (s)",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("channel", "audio.channel of corpus.yaml says which one is read, of all recordings; "),
+        ("channel", CHANNEL),
         ("Sampling Rate", "the rate is read from each recording; "),
         ("lang", "keep of corpus.yaml can choose by it; "),
         ("onset", "rename it to start if that is what it holds (in seconds); "),
-        ("offset", "rename it to start if that is what it holds (in seconds); "),
+        (
+            "offset",
+            "rename it to start if the utterance starts there, or to end if it ends there (in seconds); ",
+        ),
+        *((name, START) for name in STARTS),
+        *((name, END) for name in ("to", "to (s)", "Stop time", "segment_end", "etime", "stop_sample")),
+        *((name, CHANNEL) for name in ("channel_id", "audio_channel", "chn")),
+        *((name, FOLD) for name in ("usage", "cv", "fold_nr", "set")),
+        ("segment", PART),
+        ("n_samples", PART),
         ("partition_", "rename it to fold if that is what it holds; "),
         ("starts", "rename it to start if that is what it holds (in seconds); "),
         ("transcript", "rename it to text if that is what it holds; "),
@@ -72,6 +92,36 @@ def test_a_column_that_looks_like_a_setting_is_named(
     ]
 
 
+@pytest.mark.parametrize("start", ["onset", "begin", "Start time"])
+def test_offset_is_the_end_beside_a_start(start: str) -> None:
+    names = ["path", "speaker", "emotion", start, "offset"]
+    assert read_columns(names, "T:1").unused(()) == [
+        f"column {name!r} is not used: {line}if it is not meant, rename it to _{name}"
+        for name, line in ((start.lower(), START), ("offset", END))
+    ]
+    known = read_columns(["path", "speaker", "emotion", "start", "offset"], "T:1").unused(())
+    assert known == [f"column 'offset' is not used: {END}if it is not meant, rename it to _offset"]
+
+
+def test_columns_of_other_names_are_left_alone() -> None:
+    names = ["path", "speaker", "emotion", "age", "valence", "native_language", "session", "style", "vendor"]
+    assert read_columns(names, "T:1").unused(()) == []
+
+
+def test_columns_that_are_not_used_stand_before_the_faults(folder: Path, config: CorpusConfig) -> None:
+    turns = "".join(f"1.wav,a,sad,{n},{n + 1}\n" for n in range(14))
+    start, end = (
+        f"rename it to {name} if that is what it holds (in seconds); if it is not meant, rename it to"
+        for name in ("start", "end")
+    )
+    assert refusal(folder, f"path,speaker,emotion,onset,stop\n{turns}", config) == [
+        f"T: column 'onset' is not used: {start} _onset",
+        f"T: column 'stop' is not used: {end} _stop",
+        "T:3: is the recording of line 2 again; keep one of them, or correct the other, or give start and "
+        "end if they are parts of it (13 lines: 3, 4, 5, ...)",
+    ]
+
+
 def test_what_is_chosen_by_or_left_out_is_not_named(
     folder: Path, repo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -89,7 +139,7 @@ def test_what_is_chosen_by_or_left_out_is_not_named(
 SPLIT = "path,speaker,emotion,{}\n1.wav,a,sad,Training\n2.wav,b,happy,VAL\n3.wav,c,sad,Eval\n"
 
 
-@pytest.mark.parametrize("name", ["fold", "Split", "subset", "partition"])
+@pytest.mark.parametrize("name", ["fold", "Split", "subset", "partition", "set", "Usage"])
 def test_a_split_is_a_fold_of_the_subsets_names(
     folder: Path, config: CorpusConfig, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
@@ -127,6 +177,17 @@ def test_mixed_and_missing_folds_are_refused(folder: Path, config: CorpusConfig)
         read_columns(["path", "speaker", "emotion", "split", "subset"], "T:1")
 
 
+@pytest.mark.parametrize("name", ["fold", "split", "set"])
+def test_names_that_begin_with_train_are_folds_that_are_not_tested_on_in_turn(
+    folder: Path, config: CorpusConfig, name: str
+) -> None:
+    rows = "1.wav,a,sad,Train-clean\n2.wav,b,sad,dev-clean\n3.wav,c,sad,test-clean\n"
+    folds = [custom["fold"] for custom in customs(folder, f"path,speaker,emotion,{name}\n{rows}", config)]
+    assert folds == ["Train-clean", "dev-clean", "test-clean"]
+    with pytest.raises(DataError, match="Train-clean would be tested on, by its name it is to train on; "):
+        fixed_split(folds, "utt2fold")
+
+
 def test_a_speaker_for_each_line_is_told(
     folder: Path, config: CorpusConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -156,6 +217,24 @@ def test_faults_of_a_kind_are_one_line(folder: Path, config: CorpusConfig) -> No
         "T:57: has 2 columns, the first line has 3; correct the line, quoting what holds a ',' (5 lines: 57, "
         "58, 59, ...)",
         "T:62: speaker: is empty; fill it in, or remove the line (4 lines: 62, 63, 64, ...)",
+    ]
+
+
+def test_many_unknown_labels_are_one_line(folder: Path, config: CorpusConfig) -> None:
+    names = ["sadd", *(f"lab{n}" for n in range(1, 9))]
+    rows = "".join(f"{n}.wav,a,{name}\n" for n, name in enumerate(names, 1))
+    assert refusal(folder, f"path,speaker,emotion\n{rows}", config) == [
+        f"T:2: emotion: has 9 values that labels in {config.source} lacks (sadd (sad?), lab1, lab2, ...); "
+        "map them to classes there, or name the labels to take with keep.emotion (9 lines: 2, 3, 4, ...)"
+    ]
+
+
+def test_labels_of_another_case_are_one_line(folder: Path, config: CorpusConfig) -> None:
+    names = ["NEUTRAL", "ANGRY", "Sad"] * 3
+    rows = "".join(f"{n}.wav,a,{name}\n" for n, name in enumerate(names, 1))
+    assert refusal(folder, f"path,speaker,emotion\n{rows}", config) == [
+        f"T:2: emotion: write the labels as in {config.source}: neutral for NEUTRAL, angry for ANGRY, sad "
+        "for Sad; or map them there (9 lines: 2, 3, 4, ...)"
     ]
 
 

@@ -148,6 +148,16 @@ def test_times_that_cannot_be_are_refused(
     assert refusal(folder, text, config) == [f"T:3: {message}"]
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_decimal_commas_are_read_where_they_divide_no_columns(
+    folder: Path, config: CorpusConfig, delimiter: str
+) -> None:
+    text = "path;speaker;emotion;start;end\nc.wav;A;happy;0,95;1,9\n".replace(";", delimiter)
+    (folder / "t.csv").write_text(text)
+    (made,) = prepare_csv(folder / "t.csv", config=config)["supervisions"]
+    assert (made.id, made.start, made.duration) == ("A_c-0000950-0001900", 0.95, 0.95)
+
+
 def test_the_same_part_twice_and_parts_that_contradict(folder: Path, config: CorpusConfig) -> None:
     text = """\
 path,speaker,emotion,start,end

@@ -131,7 +131,8 @@ wav/4.wav,carl,sad,,x,2
         "T:3: wav/gone.wav: no such file; correct the path, or remove the line",
         f"T:4: emotion hapy is none of labels in {config.source} (did you mean happy?); {remedy}",
         f"T:6: emotion joy is none of labels in {config.source} (known are {known}); {remedy}",
-        "T:6: is the recording of line 4 again; keep one of them, or correct the other",
+        "T:6: is the recording of line 4 again; keep one of them, or correct the other, or give start and "
+        "end if they are parts of it",
         "T:7: wav/empty.wav: is empty (0 bytes); correct the path, or remove the line",
         "T:8: wav/noise.wav: is no audio file, or is damaged; correct the path, or remove the line",
         "T:9: wav/copy.wav is the same audio as line 2, whose speaker is anna, not ben; "

@@ -192,15 +192,18 @@ def test_utterances_too_short_for_features_stop_stage_0(manifests: Path, tmp_pat
     with pytest.raises(DataError) as error:
         make_data_dir(manifests, out, CONFIG, need)
     too_short = (
-        "3 utterances are too short for the features slow, which take 1500.06 ms (a-1, a-2, b-1); leave them "
-        "out of the corpus"
+        "3 utterances are too short for the features slow, which take 1500.06 ms ({}); leave them out of the "
+        "corpus"
     )
-    assert str(error.value) == f"{manifests}/supervisions.jsonl.gz: {too_short}"
+    names = ("a-1", "a-2", "b-1")
+    placed = ", ".join(f"{name}: 1500 ms of {tmp_path}/{name}.wav" for name in names)
+    assert str(error.value) == f"{manifests}/supervisions.jsonl.gz: {too_short.format(placed)}"
     assert not out.exists()
     make_data_dir(manifests, out, CONFIG, need[:1])
+    listed = ", ".join(f"{name}: 1500 ms" for name in tables.read_table(out / "utt2dur"))
     with pytest.raises(DataError) as error:
         make_data_dir(manifests, out, CONFIG, need)  # of a finished folder too
-    assert str(error.value) == f"{out}/utt2dur: {too_short}"
+    assert str(error.value) == f"{out}/utt2dur: {too_short.format(listed)}"
     make_data_dir(manifests, out, CONFIG, [Shortest("slow", 24000, 16000)])
 
 

@@ -91,8 +91,8 @@ def test_an_extractor_that_names_no_length_takes_any(tmp_path: Path) -> None:
 def test_the_first_three_are_named() -> None:
     durations = {name: 0.01 for name in "dcba"} | {"e": 1.0}
     assert too_short(durations, [Shortest("fbank", 400, 16000)], Path("x")) == [
-        "x: 4 utterances are too short for the features fbank, which take 25 ms (a, b, c, ...); leave them "
-        "out of the corpus"
+        "x: 4 utterances are too short for the features fbank, which take 25 ms (a: 10 ms, b: 10 ms, c: "
+        "10 ms, ...); leave them out of the corpus"
     ]
 
 
@@ -117,7 +117,7 @@ def test_stage_0_and_the_validator_find_them(
     assert done.returncode == 1
     assert done.stderr.partition("ser: error: ")[2].splitlines() == [
         f"{tmp_path}/manifests/supervisions.jsonl.gz: 1 utterance is too short for the features {name}, "
-        f"which take {least_ms} ms (anna_4); leave it out of the corpus"
+        f"which take {least_ms} ms (anna_4: 20 ms of {tmp_path}/4.wav); leave it out of the corpus"
         for name, least_ms in (("fbank", 25), ("egemaps", 60))
     ]
     assert not out.exists()
@@ -132,6 +132,6 @@ def test_stage_0_and_the_validator_find_them(
     tables.write_table(out / "utt2dur", durations | {first: 0.05})
     checked = run_verb("validate_data_dir", "--no-feats", "--config", conf, *sets, out)
     assert checked.stderr.endswith(
-        f"{out}/utt2dur: 1 utterance is too short for the features egemaps, which take 60 ms ({first}); "
-        "leave it out of the corpus\n"
+        f"{out}/utt2dur: 1 utterance is too short for the features egemaps, which take 60 ms ({first}: 50 "
+        "ms); leave it out of the corpus\n"
     )

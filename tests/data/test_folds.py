@@ -279,7 +279,8 @@ def test_a_table_of_folds(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         make_folds(data, tmp_path / "folds", protocol)
     assert str(error.value) == (
-        f"{data}/utt2fold: no such file, the corpus has no folds; take a protocol with group: speaker"
+        f"{data}: the corpus has no folds; in a table of recordings, rename the column that holds them to "
+        "fold, or add one, or take a protocol with group: speaker"
     )
     tables.write_table(data / "utt2fold", {u: "one" if s < "S2" else "two" for u, s in utt2spk.items()})
     make_folds(data, tmp_path / "folds", protocol)
@@ -461,7 +462,8 @@ def test_a_corpus_without_sessions_says_so(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         make_folds(data, tmp_path / "folds", config(p=Protocol("session", "each", None, {})))
     assert str(error.value) == (
-        f"{data}/utt2session: no such file, the corpus has no sessions; take a protocol with group: speaker"
+        f"{data}: the corpus has no sessions; in a table of recordings, rename the column that holds them to "
+        "session, or add one, or take a protocol with group: speaker"
     )
 
 

@@ -318,10 +318,10 @@ def test_segments_too_short_for_features(own: Path) -> None:
     (own / "segments").write_text("A-1 c 0 0.0249\nA-2 d 0.25 0.275\nB-1 c 1.9 -1\n")
     need = [Shortest("fbank", 400, 16000), Shortest("egemaps", 960, 16000)]
     assert faults(own, shortest=need) == [
-        "own/segments: 1 utterance is too short for the features fbank, which take 25 ms (A-1); leave it out "
-        "of the corpus",
-        "own/segments: 2 utterances are too short for the features egemaps, which take 60 ms (A-1, A-2); "
-        "leave them out of the corpus",
+        "own/segments: 1 utterance is too short for the features fbank, which take 25 ms (A-1: 24.875 ms); "
+        "leave it out of the corpus",
+        "own/segments: 2 utterances are too short for the features egemaps, which take 60 ms (A-1: 24.875 "
+        "ms, A-2: 25 ms); leave them out of the corpus",
     ]
 
 

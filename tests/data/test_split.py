@@ -30,6 +30,7 @@ def name_folds(data: Path, **folds: str) -> None:
     [
         ("train", "dev", "test"), ("Training", "valid", "TEST"), ("TRAIN", "val", "eval"),
         ("train_set", "validation", "evaluation"), ("training", "development", "Test-Set"),
+        ("trn", "cv", "tst"),
     ],
 )  # fmt: skip
 def test_train_dev_and_test_are_a_fixed_split(
@@ -83,6 +84,17 @@ def test_speakers_in_two_subsets_are_refused(data: Path, tmp_path: Path) -> None
             ("1", "2", "train"),
             "T: has the folds train, which are subsets, and 1, 2; name all of them train, dev and test, or "
             "none",
+        ),
+        (
+            ("Train-clean", "dev-clean", "test-clean"),
+            "T: has the folds Train-clean, dev-clean, test-clean; Train-clean would be tested on, by its "
+            "name it is to train on; name the subsets of a fixed split train, dev and test, or the folds "
+            "otherwise",
+        ),
+        (
+            ("test", "train1", "train2"),
+            "T: has the folds test, train1, train2; train1 would be tested on, by its name it is to train "
+            "on; name the subsets of a fixed split train, dev and test, or the folds otherwise",
         ),
         (
             ("train", "val"),

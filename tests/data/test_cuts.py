@@ -252,7 +252,9 @@ def test_the_recipe_makes_cuts_for_every_subset(finished: Path) -> None:
     classes = tables.read_table(data / "all" / "utt2emo")
     assert {name: cut.supervisions[0].custom["emotion_class"] for name, cut in cuts.items()} == classes
     assert all(
-        cut.supervisions[0].alignment["phone"] for name, cut in cuts.items() if name != "Ses03_M-Ses03M_impro03_M001"
+        cut.supervisions[0].alignment["phone"]
+        for name, cut in cuts.items()
+        if name != "Ses03_M-Ses03M_impro03_M001"
     )
     subsets = [path.parent for path in sorted((data / "folds").rglob("utt2spk"))]
     assert len(subsets) >= 4

@@ -19,10 +19,6 @@ log = logging.getLogger("ser")
 POOLED = "pooled"  # no fold may have this name
 NONE = "-"
 _GROUP_TABLES = {"session": "utt2session", "fold": "utt2fold"}
-_BY_UTTERANCE = (
-    "take a protocol with group: utterance, such as kfold_utterances of egs/csv (its numbers are "
-    "speaker-dependent)"
-)
 _KEEP_TABLES = {"speaker": "utt2spk", "class": "utt2emo"}  # any other attribute x stands in utt2x
 
 
@@ -71,7 +67,7 @@ def divide(name: str, protocol: Protocol, speakers: SpeakerInfo, data: Path) -> 
         if fixed:
             tests = {split.FOLD: set(fixed["test"])}
         elif len(groups) < 2:
-            way = _BY_UTTERANCE if protocol.group == "speaker" else "take a protocol with group: speaker"
+            way = by_utterance if protocol.group == "speaker" else "take a protocol with group: speaker"
             raise DataError(
                 f"{data}: has only the {protocol.group} {groups[0]}, nothing would be left to train on; {way}"
             )
@@ -108,7 +104,7 @@ def _drawn(name: str, protocol: Protocol, speakers: SpeakerInfo, data: Path) -> 
         remedy = (
             f"--set corpus:protocols.{name}.test.folds={num_groups} makes as many folds"
             if num_groups > 1
-            else _BY_UTTERANCE
+            else by_utterance
         )
         what = f"{num_groups} {protocol.group}{'s' if num_groups > 1 else ''}"
         raise DataError(f"{data}: has {what}, too few for {num_folds} folds; {remedy}")

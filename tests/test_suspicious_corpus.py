@@ -83,7 +83,7 @@ def test_from_the_table_to_the_report(repo: Path, corpus: Path) -> None:
     summary = stdout.partition("corpus csv: ")[2].splitlines()[1:14]
     assert max(map(len, summary)) <= 78
     assert [line for line in summary if line.startswith("!")] == [
-        "! silent        1 below -70 dBFS, 1 of them without any signal",
+        "! silent        1 below -70 dBFS, all without any signal",
         "! copies        1 utterance with the audio of another",
         "! class sad     5: a 3, b 2, c 0, d 0",
     ]

@@ -112,6 +112,8 @@ _po_read_file() {
       [[ $_po_value != '#'* ]] || _po_value=
       _po_value=${_po_value%%[[:space:]]#*}
       _po_value=${_po_value%"${_po_value##*[![:space:]]}"}
+      [[ " $_po_value" =~ [[:space:]]--([A-Za-z][A-Za-z0-9_-]*) && -n ${_po_kinds[${BASH_REMATCH[1]//-/_}]-} ]] \
+        && _po_fail "has --${BASH_REMATCH[1]} behind --$_po_name; give each option a line of its own, or quote the value"
       [[ -n $_po_value || $_po_line == *=* || ${_po_kinds[${_po_name//-/_}]-} != bool ]] || _po_value=true
     fi
     _po_set "--$_po_name" "${_po_name//-/_}" "$_po_value"

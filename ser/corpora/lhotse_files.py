@@ -23,6 +23,7 @@ _SUFFIXES = (".jsonl", ".jsonl.gz")
 _OTHER_SUFFIXES = (".json", ".json.gz", ".yaml", ".yaml.gz", ".yml")
 _ODD = re.compile(r"[^\w.@%+=:,-]+", re.ASCII)  # what an id may not hold
 _REMEDY = "make the manifest again"
+_ROUNDING_S = 1e-3  # a supervision may end so much outside its cut and is still all in it
 
 
 class Faults:
@@ -279,14 +280,22 @@ def _moved(cut: Mapping[str, Any], item: dict[str, Any], recording: str) -> dict
     """
     custom = {**(cut.get("custom") or {}), **(item.get("custom") or {})}
     start_s = round(float(item["start"]) + float(cut["start"]), 8)
-    return {**item, "recording_id": recording, "start": start_s, "custom": custom}
+    end_s, cut_end_s = float(item["start"]) + float(item["duration"]), float(cut["duration"])
+    crosses = float(item["start"]) < -_ROUNDING_S or end_s > cut_end_s + _ROUNDING_S
+    return {**item, "recording_id": recording, "start": start_s, "custom": custom, "crosses": crosses}
 
 
 def _check_twice(items: Sequence[Mapping[str, Any]], faults: Faults) -> None:
     """Note supervisions that stand twice, as those of a cut into windows do."""
-    seen: set[str] = set()
+    seen: dict[str, bool] = {}  # id -> whether it goes beyond its cut
     for item in items:
+        crosses = bool(item.get("crosses"))
         if item["id"] in seen:
             what = "is a supervision that stands here again; name the file to take, or keep one of them"
+            if crosses or seen[item["id"]]:
+                what = (
+                    "is a supervision with parts in several cuts; make cuts of whole supervisions: "
+                    "cuts.trim_to_supervisions() of lhotse"
+                )
             faults.add(item["where"], item["id"], what)
-        seen.add(item["id"])
+        seen[item["id"]] = crosses or seen.get(item["id"], False)

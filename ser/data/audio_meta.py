@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import struct
 from collections.abc import Iterator
@@ -20,12 +21,14 @@ _COPY = "copy it again from the release"
 _STREAMED = 0x7FFFF000  # lengths from here on stand for "unknown" in a header that was written into a pipe
 _TAIL_S = 0.1  # what stands behind the samples of a WAV file is none of them if it is no longer than this
 _TAGS = (b"TAG", b"ID3", b"APETAGEX")
+_SPHERE_BYTES = 4096  # a header of SPHERE has 1024 as a rule
 _UNKNOWN = (  # where what libsndfile does not read has which bytes
     (4, b"ftyp", "MPEG-4 or QuickTime (such as .m4a)"),
     (0, b"\x1aE\xdf\xa3", "Matroska or WebM (such as .webm)"),
     (0, b"0&\xb2u\x8ef\xcf\x11", "Windows Media (such as .wma)"),
     (0, b"#!AMR", "AMR"),
     (0, b"FLV\x01", "Flash video"),
+    (0, b"ADIF", "AAC (such as .aac)"),
 )
 
 
@@ -95,9 +98,25 @@ def check_kind(path: Path) -> int:
         for place, magic, kind in _UNKNOWN:
             if head[place : place + len(magic)] == magic:
                 raise DataError(f"{path}: is {kind}, which is not read{_convert(path)}")
+        if head[:1] == b"\xff" and head[1:2] and head[1] & 0xF6 == 0xF0:  # ADTS: a sync word and layer 0
+            raise DataError(f"{path}: is AAC (such as .aac), which is not read{_convert(path)}")
+        if head.startswith(b"NIST_1A\n"):
+            _check_sphere(path, head + stream.read(_SPHERE_BYTES))
         if head[:4] not in (b"RIFF", b"RIFX") or head[8:12] != b"WAVE":
             return 0
         return _check_wav(path, stream, size, "<" if head[:4] == b"RIFF" else ">")
+
+
+def _check_sphere(path: Path, head: bytes) -> None:
+    """Refuse a SPHERE file whose samples are compressed, as those of the LDC often are."""
+    header = head.partition(b"end_head")[0]
+    coding = re.search(rb"^sample_coding -s\d+ (\S+)", header, re.MULTILINE)
+    if coding is not None and b"embedded-" in coding[1]:
+        target = path.with_name(f"{path.stem}.fixed.wav")
+        command = f"sph2pipe -f wav {shlex.quote(str(path))} {shlex.quote(str(target))}"
+        raise DataError(
+            f"{path}: is SPHERE, compressed, which is not read (convert it: {command}); name what that gives"
+        )
 
 
 def _convert(path: Path, options: str = "") -> str:

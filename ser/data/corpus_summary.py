@@ -225,9 +225,10 @@ def _silence(levels: Mapping[str, Level]) -> Fact:
     if not names:
         return Fact("silent", f"none below {SILENT_DBFS:g} dBFS")
     zeros = sum(levels[name].rms_dbfs == -math.inf for name in names)
+    without = f"{'all' if zeros == len(names) else f'{zeros} of them'} without any signal"
     return Fact(
         "silent",
-        f"{len(names)} below {SILENT_DBFS:g} dBFS, {zeros} of them without any signal",
+        f"{len(names)} below {SILENT_DBFS:g} dBFS, {without}",
         f"{has(names, levels)} silent audio ({examples(names)}): nothing can be learnt from it, and a "
         "decision on it is a guess; replace the recordings, or set audio.on_silent to refuse or drop",
     )

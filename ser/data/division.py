@@ -19,10 +19,6 @@ log = logging.getLogger("ser")
 POOLED = "pooled"  # no fold may have this name
 NONE = "-"
 _GROUP_TABLES = {"session": "utt2session", "fold": "utt2fold"}
-_BY_UTTERANCE = (
-    "take a protocol with group: utterance, such as kfold_utterances of egs/csv (its numbers are "
-    "speaker-dependent)"
-)
 _KEEP_TABLES = {"speaker": "utt2spk", "class": "utt2emo"}  # any other attribute x stands in utt2x
 
 
@@ -46,7 +42,13 @@ class SpeakerInfo:
     utt2class: dict[str, str] = field(default_factory=dict)  # only if folds are drawn
 
 
-def divide(name: str, protocol: Protocol, speakers: SpeakerInfo, data: Path) -> list[Fold]:
+def divide(
+    name: str,
+    protocol: Protocol,
+    speakers: SpeakerInfo,
+    data: Path,
+    known: Mapping[str, Protocol] | None = None,
+) -> list[Fold]:
     """The folds of a protocol, in the order of their names, each extra fold behind the one it tunes.
 
     Folds whose names are those of subsets, however spelt, are a fixed split, not folds to test on in turn.
@@ -56,14 +58,20 @@ def divide(name: str, protocol: Protocol, speakers: SpeakerInfo, data: Path) -> 
         protocol: who is tested on, and how many speakers tune.
         speakers: of the utterances that the protocol keeps.
         data: where that was read, for messages.
+        known: all protocols of the corpus, to name another one in messages.
 
     Raises:
         ConfigError: the protocol tests on a group that does not exist.
         DataError: too few speakers are left, or too few groups for the number of folds.
     """
     groups = sorted(set(speakers.utt2group.values()))
+    by_utterance = _by_utterance(known or {})
     if protocol.drawn is not None:
-        tests = _drawn(name, protocol, speakers, data)
+        if problem := _too_few(name, protocol, len(groups), by_utterance):
+            raise DataError(f"{data}: {problem}")
+        tests = deal_out(
+            speakers.utt2group, speakers.utt2class, protocol.drawn["folds"], protocol.drawn["seed"]
+        )
     elif protocol.test == "each":
         fixed = split.fixed_split(groups, str(data / "utt2fold")) if protocol.group == "fold" else {}
         if "dev" in fixed:
@@ -71,7 +79,7 @@ def divide(name: str, protocol: Protocol, speakers: SpeakerInfo, data: Path) -> 
         if fixed:
             tests = {split.FOLD: set(fixed["test"])}
         elif len(groups) < 2:
-            way = _BY_UTTERANCE if protocol.group == "speaker" else "take a protocol with group: speaker"
+            way = by_utterance if protocol.group == "speaker" else "take a protocol with group: speaker"
             raise DataError(
                 f"{data}: has only the {protocol.group} {groups[0]}, nothing would be left to train on; {way}"
             )
@@ -100,19 +108,30 @@ def _fixed(fixed: Mapping[str, Sequence[str]], speakers: SpeakerInfo) -> Fold:
     return Fold(split.FOLD, subsets, split.FOLD, "dev")
 
 
-def _drawn(name: str, protocol: Protocol, speakers: SpeakerInfo, data: Path) -> dict[str, set[str]]:
-    """Fold -> the groups that it tests on, of folds that are drawn."""
+def _by_utterance(known: Mapping[str, Protocol]) -> str:
+    """What to do where there are too few speakers."""
+    name = next((name for name, protocol in known.items() if protocol.group == "utterance"), None)
+    way = (
+        f"--protocol {name}"
+        if name
+        else "a protocol with group: utterance, such as kfold_utterances of egs/csv"
+    )
+    return f"take {way} (its numbers are speaker-dependent)"
+
+
+def _too_few(name: str, protocol: Protocol, num_groups: int, by_utterance: str) -> str:
+    """What is wrong if there are fewer groups than folds are to be drawn, and what to do; else ""."""
     assert protocol.drawn is not None
-    num_folds, num_groups = protocol.drawn["folds"], len(set(speakers.utt2group.values()))
-    if num_groups < num_folds:
-        remedy = (
-            f"--set corpus:protocols.{name}.test.folds={num_groups} makes as many folds"
-            if num_groups > 1
-            else _BY_UTTERANCE
-        )
-        what = f"{num_groups} {protocol.group}{'s' if num_groups > 1 else ''}"
-        raise DataError(f"{data}: has {what}, too few for {num_folds} folds; {remedy}")
-    return deal_out(speakers.utt2group, speakers.utt2class, num_folds, protocol.drawn["seed"])
+    num_folds = protocol.drawn["folds"]
+    if num_groups >= num_folds:
+        return ""
+    remedy = (
+        f"--set corpus:protocols.{name}.test.folds={num_groups} makes as many folds"
+        if num_groups > 1
+        else by_utterance
+    )
+    what = f"{num_groups} {protocol.group}{'s' if num_groups > 1 else ''}"
+    return f"has {what}, too few for {num_folds} folds; {remedy}"
 
 
 def _listed(name: str, protocol: Protocol, groups: Sequence[str], data: Path) -> dict[str, set[str]]:

@@ -188,7 +188,8 @@ def plan_folds(data: Path, config: CorpusConfig, protocol: str | None = None) ->
     name, chosen = config.named_protocol(protocol)
     utt2spk = tables.read_table(data / "utt2spk", made_by="stage 0")
     utterances = kept_utterances(data, utt2spk, chosen.keep)
-    folds = divide(name, chosen, read_speaker_info(data, utt2spk, chosen, utterances), data)
+    speakers = read_speaker_info(data, utt2spk, chosen, utterances)
+    folds = divide(name, chosen, speakers, data, config.protocols)
     check_classes(folds, data, config.source)
     if chosen.group != "utterance":
         _refuse_shared(
@@ -309,7 +310,8 @@ def _refuse_shared(speakers: Mapping[str, Mapping[str, set[str]]]) -> None:
                 named = ", ".join(both[:3]) + (", ..." if len(both) > 3 else "")
                 problems.append(
                     f"fold {fold}: speaker {named} would be in {one} and in {two}; "
-                    "group by speaker, or correct utt2spk, utt2session or utt2fold"
+                    "group by speaker, or correct utt2spk, utt2session or utt2fold (the column fold of a "
+                    "table)"
                 )
     if problems:
         raise all_of(problems)

@@ -11,6 +11,7 @@ from ser.data.files import whole_file
 from ser.errors import DataError, all_of, shown
 
 EMOTIONS = "emotions.txt"
+CORRECT = "correct it"
 
 
 def read_emotions(path: Path, *, made_by: str = "stage 0") -> tuple[str, ...]:
@@ -18,7 +19,7 @@ def read_emotions(path: Path, *, made_by: str = "stage 0") -> tuple[str, ...]:
 
     Args:
         path: an ``emotions.txt``.
-        made_by: what makes it, named when it is missing or wrong.
+        made_by: what makes it, named when it is missing or wrong; "": the user.
 
     Returns:
         The class names; their places are their indices.
@@ -27,20 +28,20 @@ def read_emotions(path: Path, *, made_by: str = "stage 0") -> tuple[str, ...]:
         DataError: missing, a line that is no ``<class> <index>``, a class twice, a gap or another order
             of the indices, fewer than two classes; all problems at once.
     """
-    lines = reading.read_text(path, f"run {made_by} again", missing=f"run {made_by}").splitlines()
+    remedy = f"run {made_by} again" if made_by else CORRECT
+    missing = f"run {made_by}" if made_by else "make it: a line '<class> <index>' for each class, from 0"
+    lines = reading.read_text(path, remedy, missing=missing).splitlines()
     names: list[str] = []
     problems: list[str] = []
     for number, line in enumerate(lines, 1):
         name, _, index = line.partition(" ")
         if not name or index != str(number - 1):
-            problems.append(
-                f"{path}:{number}: expected '<class> {number - 1}', got {shown(line)}; run {made_by} again"
-            )
+            problems.append(f"{path}:{number}: expected '<class> {number - 1}', got {shown(line)}; {remedy}")
         elif name in names:
-            problems.append(f"{path}:{number}: the class {shown(name)} appears twice; run {made_by} again")
+            problems.append(f"{path}:{number}: the class {shown(name)} appears twice; {remedy}")
         names.append(name)
     if len(lines) < 2 and not problems:
-        problems.append(f"{path}: holds {len(lines)} classes, at least 2 are needed; run {made_by} again")
+        problems.append(f"{path}: holds {len(lines)} classes, at least 2 are needed; {remedy}")
     if problems:
         raise all_of(problems)
     return tuple(names)
@@ -80,7 +81,7 @@ def read_utt2emo(path: Path, emotions: Sequence[str], *, made_by: str = "stage 0
     Args:
         path: an ``utt2emo``.
         emotions: the classes it may name.
-        made_by: what makes it, named when it is missing or wrong.
+        made_by: what makes it, named when it is missing or wrong; "": the user.
 
     Raises:
         DataError: as :func:`ser.data.tables.read_table`, or a class that is none of ``emotions``; all
@@ -89,9 +90,10 @@ def read_utt2emo(path: Path, emotions: Sequence[str], *, made_by: str = "stage 0
     """
     table = tables.read_table(path, made_by=made_by)
     known = set(emotions)
+    remedy = f"run {made_by} again" if made_by else CORRECT
     problems = [
         f"{path}:{number}: expected '<utterance> <{'|'.join(emotions)}>', got "
-        f"{shown(utterance + ' ' + name)}; run {made_by} again"
+        f"{shown(utterance + ' ' + name)}; {remedy}"
         for number, (utterance, name) in enumerate(table.items(), 1)
         if name not in known
     ]

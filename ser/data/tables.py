@@ -184,9 +184,13 @@ def positive_float(text: str) -> float:
 
 
 def same_keys(
-    first: Collection[str], first_name: object, second: Collection[str], second_name: object
+    first: Collection[str],
+    first_name: object,
+    second: Collection[str],
+    second_name: object,
+    remedy: str = "run the stage that makes the older of the two again",
 ) -> None:
-    """Make sure that two tables are about the same entries.
+    """Make sure that two tables are about the same entries; ``remedy`` is what to do if they are not.
 
     Raises:
         DataError: they are not; up to three keys of each side are named.
@@ -199,10 +203,7 @@ def same_keys(
         for keys, name in ((one - two, first_name), (two - one, second_name))
         if keys
     ]
-    raise DataError(
-        f"{first_name}: its keys are not those of {second_name}: {', '.join(sides)}; "
-        "run the stage that makes the older of the two again"
-    )
+    raise DataError(f"{first_name}: its keys are not those of {second_name}: {', '.join(sides)}; {remedy}")
 
 
 # ---------------------------------------------------------------------------------------------- archives

@@ -17,7 +17,8 @@ from ser.data import tables
 from ser.data.audio_meta import AudioMeta, audio_meta
 from ser.data.datadir import MAIN, PARTIAL, SOURCE, VAD_SCP, main_set, source_of, utterance_tables
 from ser.data.durations import SAME_S, Shortest, read_durations, too_short
-from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
+from ser.data.files import MADE
+from ser.data.labels import CORRECT, EMOTIONS, read_emotions, read_utt2emo
 from ser.data.naming import RAW_IDS, utterances_by_raw_id
 from ser.data.segments import (
     COMMAND,
@@ -54,7 +55,8 @@ def validate(
 ) -> Summary:
     """Check that a data folder is whole and its tables agree, those of its feature sets too.
 
-    Utterances that are not in the order of their speakers are warned of: only Kaldi's tools need that.
+    Tables that stage 0 did not make, where there is no ``made.json``, are the user's to correct.  Utterances
+    that are not in the order of their speakers are warned of: only Kaldi's tools need that.
 
     Args:
         folder: a data folder, or a view on one.
@@ -69,7 +71,7 @@ def validate(
             audio file, an archive or the source of a view is gone.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: {reading.not_a_folder(folder)}; run stage 0")
+        raise DataError(f"{folder}: {reading.not_a_folder(folder)}; run stage 0, or make its tables")
     check = _Check(folder)
     utt2spk = check.read("utt2spk") or {}
     names = set(utterance_tables(folder)) | set(need) | {"utt2emo"}
@@ -113,6 +115,8 @@ class _Check:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.is_made = (folder / MADE).exists() or (folder / SOURCE).exists()  # else the user's own tables
+        self.remedy = "run stage 0 again" if self.is_made else CORRECT
         self.problems: list[str] = []
         self.durations: dict[str, float] = {}  # of utt2dur
         self.segments: dict[str, SegmentLine] = {}
@@ -128,14 +132,30 @@ class _Check:
             return None
 
     def read(self, name: str) -> dict[str, str] | None:
-        return self.attempt(lambda: tables.read_table(self.folder / name, made_by="the stage that makes it"))
+        made_by = "the stage that makes it" if self.by_stage(name) else ""
+        return self.attempt(lambda: tables.read_table(self.folder / name, made_by=made_by))
+
+    def by_stage(self, name: str) -> bool:
+        """Whether a stage makes the table."""
+        return self.is_made or name in _OF_STAGE_1 or "/" in name
+
+    def same_keys(
+        self, table: Collection[str], name: str, second: Collection[str], second_name: object
+    ) -> None:
+        """Check that a table has the keys of another one."""
+        remedy = (
+            {} if self.by_stage(name) else {"remedy": "add what is missing, or take out what is too much"}
+        )
+        self.attempt(lambda: tables.same_keys(table, self.folder / name, second, second_name, **remedy))
 
     def utterance_table(self, name: str, utt2spk: dict[str, str]) -> None:
         """Check a table that is keyed by utterance, and what its values must be."""
         path = self.folder / name
         if name == "utt2emo":
-            emotions = self.attempt(lambda: read_emotions(self.folder / EMOTIONS))
-            table = self.attempt(lambda: read_utt2emo(path, emotions)) if emotions else self.read(name)
+            by = "stage 0" if self.is_made else ""
+            emotions = self.attempt(lambda: read_emotions(self.folder / EMOTIONS, made_by=by))
+            known = self.attempt(lambda: read_utt2emo(path, emotions, made_by=by)) if emotions else None
+            table = known if emotions else self.read(name)
         elif name == SEGMENTS:
             self.segments = self.attempt(lambda: read_segments(path)) or {}
             table = {utt: item.recording for utt, item in self.segments.items()} or None
@@ -144,7 +164,7 @@ class _Check:
         if table is None:
             return
         if utt2spk and not (name in PARTIAL and table.keys() <= utt2spk.keys()):
-            self.attempt(lambda: tables.same_keys(table, path, utt2spk, self.folder / "utt2spk"))
+            self.same_keys(table, name, utt2spk, self.folder / "utt2spk")
         if path.name == "utt2dur":
             self.durations = self.attempt(lambda: read_durations(path)) or {}
         elif path.name == "utt2num_frames":
@@ -159,7 +179,7 @@ class _Check:
         found = {name: self.read(name) or {} for name in sorted(names)}
         for name, table in found.items():
             if table and recordings:
-                self.attempt(partial(tables.same_keys, table, self.folder / name, recordings, path))
+                self.same_keys(table, name, recordings, path)
         wavs = found.get("wav.scp", {})
         self.files(self.folder / "wav.scp", wavs)
         reco2dur = self.folder / "reco2dur"
@@ -168,9 +188,7 @@ class _Check:
             meta = self.attempt(partial(audio_meta, Path(wavs[name]))) if os.path.isfile(wavs[name]) else None
             if meta is not None:
                 self.metas[name] = meta
-                self.same_time(
-                    reco2dur, name, (stated or {}).get(name), meta.num_samples / meta.sampling_rate_hz
-                )
+                self.same_time(reco2dur, stated or {}, name, meta.num_samples / meta.sampling_rate_hz)
         if wavs:
             self.problems += unknown_recordings(self.segments, wavs, path)
         self.times(path, wavs)
@@ -188,12 +206,15 @@ class _Check:
                 self.problems.append(f"{path}:{number}: {utt}: {error}")
                 continue
             self.lengths[utt] = (end - first) / meta.sampling_rate_hz
-            self.same_time(self.folder / "utt2dur", utt, self.durations.get(utt), self.lengths[utt])
+            self.same_time(self.folder / "utt2dur", self.durations, utt, self.lengths[utt])
 
-    def same_time(self, path: Path, key: str, stated_s: float | None, real_s: float) -> None:
+    def same_time(self, path: Path, stated_s: Mapping[str, float], key: str, real_s: float) -> None:
         """Check a duration of a table."""
-        if stated_s is not None and abs(stated_s - real_s) > SAME_S:
-            self.problems.append(f"{path}: {key}: says {stated_s:g} s, it lasts {real_s:g} s; correct it")
+        if key in stated_s and abs(stated_s[key] - real_s) > SAME_S:
+            line = list(stated_s).index(key) + 1
+            self.problems.append(
+                f"{path}:{line}: {key}: says {stated_s[key]:g} s, it lasts {real_s:g} s; correct it"
+            )
 
     def feature_sets(self, utt2spk: dict[str, str]) -> None:
         """Check the tables of all feature sets, and what is said of the main one and of the source."""
@@ -215,6 +236,8 @@ class _Check:
 
     def files(self, path: Path, table: dict[str, str]) -> None:
         """Check that the files an scp names exist; each is looked up once."""
+        by_stage = self.by_stage(str(path.relative_to(self.folder)))
+        remedy = "run the stage that makes it again" if by_stage else "put it there, or correct the path"
         known: dict[str, bool] = {}
         for number, (key, place) in enumerate(table.items(), 1):
             file = place if path.name == "wav.scp" else _PLACE.sub("", place)
@@ -224,10 +247,7 @@ class _Check:
             if file not in known:
                 known[file] = os.path.isfile(file)
             if not known[file]:
-                self.problems.append(
-                    f"{path}:{number}: {key}: {short(file, 1000)}: no such file; run the stage that makes it "
-                    "again"
-                )
+                self.problems.append(f"{path}:{number}: {key}: {short(file, 1000)}: no such file; {remedy}")
 
     def speakers(self, utt2spk: dict[str, str]) -> None:
         """Check spk2utt and spk2gender against utt2spk."""
@@ -241,13 +261,13 @@ class _Check:
         path = self.folder / "spk2gender"
         genders = self.read(path.name) if path.exists() else None
         if genders is not None:
-            self.attempt(lambda: tables.same_keys(genders, path, set(utt2spk.values()), "utt2spk's speakers"))
+            self.same_keys(genders, path.name, set(utt2spk.values()), "utt2spk's speakers")
             self.attempt(lambda: tables.convert(genders, path, _gender, "<f|m>"))
 
     def alignment(self, path: Path) -> None:
         """Check the lines of a ctm: order, numbers, and that they lie inside the utterance."""
         last = ("", 0.0)
-        text = self.attempt(lambda: reading.read_text(path, "run stage 0 again")) or ""
+        text = self.attempt(lambda: reading.read_text(path, self.remedy)) or ""
         for number, line in enumerate(text.splitlines(), 1):
             row = line.split(" ")
             try:
@@ -257,17 +277,15 @@ class _Check:
             except (ValueError, IndexError):
                 self.problems.append(
                     f"{path}:{number}: expected '<utterance> 1 <start s> <duration s> <symbol>', "
-                    f"got {shown(line)}; run stage 0 again"
+                    f"got {shown(line)}; {self.remedy}"
                 )
                 continue
             if (name, start) < last:
-                self.problems.append(
-                    f"{path}:{number}: {name} at {start} s is not in order; run stage 0 again"
-                )
+                self.problems.append(f"{path}:{number}: {name} at {start} s is not in order; {self.remedy}")
             if self.durations and start + length > self.durations.get(name, 0.0) + _LATE_S:
                 self.problems.append(
                     f"{path}:{number}: {name} ends at {start + length:.3f} s, "
-                    f"utt2dur says {self.durations.get(name, 'nothing')}; run stage 0 again"
+                    f"utt2dur says {self.durations.get(name, 'nothing')}; {self.remedy}"
                 )
             last = (name, start)
 

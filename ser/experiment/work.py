@@ -185,9 +185,9 @@ def tell_work(plan: Plan) -> None:
     total, extra = counts.total(), len(plan.fold_lines) - len(plan.final)
     of = ", ".join(f"{count} {name}" for name, count in counts.items())
     log.info(
-        "protocol %s: %d folds%s; %d trainings (%s), %d decodings",
-        plan.protocol, len(plan.final), f" and {extra} to tune in" if extra else "", total, of,
-        sum(1 for _ in plan.decodings()),
+        "protocol %s: %s%s; %s (%s), %s",
+        plan.protocol, _number(len(plan.final), "fold"), f" and {extra} to tune in" if extra else "",
+        _number(total, "training"), of, _number(sum(1 for _ in plan.decodings()), "decoding"),
     )  # fmt: skip
     if total > _MANY:
         log.warning(
@@ -195,6 +195,15 @@ def tell_work(plan: Plan) -> None:
             "fewer, --dry-run lists them",
             total,
         )
+
+
+def _number(count: int, noun: str) -> str:
+    """How many there are of a thing.
+
+    >>> _number(1, "fold"), _number(2, "fold")
+    ('1 fold', '2 folds')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def refuse_other_data(settings: Settings, data: Path) -> None:

@@ -54,14 +54,17 @@ class UtteranceAttention:
         return {VOWEL, CONSONANT} <= set(self.segments[:, 2].tolist())
 
     def speech(self) -> UtteranceAttention:
-        """The frames of vowels and consonants only, concatenated, the weights scaled to sum to 1."""
+        """The frames of vowels and consonants only, concatenated, the weights scaled to sum to 1.
+
+        Weights that are all 0 stay so: there is no contrast then.
+        """
         kept = self.frame_kinds != OTHER
         weights = self.weights[kept]
         spoken = self.segments[self.segments[:, 2] != OTHER]
         firsts = np.cumsum(kept)[spoken[:, 0]] - 1
-        return UtteranceAttention(
-            self.utt, self.speaker, weights / weights.sum(0), np.column_stack([firsts, spoken[:, 1:]])
-        )
+        total = weights.sum(0)
+        scaled = weights / np.where(total > 0, total, 1)
+        return UtteranceAttention(self.utt, self.speaker, scaled, np.column_stack([firsts, spoken[:, 1:]]))
 
 
 def relative_mass(utterance: UtteranceAttention, kind: int) -> Floats:

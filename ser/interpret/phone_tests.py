@@ -21,6 +21,8 @@ from ser.interpret.nulls import UtteranceAttention
 from ser.scoring.metrics import Floats
 from ser.scoring.significance import holm
 
+_NO_SPREAD = 1e-9  # of values about 1: what rounding leaves of equal ones
+
 
 class PhoneTest(NamedTuple):
     """A row of ``phone_tests.tsv``."""
@@ -34,7 +36,9 @@ class PhoneTest(NamedTuple):
     value: float  # duration: difference in mass a frame; emotion: range of means; decision: right - wrong
     low: float
     high: float
-    effect: float  # duration: value over the standard deviation; else the share of variance explained
+    effect: (
+        float  # duration: value over the standard deviation (NaN: 0); else the share of variance explained
+    )
     p: float
     p_holm: float
 
@@ -62,7 +66,10 @@ def attention_tests(
 
 @dataclass(frozen=True)
 class _Tokens:
-    """Segments with their mass a frame against uniform among the utterance's speech, mean over seeds."""
+    """Segments with their mass a frame against uniform among the utterance's speech, mean over seeds.
+
+    They are 0 for the segments of an utterance whose speech has no attention at all.
+    """
 
     utts: npt.NDArray[np.str_]  # (N,)
     speakers: npt.NDArray[np.str_]
@@ -81,7 +88,7 @@ def _averaged(tier: Sequence[Sequence[Attended]], keep: Callable[[Attended], boo
     for rows in tier:
         relative = np.array([row.relative for row in rows if keep(row)])
         mean = np.bincount(index, relative * frames) / np.bincount(index, frames)
-        values += relative / mean[index] / len(tier)
+        values += relative / np.where(mean > 0, mean, 1)[index] / len(tier)
     return _Tokens(
         utts,
         np.array([row.speaker for row in kept]),
@@ -130,7 +137,7 @@ def normal_p(z: float) -> float:
 
 
 def _duration_test(symbol: str, tokens: _Tokens, num_draws: int) -> PhoneTest:
-    """A phone against the others of like length in the same utterance."""
+    """A phone against the others of like length in the same utterance; p is 1 where it has no others."""
     member = tokens.symbols == symbol
     place = np.char.add(np.char.add(tokens.utts, " "), nulls.length_bins(tokens.frames).astype(str))
     _, strata = np.unique(place, return_inverse=True)
@@ -138,14 +145,16 @@ def _duration_test(symbol: str, tokens: _Tokens, num_draws: int) -> PhoneTest:
     total = float(residuals.sum())
     all_residuals, _ = stratified(tokens.values, np.ones(len(member), bool), strata)
     mean = nulls.estimate(list(tokens.speakers[member]), residuals, np.ones(len(residuals)), num_draws)
-    p = normal_p(total / math.sqrt(variance)) if variance > 0 else 1.0
+    spread = float(all_residuals.std())
+    p = normal_p(total / math.sqrt(variance)) if variance > _NO_SPREAD**2 else 1.0
+    effect = mean.value / spread if spread > _NO_SPREAD else math.nan
     return PhoneTest(
         "phone",
         symbol,
         "duration",
         *_counts(tokens, member),
         *mean,
-        mean.value / float(all_residuals.std()),
+        effect,
         p,
         p,
     )

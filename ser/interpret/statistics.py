@@ -44,7 +44,7 @@ class VowelConsonant(NamedTuple):
     difference: float  # vowel - consonant, mean over utterances
     difference_low: float
     difference_high: float
-    ratio: float
+    ratio: float  # vowel / consonant; NaN if consonants have no attention
     effect: float  # Cohen's d of the paired differences
     effect_low: float
     effect_high: float
@@ -172,7 +172,7 @@ def _row(
         difference=difference.value,
         difference_low=difference.low,
         difference_high=difference.high,
-        ratio=means["vowel"] / means["consonant"],
+        ratio=means["vowel"] / means["consonant"] if means["consonant"] > 0 else math.nan,
         effect=effect.value,
         effect_low=effect.low,
         effect_high=effect.high,

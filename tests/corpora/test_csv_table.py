@@ -298,7 +298,7 @@ def test_the_recipe_never_tests_on_train(repo: Path, tmp_path: Path) -> None:
     done = run("--protocol=folds", "--stop-stage=2")
     assert done.returncode == 0, done.stderr
     assert (
-        "protocol folds: 1 folds; 3 trainings (1 blstmatt, 1 csa_30, 1 majority), 5 decodings" in done.stderr
+        "protocol folds: 1 fold; 3 trainings (1 blstmatt, 1 csa_30, 1 majority), 5 decodings" in done.stderr
     )
     split = tmp_path / "data" / "folds_folds" / "split"
     speakers = {name: set(tables.read_table(split / name / "utt2spk").values()) for name in os.listdir(split)}

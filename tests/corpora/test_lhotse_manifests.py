@@ -408,6 +408,20 @@ def test_cuts_that_cannot_be_used(
     )
 
 
+def test_a_supervision_that_windows_cut(tmp_path: Path, recordings: list[Recording]) -> None:
+    cuts = CutSet.from_manifests(
+        RecordingSet.from_recordings(recordings[:1]),
+        SupervisionSet.from_segments([told("u0", recordings[0], None, custom={"emotion": "hap"})]),
+    )
+    path = tmp_path / "cuts.jsonl"
+    cuts.cut_into_windows(recordings[0].duration / 2).to_file(path)
+    refused(
+        path,
+        f"{path}:2: u0: is a supervision with parts in several cuts; make cuts of whole supervisions: "
+        "cuts.trim_to_supervisions() of lhotse",
+    )
+
+
 def test_where_there_are_no_manifests(tmp_path: Path, recordings: list[Recording]) -> None:
     refused(tmp_path / "none", f"{tmp_path}/none: no such file or folder; name lhotse manifests")
     refused(

@@ -220,7 +220,7 @@ def test_the_text_fits_a_narrow_terminal(
         "  channels      1\n"
         "  formats       WAV PCM_16\n"
         "  levels        median -20.0 dBFS, -inf to -20.0; highest peak -20.0\n"
-        "! silent        1 below -70 dBFS, 1 of them without any signal\n"
+        "! silent        1 below -70 dBFS, all without any signal\n"
         "  clipped       none\n"
         "  copies        none\n"
         "  class ang     9: a 3, b 2, c 2, d 2\n"

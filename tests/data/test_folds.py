@@ -258,7 +258,7 @@ def test_a_speaker_of_two_sessions_is_named(data: Path, tmp_path: Path) -> None:
         make_folds(data, tmp_path / "folds", config(session=Protocol("session", ("2",), None, {})))
     assert str(error.value) == (
         "fold session: speaker S1_F would be in train and in test; "
-        "group by speaker, or correct utt2spk, utt2session or utt2fold"
+        "group by speaker, or correct utt2spk, utt2session or utt2fold (the column fold of a table)"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all"]
 

@@ -102,6 +102,14 @@ def test_too_few_speakers_are_told_a_way_that_works() -> None:
     )
 
 
+@pytest.mark.parametrize("protocol", [DRAWN, Protocol("speaker", "each", None, {})])
+def test_a_protocol_that_the_corpus_has_is_named(protocol: Protocol) -> None:
+    known = {"loso": protocol, "kfold_utterances": Protocol("utterance", {"folds": 5, "seed": 1}, None, {})}
+    with pytest.raises(DataError) as error:
+        divide("loso", protocol, info(1), Path("all"), known)
+    assert str(error.value).endswith("; take --protocol kfold_utterances (its numbers are speaker-dependent)")
+
+
 @pytest.mark.parametrize(
     ("number", "message"),
     [

@@ -49,6 +49,31 @@ def test_what_stage_1_makes_again_is_passed_over(own: Path, run_verb: RunVerb) -
     assert run_verb("validate_data_dir", own).returncode == 1
 
 
+def test_what_is_wrong_is_the_users_to_correct(own: Path, run_verb: RunVerb) -> None:
+    """There is no stage 0 here that could be run again."""
+    (own / "utt2emo").write_text((own / "utt2emo").read_text().replace("c-sad sad", "c-sad joy"))
+    (own.parents[1] / "d-hap.wav").unlink()
+    (own / "phone.ctm").write_text("d-hap 1 0 x p\n")
+    done = run_verb("validate_data_dir", "--before-features", own)
+    assert done.stderr.replace(f"{own}/", "").replace(str(own.parents[1]), "").splitlines() == [
+        "ser: error: utt2emo:6: expected '<utterance> <hap|sad>', got 'c-sad joy'; correct it",
+        "wav.scp:7: d-hap: /d-hap.wav: no such file; put it there, or correct the path",
+        "phone.ctm:1: expected '<utterance> 1 <start s> <duration s> <symbol>', got 'd-hap 1 0 x p'; "
+        "correct it",
+    ]
+    (own / "emotions.txt").write_text("hap 0\nsad 2\n")
+    assert "emotions.txt:2: expected '<class> 1', got 'sad 2'; correct it" in faults(run_verb, own)
+    (own / "emotions.txt").unlink()
+    (own / "utt2emo").unlink()
+    said = "emotions.txt: no such file; make it: a line '<class> <index>' for each class, from 0"
+    assert {said, "utt2emo: no such file; make it, or name another"} <= set(faults(run_verb, own))
+
+
+def faults(run_verb: RunVerb, own: Path) -> list[str]:
+    done = run_verb("validate_data_dir", "--before-features", own)
+    return done.stderr.removeprefix("ser: error: ").replace(f"{own}/", "").splitlines()
+
+
 @pytest.mark.slow
 def test_a_run_from_stage_1_checks_the_tables_first(own: Path, repo: Path) -> None:
     line = [str(repo / "run.sh"), "--corpus", "csv", "--stage", "1", "--stop-stage", "1", "--nj", "1"]
@@ -64,7 +89,7 @@ def test_a_run_from_stage_1_checks_the_tables_first(own: Path, repo: Path) -> No
     assert done.returncode == 1
     assert done.stderr.endswith(
         f"{own}/utt2emo: its keys are not those of {own}/utt2spk: 1 only in {own}/utt2spk (c-sad); "
-        "run the stage that makes the older of the two again\n"
+        "add what is missing, or take out what is too much\n"
     )
     assert not (own / "fbank").exists()
     (own / "utt2emo").write_text(emotions)

@@ -286,31 +286,31 @@ def test_recordings_that_do_not_fit(own: Path, tmp_path: Path) -> None:
     (own / "segments").write_text("A-1 c 0 1.9\nA-2 x 0.25 1.25\nB-1 c 1.9 -1\n")
     assert faults(own) == [
         "own/wav.scp: its keys are not those of own/segments: 1 only in own/wav.scp (d), 1 only in "
-        "own/segments (x); run the stage that makes the older of the two again",
+        "own/segments (x); add what is missing, or take out what is too much",
         "own/segments:2: A-2: wav.scp has no recording x; add it there, or remove the line",
     ]
     (own / "segments").write_text("A-1 c 0 1.9\nB-1 d 1.9 -1\n")
     assert faults(own) == [
-        "own/segments: its keys are not those of own/utt2spk: 1 only in own/utt2spk (A-2); run the stage "
-        "that makes the older of the two again"
+        "own/segments: its keys are not those of own/utt2spk: 1 only in own/utt2spk (A-2); add what is "
+        "missing, or take out what is too much"
     ]
     (tmp_path / "c.wav").write_text("no audio")
     (tmp_path / "d.wav").unlink()
     (own / "segments").write_text("A-1 c 0 1.9\nA-2 c 0.25 1.25\nB-1 d 1.9 -1\n")
     assert faults(own) == [
-        "own/wav.scp:2: d: d.wav: no such file; run the stage that makes it again",
+        "own/wav.scp:2: d: d.wav: no such file; put it there, or correct the path",
         "c.wav: is no audio file, or is damaged; copy it again from the release",
     ]
     (own / "wav.scp").unlink()
-    assert faults(own) == ["own/wav.scp: no such file; run the stage that makes it"]
+    assert faults(own) == ["own/wav.scp: no such file; make it, or name another"]
 
 
 def test_durations_that_contradict_the_audio(own: Path) -> None:
     tables.write_table(own / "reco2dur", {"c": "3.005", "d": "2.5"})
     tables.write_table(own / "utt2dur", {"A-1": "1.9", "A-2": "1.009", "B-1": "3.0"})
     assert faults(own) == [
-        "own/reco2dur: d: says 2.5 s, it lasts 2 s; correct it",
-        "own/utt2dur: B-1: says 3 s, it lasts 1.1 s; correct it",
+        "own/reco2dur:2: d: says 2.5 s, it lasts 2 s; correct it",
+        "own/utt2dur:3: B-1: says 3 s, it lasts 1.1 s; correct it",
     ]
 
 

@@ -238,6 +238,8 @@ def test_what_stands_behind_finished_samples_is_no_fault(tmp_path: Path, tail: b
         ("a.webm", b"\x1aE\xdf\xa3\x9fB\x86\x81\1" + bytes(100), "Matroska or WebM (such as .webm)"),
         ("a.wma", b"0&\xb2u\x8ef\xcf\x11\xa6\xd9" + bytes(100), "Windows Media (such as .wma)"),
         ("a.amr", b"#!AMR\n" + bytes(100), "AMR"),
+        ("a.aac", b"\xff\xf1\x50\x80" + bytes(100), "AAC (such as .aac)"),  # ADTS of MPEG-4
+        ("a.aac", b"\xff\xf8\x50\x80" + bytes(100), "AAC (such as .aac)"),  # of MPEG-2
     ],
 )
 def test_a_format_that_is_not_read(tmp_path: Path, name: str, content: bytes, kind: str) -> None:
@@ -251,6 +253,26 @@ def test_a_format_that_is_not_read(tmp_path: Path, name: str, content: bytes, ki
     with pytest.raises(DataError) as error:
         audio_meta(path)
     assert str(error.value) == message
+
+
+def sphere(coding: str) -> bytes:
+    lines = [
+        "NIST_1A", "   1024", "channel_count -i 1", f"sample_count -i {RATE}", f"sample_rate -i {RATE}",
+        "sample_n_bytes -i 2", "sample_byte_format -s2 01", "sample_sig_bits -i 16",
+        f"sample_coding -s{len(coding)} {coding}", "end_head",
+    ]  # fmt: skip
+    return "\n".join([*lines, ""]).encode().ljust(1024) + bytes(2 * RATE)
+
+
+def test_sphere_is_read_unless_it_is_compressed(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(sphere("pcm"))
+    assert audio_meta(path) == (RATE, 1, RATE)
+    path.write_bytes(sphere("pcm,embedded-shorten-v2.00"))
+    assert refusal(path) == (
+        f"{path}: is SPHERE, compressed, which is not read (convert it: sph2pipe -f wav {path} "
+        f"{tmp_path}/a.fixed.wav); name what that gives"
+    )
 
 
 def test_a_pointer_of_git_lfs(tmp_path: Path) -> None:

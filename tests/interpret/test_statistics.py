@@ -12,12 +12,14 @@ from ser.data.tsv import read_tsv
 from ser.errors import DataError
 from ser.interpret.groups import GroupStat, contrastable, read_maps
 from ser.interpret.maps import map_attention
+from ser.interpret.nulls import CONSONANT, OTHER, VOWEL, UtteranceAttention
 from ser.interpret.phone_tests import PhoneTest
 from ser.interpret.statistics import VowelConsonant, write_statistics
 from tests.interpret.conftest import PHONES, planted_attention
 from tests.lost import check_made_again
 
 Planted = Callable[..., tuple[Path, Path, list[Path]]]
+Segments = list[tuple[int, int, int]]  # first frame, frames, kind
 
 
 def maps(planted: Planted, tmp_path: Path, **options: object) -> list[Path]:
@@ -81,6 +83,66 @@ def test_groups_and_tests(planted: Planted, tmp_path: Path) -> None:
         ("phone", "emotion"), ("word", "emotion"), ("kind", "emotion"), ("kind", "decision")
     }  # fmt: skip
     assert min(t.p for t in others) > 0.01
+
+
+def few_phones(
+    planted: Planted, tmp_path: Path, segments: Segments, flat: bool, silent: set[int]
+) -> tuple[list[VowelConsonant], list[PhoneTest]]:
+    """The tables of 40 utterances with the same few segments; the kinds ``silent`` have no attention."""
+    random = np.random.default_rng(3)
+    kinds = np.concatenate([np.full(num, kind) for _, num, kind in segments])
+    utterances = []
+    for number in range(40):
+        weights = np.where(
+            np.isin(kinds, list(silent)), 0, np.ones(60) if flat else random.lognormal(0, 0.5, 60)
+        )
+        column = (weights / weights.sum())[:, None]
+        utterances.append(UtteranceAttention(f"u{number}", f"s{number % 4}", column, np.array(segments)))
+    data, aligned, (decoded,) = planted(utterances)
+    map_attention(aligned, data, [decoded], tmp_path / "map", PHONES)
+    write_statistics([tmp_path / "map"], tmp_path, num_draws=19, seed=0, min_segments=20)
+    return (
+        read_tsv(tmp_path / "vowel_consonant.tsv", VowelConsonant),
+        read_tsv(tmp_path / "phone_tests.tsv", PhoneTest),
+    )
+
+
+@pytest.mark.parametrize(
+    ("segments", "flat"),
+    [
+        ([(0, 25, CONSONANT), (25, 35, VOWEL)], False),  # no two of like length
+        ([(0, 30, CONSONANT), (30, 30, VOWEL)], True),  # no difference in attention
+        ([(0, 10, OTHER), (10, 1, CONSONANT), (11, 1, VOWEL), (12, 48, OTHER)], True),
+    ],
+)
+def test_a_phone_that_does_not_differ_from_any(
+    planted: Planted, tmp_path: Path, segments: Segments, flat: bool
+) -> None:
+    _, tests = few_phones(planted, tmp_path, segments, flat, set())
+    duration = [test for test in tests if test.test == "duration"]
+    assert len(duration) == 2
+    for test in duration:
+        assert test.value == pytest.approx(0, abs=1e-6)
+        assert np.isnan(test.effect)
+        assert (test.segments, test.p, test.p_holm) == (40, 1, 1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_consonants_without_attention(planted: Planted, tmp_path: Path) -> None:
+    rows, _ = few_phones(planted, tmp_path, [(0, 30, CONSONANT), (30, 30, VOWEL)], True, {CONSONANT})
+    for row in rows:
+        assert (row.vowel, row.consonant, row.difference, row.matched) == (2, 0, 2, 2)
+        assert np.isnan(row.ratio)
+
+
+@pytest.mark.filterwarnings("error")
+def test_speech_without_attention(planted: Planted, tmp_path: Path) -> None:
+    silent = {VOWEL, CONSONANT}
+    segments = [(0, 10, OTHER), (10, 10, CONSONANT), (20, 30, VOWEL), (50, 10, OTHER)]
+    rows, tests = few_phones(planted, tmp_path, segments, True, silent)
+    for row in rows:
+        assert (row.vowel, row.consonant, row.difference) == (0, 0, 0)
+    assert [(test.value, test.p) for test in tests if test.test == "duration"] == [(0, 1), (0, 1)]
 
 
 def test_seeds_must_be_of_the_same_utterances(planted: Planted, tmp_path: Path) -> None:

@@ -218,6 +218,9 @@ def test_a_file_of_options(demo: Run, tmp_path: Path, args: list[str], changes: 
         ("nj 3\n", "1: expected --name=value, --name value or a comment, got 'nj 3'"),
         ("rm -rf /\n", "1: expected --name=value, --name value or a comment, got 'rm -rf /'"),
         ("--PATH=/x\n", "1: unknown option '--PATH'"),
+        *((f"# a\n{line}\n", f"2: has --nj behind --{name}; give each option a line of its own, or quote the "
+           "value") for name, line in (("cmd", "--cmd=run.pl --nj=1"), ("cmd", '--cmd "run.pl" --nj 1'),
+                                       ("keep", "--keep --nj=1"), ("nj", "nj = 2\t--nj 3"))),
     ],
 )  # fmt: skip
 def test_a_wrong_line_in_a_file_of_options(demo: Run, tmp_path: Path, text: str, message: str) -> None:

@@ -167,7 +167,7 @@ BOMBS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "model_wide": ("has no statistics", _wide),
     "model_weights": ("is no safetensors file", _weights),
     "textgrid": ("TextGrid", _put("textgrid", lambda: readers.GRID.encode() * 40_000)),
-    "labels": ("none of labels", _csv(f"a{i}.wav,anna,label{i}\n" for i in range(100_000))),
+    "labels": ("100000 values that labels", _csv(f"a{i}.wav,anna,label{i}\n" for i in range(100_000))),
     "duplicates": ("again; keep one", _csv("a.wav,anna,happy\n" for _ in range(300_000))),
     "duplicate_speakers": ("again; keep one", _csv(f"a.wav,s{i},happy\n" for i in range(100_000))),
     "line_table": ("", _put("table", _line)),

@@ -73,7 +73,7 @@ def test_speakers_in_two_subsets_are_refused(data: Path, tmp_path: Path) -> None
         make_folds(data, tmp_path / "folds", config(folds=FOLDS))
     assert str(error.value) == (
         "fold split: speaker S2_F would be in train and in test; group by speaker, or correct utt2spk, "
-        "utt2session or utt2fold"
+        "utt2session or utt2fold (the column fold of a table)"
     )
 
 

@@ -133,6 +133,15 @@ def _parsed(message: str) -> Problem:
     return Problem(file, int(line), text) if file and line.isdecimal() else Problem(place, None, text)
 
 
+def plural(number: int, what: str) -> str:
+    """A number and its noun.
+
+    >>> plural(1, "fold"), plural(5, "fold")
+    ('1 fold', '5 folds')
+    """
+    return f"{number} {what}" + ("s" if number != 1 else "")
+
+
 def examples(names: Sequence[str], shown: int = 3) -> str:
     """The first few names, for a message.
 

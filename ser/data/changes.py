@@ -10,13 +10,12 @@ from pathlib import Path
 
 from ser import reading
 from ser.data import files, tables
-from ser.errors import StaleError
+from ser.errors import StaleError, examples, plural
 
 log = logging.getLogger("ser")
 CHANGED_SINCE = "was changed since it was made; put it back, or remove the file to have it made again"
 Tables = Mapping[str, Mapping[str, str]]  # name of a table -> key -> value
 
-_SHOWN = 3  # keys that a line names
 _NOUNS = {
     "segments": "segment",
     "spk2gender": "gender",
@@ -65,8 +64,7 @@ def _line(keys: Iterable[str], noun: str, how: str) -> str:
     names = sorted(keys)
     if not names:
         return ""
-    more = ", ..." if len(names) > _SHOWN else ""
-    return f"{len(names)} {noun}{'s' if names[1:] else ''} {how}: {', '.join(names[:_SHOWN])}{more}"
+    return f"{plural(len(names), noun)} {how}: {examples(names)}"
 
 
 def read_tables(folder: Path, names: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -21,7 +21,7 @@ from ser.data.levels import CLIPPED_RUN, LEVELS, Level, Piece, measure_all
 from ser.data.segments import SEGMENTS, read_recordings
 from ser.data.tsv import read_tsv, write_tsv
 from ser.data.unfit import LEFT_OUT, SILENT_DBFS, has, low_rates, silent, unfit
-from ser.errors import DataError, examples
+from ser.errors import DataError, examples, plural
 
 log = logging.getLogger("ser")
 
@@ -140,7 +140,7 @@ def _size(utterances: Sequence[Measured]) -> Fact:
     minutes = sum(item.level.duration_s for item in utterances) / 60
     speakers = len({item.speaker for item in utterances})
     length = f"{minutes / 60:.1f} hours" if minutes >= 60 else f"{minutes:.1f} minutes"
-    return Fact("utterances", f"{len(utterances)} of {_number(speakers, 'speaker')}, {length}")
+    return Fact("utterances", f"{len(utterances)} of {plural(speakers, 'speaker')}, {length}")
 
 
 def _left_out(path: Path) -> list[Fact]:
@@ -149,7 +149,7 @@ def _left_out(path: Path) -> list[Fact]:
     for name, setting in (tables.read_table(path) if path.exists() else {}).items():
         groups[setting].append(name)
     return [
-        Fact("left out", f"{len(names)} by {setting}", f"{_number(len(names), 'utterance')} left out by "
+        Fact("left out", f"{len(names)} by {setting}", f"{plural(len(names), 'utterance')} left out by "
              f"{setting}, which is drop ({examples(names)})")
         for setting, names in sorted(groups.items())
     ]  # fmt: skip
@@ -241,7 +241,7 @@ def _clipping(levels: Mapping[str, Level]) -> Fact:
     share = max(levels[name].num_clipped / levels[name].num_samples for name in names)
     return Fact(
         "clipped",
-        f"{_number(len(names), 'utterance')}, up to {100 * share:.2g} % of the samples",
+        f"{plural(len(names), 'utterance')}, up to {100 * share:.2g} % of the samples",
         f"{has(names, levels)} clipped samples, {CLIPPED_RUN} or more at full scale in a row "
         f"({examples(names)}): are the recordings distorted?",
     )
@@ -257,7 +257,7 @@ def _copies(utterances: Sequence[Measured]) -> list[Fact]:
     same = [group for group in copies if len({(item.speaker, item.emotion) for item in group}) == 1]
     other = [group for group in copies if group not in same]
     warnings = [
-        f"{_number(len(part), 'recording')} under several names{what} "
+        f"{plural(len(part), 'recording')} under several names{what} "
         f"({examples([' = '.join(item.name for item in group) for group in part])}): {so}; keep one of each"
         for part, what, so in (
             (same, "", "what is said of it counts more than once"),
@@ -266,7 +266,7 @@ def _copies(utterances: Sequence[Measured]) -> list[Fact]:
         if part
     ]
     extra = sum(len(group) - 1 for group in copies)
-    value = f"{_number(extra, 'utterance')} with the audio of another" if extra else "none"
+    value = f"{plural(extra, 'utterance')} with the audio of another" if extra else "none"
     return [Fact("copies", value, " ".join(f"{warning}." for warning in warnings).removesuffix("."))]
 
 
@@ -284,15 +284,11 @@ def _classes(utterances: Sequence[Measured], emotions: Sequence[str]) -> list[Fa
             who = f"{len(counts)} of {len(speakers)} speakers, {each} each"
         few = len(counts) < min(FEW_SPEAKERS, len(speakers))
         warning = (
-            f"class {emotion}: only {_number(len(counts), 'speaker')} of {len(speakers)} "
+            f"class {emotion}: only {plural(len(counts), 'speaker')} of {len(speakers)} "
             f"{'has' if len(counts) == 1 else 'have'} it ({examples(sorted(counts))}): folds may lack it"
         )
         facts.append(Fact(f"class {emotion}", f"{counts.total()}: {who}", warning if few else ""))
     return facts
-
-
-def _number(number: int, what: str) -> str:
-    return f"{number} {what}" + ("s" if number != 1 else "")
 
 
 def _counts(counts: Mapping[str, int]) -> str:

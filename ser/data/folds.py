@@ -61,7 +61,7 @@ from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo
 from ser.data.normalisation import NormChoice, choose_norm, norm_text, norm_warning
 from ser.data.segments import recording_tables
 from ser.data.tuning import TUNING, TuningSource, other_sources, read_tuning, write_tuning
-from ser.errors import DataError, all_of
+from ser.errors import DataError, all_of, examples
 
 Doubles = npt.NDArray[np.float64]
 log = logging.getLogger("ser")
@@ -108,14 +108,13 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
     if up_to_date(out, settings, inputs, lambda: _changed_tables(data, out, chosen)):
         tell(read_warnings(out))
         return
-    folds = plan_folds(data, config, protocol)
+    folds, lacking = plan_folds(data, config, protocol)
     utt2spk = tables.read_table(data / "utt2spk")
     stats = _read_stats(features["cmvn_utt.scp"]) if "cmvn_utt.scp" in features else None
     digests = _digests(stats, features)
     overlapping, overlap_warnings = find_overlaps(folds, data)
-    warnings = [*fold_warnings(folds, data, config), *check_copies(folds, digests, data), *overlap_warnings]
-    shared = shared_sessions(folds, data)
-    groups, choices = _training_speakers(folds, utt2spk, data)
+    facts = fold_facts(folds, data)
+    warnings = [*fold_warnings(facts, lacking), *check_copies(folds, digests, data), *overlap_warnings]
     with whole_dir(out) as staging:
         views = {
             staging / fold.name / subset: keys for fold in folds for subset, keys in fold.subsets.items()
@@ -124,7 +123,7 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
         make_views(data, views)
         if chosen.group != "utterance":
             check_speakers(staging, folds)
-        write_notes(views, chosen, {staging / fold / "test" for fold in shared})
+        write_notes(views, chosen, {staging / fold / "test" for fold in facts.shared})
         if stats is not None:
             del views[staging / POOLED]
             _write_cmvn(stats, utt2spk, views, staging, out)
@@ -132,48 +131,50 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
         if sources := other_sources(folds, utt2spk):
             write_tuning(staging / TUNING, sources)
         write_checks(staging / CHECKS, folds, utt2spk, digests, overlapping)
-        write_training_speakers(staging / TRAINING_SPEAKERS, groups)
+        write_training_speakers(staging / TRAINING_SPEAKERS, facts.groups)
         write_warnings(staging, warnings)
         write_made(staging, settings, inputs, files_below(staging))
     log.info("%s: protocol %s, folds %s", out, name, " ".join(fold.name for fold in folds))
-    log.info("%s: %s", out, speakers_text(groups))
-    if not norm_warning(choices):
-        log.info("%s: %s", out, norm_text(choices))
+    log.info("%s: %s", out, speakers_text(facts.groups))
+    if not norm_warning(facts.choices):
+        log.info("%s: %s", out, norm_text(facts.choices))
     tell(warnings)
 
 
-def fold_warnings(folds: Sequence[Fold], data: Path, config: CorpusConfig) -> list[str]:
-    """What of folds a user must know that can be told without features.
+class FoldFacts(NamedTuple):
+    """What is known of folds without features."""
 
-    Raises:
-        DataError: a class has nothing to train on.
-    """
-    groups, choices = _training_speakers(folds, tables.read_table(data / "utt2spk"), data)
+    folds: Sequence[Fold]
+    shared: dict[str, int]  # see shared_sessions
+    groups: list[SpeakerGroup]  # training speakers of the folds of the results
+    choices: dict[str, NormChoice]  # the normalisation that fits each fold
+
+
+def fold_facts(folds: Sequence[Fold], data: Path) -> FoldFacts:
+    """Look at the sessions and the training speakers of folds of a data folder."""
+    utt2spk, emotions = tables.read_table(data / "utt2spk"), read_emotions(data / EMOTIONS)
+    utt2emo, durations_s = read_utt2emo(data / "utt2emo", emotions), known_durations(data)
+    extra = {fold.tune_fold for fold in folds if fold.tune_fold != fold.name}
+    facts = FoldFacts(folds, shared_sessions(folds, data), [], {})
+    for fold in folds:
+        speakers = training_speakers(fold.subsets["train"], utt2spk, utt2emo, durations_s)
+        facts.choices[fold.name] = choose_norm(speakers, len(emotions))
+        if fold.name not in extra:
+            facts.groups.extend(group_speakers(fold.name, speakers, len(emotions)))
+    return facts
+
+
+def fold_warnings(facts: FoldFacts, lacking: Sequence[str]) -> list[str]:
+    """What of folds a user must know that needs no features; ``lacking`` is of :func:`plan_folds`."""
     return [
-        *check_classes(folds, data, config.source),
-        *session_warnings(folds, shared_sessions(folds, data)),
-        *filter(None, (confounding_text(groups), norm_warning(choices))),
+        *lacking,
+        *session_warnings(facts.folds, facts.shared),
+        *filter(None, (confounding_text(facts.groups), norm_warning(facts.choices))),
     ]
 
 
-def _training_speakers(
-    folds: Sequence[Fold], utt2spk: Mapping[str, str], data: Path
-) -> tuple[list[SpeakerGroup], dict[str, NormChoice]]:
-    """The training speakers of the folds of the results, and the normalisation that fits each fold."""
-    emotions = read_emotions(data / EMOTIONS)
-    utt2emo, durations_s = read_utt2emo(data / "utt2emo", emotions), known_durations(data)
-    extra = {fold.tune_fold for fold in folds if fold.tune_fold != fold.name}
-    groups, choices = [], {}
-    for fold in folds:
-        speakers = training_speakers(fold.subsets["train"], utt2spk, utt2emo, durations_s)
-        choices[fold.name] = choose_norm(speakers, len(emotions))
-        if fold.name not in extra:
-            groups += group_speakers(fold.name, speakers, len(emotions))
-    return groups, choices
-
-
-def plan_folds(data: Path, config: CorpusConfig, protocol: str | None = None) -> list[Fold]:
-    """The folds of a protocol, checked as far as that can be done without features.
+def plan_folds(data: Path, config: CorpusConfig, protocol: str | None = None) -> tuple[list[Fold], list[str]]:
+    """The folds of a protocol, checked as far as that can be done without features, and warnings of classes.
 
     Args:
         data: a data folder, of which ``utt2spk``, ``utt2emo``, ``emotions.txt`` and the table of the
@@ -190,7 +191,7 @@ def plan_folds(data: Path, config: CorpusConfig, protocol: str | None = None) ->
     utterances = kept_utterances(data, utt2spk, chosen.keep)
     speakers = read_speaker_info(data, utt2spk, chosen, utterances)
     folds = divide(name, chosen, speakers, data, config.protocols)
-    check_classes(folds, data, config.source)
+    lacking = check_classes(folds, data, config.source)
     if chosen.group != "utterance":
         _refuse_shared(
             {
@@ -200,7 +201,7 @@ def plan_folds(data: Path, config: CorpusConfig, protocol: str | None = None) ->
                 for fold in folds
             }
         )
-    return folds
+    return folds, lacking
 
 
 def _changed_tables(data: Path, out: Path, protocol: Protocol) -> list[str]:
@@ -307,9 +308,8 @@ def _refuse_shared(speakers: Mapping[str, Mapping[str, set[str]]]) -> None:
         for one, two in combinations(subsets, 2):
             both = sorted(subsets[one] & subsets[two])
             if both:
-                named = ", ".join(both[:3]) + (", ..." if len(both) > 3 else "")
                 problems.append(
-                    f"fold {fold}: speaker {named} would be in {one} and in {two}; "
+                    f"fold {fold}: speaker {examples(both)} would be in {one} and in {two}; "
                     "group by speaker, or correct utt2spk, utt2session or utt2fold (the column fold of a "
                     "table)"
                 )

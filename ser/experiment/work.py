@@ -15,9 +15,9 @@ from ser.data.corpus import RESOLVED
 from ser.data.corpus_tables import refuse_other_settings
 from ser.data.datadir import lost_tables
 from ser.data.division import NONE
-from ser.data.folds import FoldLine, fold_warnings, plan_folds
+from ser.data.folds import FoldLine, fold_facts, fold_warnings, plan_folds
 from ser.data.tuning import other_sources
-from ser.errors import DataError, UsageError
+from ser.errors import DataError, UsageError, plural
 from ser.experiment.asked import FUSED, Experiment, meant
 from ser.experiment.fusions import plan_fusions
 from ser.experiment.settings import VAD_NAME, Chosen, File, Settings, check_names, extras, sets_of
@@ -96,16 +96,23 @@ def _planned(system: Chosen, experiment: Experiment, exp: Path, sets: Mapping[st
     )
 
 
-def expected_folds(plan: Plan, settings: Settings) -> tuple[FoldLine, ...]:
+def expected_folds(plan: Plan, settings: Settings, *, warn: bool = False) -> tuple[FoldLine, ...]:
     """The folds that stage 2 will make, as far as that can be told before it has run.
 
     Without data, of a protocol that tests on each speaker (or session) in turn only ``<each speaker>`` is.
+
+    Args:
+        plan: the plan.
+        settings: of the experiment.
+        warn: log what stage 2 will warn of, as far as that is known.
 
     Raises:
         ConfigError, DataError: the data cannot be divided so.
     """
     if (plan.data / "utt2spk").exists():
-        divided = plan_folds(plan.data, settings.config, plan.protocol)
+        divided, lacking = plan_folds(plan.data, settings.config, plan.protocol)
+        for warning in fold_warnings(fold_facts(divided, plan.data), lacking) if warn else ():
+            log.warning("protocol %s: %s", plan.protocol, warning)
         others = other_sources(divided, tables.read_table(plan.data / "utt2spk"))
         return tuple(
             FoldLine(fold.name, fold.tune_fold, fold.tune_set, others.get(fold.name, ())) for fold in divided
@@ -172,13 +179,6 @@ def tell_lost(plan: Plan, stages: range) -> None:
                 files.tell_lost(files.lost_outputs(folder))
 
 
-def tell_folds(plan: Plan, settings: Settings) -> None:
-    """Warn of what is known of the folds of a protocol before stage 2 makes them."""
-    folds = plan_folds(plan.data, settings.config, plan.protocol)
-    for warning in fold_warnings(folds, plan.data, settings.config):
-        log.warning("protocol %s: %s", plan.protocol, warning)
-
-
 def tell_work(plan: Plan) -> None:
     """Say how many trainings and decodings a plan has; warn if they are many."""
     counts = Counter(Path(fields[2]).parent.name for fields in plan.trainings())
@@ -186,8 +186,8 @@ def tell_work(plan: Plan) -> None:
     of = ", ".join(f"{count} {name}" for name, count in counts.items())
     log.info(
         "protocol %s: %s%s; %s (%s), %s",
-        plan.protocol, _number(len(plan.final), "fold"), f" and {extra} to tune in" if extra else "",
-        _number(total, "training"), of, _number(sum(1 for _ in plan.decodings()), "decoding"),
+        plan.protocol, plural(len(plan.final), "fold"), f" and {extra} to tune in" if extra else "",
+        plural(total, "training"), of, plural(sum(1 for _ in plan.decodings()), "decoding"),
     )  # fmt: skip
     if total > _MANY:
         log.warning(
@@ -195,15 +195,6 @@ def tell_work(plan: Plan) -> None:
             "fewer, --dry-run lists them",
             total,
         )
-
-
-def _number(count: int, noun: str) -> str:
-    """How many there are of a thing.
-
-    >>> _number(1, "fold"), _number(2, "fold")
-    ('1 fold', '2 folds')
-    """
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def refuse_other_data(settings: Settings, data: Path) -> None:

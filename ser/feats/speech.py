@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ser import config
 from ser.data import tables
 from ser.data.datadir import VAD, VAD_SCP, source_of
-from ser.errors import ConfigError, DataError
+from ser.errors import ConfigError, DataError, examples
 from ser.feats.base import Timing
 from ser.feats.level import Level
 from ser.ranges import Range
@@ -135,8 +135,7 @@ def in_frames(values: Bools, source: Timing, num_frames: int, timing: Timing) ->
 
 def named(keys: Sequence[str], total: int) -> str:
     """Utterances for a message: how many, and the first of them."""
-    more = ", ..." if len(keys) > _SHOWN else ""
-    return f"{len(keys)} of {total} utterances ({', '.join(keys[:_SHOWN])}{more})"
+    return f"{len(keys)} of {total} utterances ({examples(keys, _SHOWN)})"
 
 
 def speech_or_all(speech: Bools) -> Bools:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ser.errors import plural
 from ser.reporting import plots
 from ser.reporting.differences import SUPPORTED, Comparison
-from ser.reporting.sheet import Cell, Score, Sheet, plural
+from ser.reporting.sheet import Cell, Score, Sheet
 from ser.reporting.sheets import Calibration, coverage
 from ser.reporting.study import Curve, FusionCurve, Study
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ser.errors import plural
 from ser.plan import Plan
 from ser.reporting import figures, fusions, sheets
 from ser.reporting.differences import SUPPORTED, Comparison, compare
 from ser.reporting.figures import Figure
 from ser.reporting.provenance import collect
-from ser.reporting.sheet import Score, Sheet, plural
+from ser.reporting.sheet import Score, Sheet
 from ser.reporting.study import Study, fusion_curves, learning_curves, read_study, settings_texts
 
 

@@ -145,15 +145,6 @@ def format_cell(cell: Cell) -> str:
     return f"{cell:.4f}" if isinstance(cell, float) else str(cell)
 
 
-def plural(number: int, what: str) -> str:
-    """A number and its noun.
-
-    >>> plural(1, "fold"), plural(5, "fold")
-    ('1 fold', '5 folds')
-    """
-    return f"{number} {what}" + ("s" if number != 1 else "")
-
-
 def sort_value(cell: Cell) -> float | None:
     """The number by which a column is sorted; None for what is no number."""
     if isinstance(cell, Score):

@@ -12,7 +12,7 @@ import numpy as np
 from ser.data import files, tables
 from ser.data.labels import EMOTIONS, read_emotions, read_utt2emo, same_emotions
 from ser.data.naming import RAW_IDS, utterances_by_raw_id
-from ser.errors import DataError
+from ser.errors import DataError, examples
 from ser.scoring import significance
 from ser.scoring.metrics import METRICS, Counts, Floats, Scores, confusion_matrix, decide, score
 from ser.scoring.posteriors import Posteriors, input_files, read_posteriors
@@ -88,14 +88,15 @@ def match(output: Posteriors, references: References, *, allow_missing: bool = F
     if strange:
         raise DataError(
             f"{output.name}: {len(strange)} keys are not in {references.folder / 'utt2emo'}"
-            f"{' by way of ' + expected if output.chunk2utt else ''} ({_examples(strange)}); "
+            f"{' by way of ' + expected if output.chunk2utt else ''} ({examples(sorted(strange))}); "
             f"{_naming_remedy(strange, references.folder)}"
         )
     missing = utts.keys() - output.keys
     if missing and not allow_missing:
         raise DataError(
             f"{output.name}/post: {len(missing)} of the {len(utts)} keys of {expected} are missing "
-            f"({_examples(missing)}) and not in not_scored; decode again, or score with --allow-missing true"
+            f"({examples(sorted(missing))}) and not in not_scored; decode again, or score with "
+            "--allow-missing true"
         )
     keys = sorted(output.posteriors)
     return Scored(
@@ -112,11 +113,6 @@ def _naming_remedy(keys: set[str], folder: Path) -> str:
     if keys <= utterances_by_raw_id(folder).keys():
         return f"they are raw ids; write the names that {folder / RAW_IDS} has for them, and sort again"
     return "score with the data folder that was decoded"
-
-
-def _examples(keys: set[str]) -> str:
-    """The first three keys, for a message."""
-    return ", ".join(sorted(keys)[:3]) + (", ..." if len(keys) > 3 else "")
 
 
 # ---------------------------------------------------------------------------------------------- one system

@@ -39,7 +39,6 @@ from ser.experiment.work import (
     expected_folds,
     refuse_other_data,
     refuse_second_protocol,
-    tell_folds,
     tell_lost,
     tell_work,
     work_out,
@@ -87,8 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not there and not (plan.data / "utt2spk").exists():
             return 0  # whatever needs it will say so
         if not there:
-            plan = dataclasses.replace(plan, expected=expected_folds(plan, settings))
-            tell_folds(plan, settings)
+            plan = dataclasses.replace(plan, expected=expected_folds(plan, settings, warn=True))
         if args.stage <= 4:
             tell_work(plan)
         return 0

@@ -170,7 +170,7 @@ def choices(data: Path, conf: Path, protocol: str | None = None) -> dict[str, No
         fold.name: choose_norm(
             training_speakers(fold.subsets["train"], utt2spk, utt2emo, known_durations(data)), len(emotions)
         )
-        for fold in plan_folds(data, load_corpus(conf), protocol)
+        for fold in plan_folds(data, load_corpus(conf), protocol)[0]
     }
 
 

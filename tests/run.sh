@@ -14,7 +14,8 @@ cd "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")/.."
 . utils/parse_options.sh
 [[ $only =~ ^(|lint|types|shell|unit)$ ]] || usage_die "--only is lint, types, shell or unit, not '$only'"
 
-utils/install.sh --extra dev --extra mini --extra align --extra baselines --extra interpret --extra report --extra vad
+utils/install.sh --extra dev --extra mini --extra align --extra baselines --extra interpret --extra report --extra vad \
+  --extra pretrained --extra export --extra serve
 . ./path.sh
 
 # The tracked and the new files that git does not ignore; without git, all outside hidden folders.

@@ -29,6 +29,8 @@ LAYERS["reporting"] = LAYERS["data"] | {"data", "scoring", "plan"}
 LAYERS["learn"] = LAYERS["systems"] | {"systems", "plan"}
 LAYERS["align"] = LAYERS["data"] | {"data", "corpora", "feats"}
 LAYERS["interpret"] = LAYERS["learn"] | {"learn", "align"}
+LAYERS["predict"] = LAYERS["learn"] | {"learn", "align"}
+LAYERS["export"] = LAYERS["serving"] = LAYERS["predict"] | {"predict"}
 VERB_LAYER = set(LAYERS)
 
 # The homes of the outside libraries: top module -> the files that may import it.
@@ -36,16 +38,22 @@ HOMES = {
     "kaldiio": r"data/tables\.py",
     "lhotse": r"corpora/.*|feats/fbank\.py|data/manifests\.py",
     "scipy": r"scoring/(significance|log_linear)\.py|feats/audio\.py",
-    "torch": r"(systems|learn)/.*|feats/(fbank|silero)\.py|align/k2_align\.py|interpret/probing\.py",
-    "matplotlib": r"interpret/.*plots?\.py|reporting/plots\.py",
-    "jinja2": r"reporting/page\.py",
+    "torch": (
+        r"(systems|learn|export)/.*|feats/(fbank|silero|pretrained)\.py|align/k2_align\.py|interpret/probing\.py"
+    ),
+    "matplotlib": r"interpret/.*plots?\.py|(reporting|predict)/plots\.py",
+    "jinja2": r"(reporting|predict)/page\.py",
     "k2": r"align/.*align\.py",
     "praatio": r"align/textgrid\.py",
     "captum": r"interpret/probing\.py",
     "silero_vad": r"feats/silero\.py",
     "opensmile": r"feats/functionals\.py",
     "sklearn": r"systems/svm\.py",
-    "safetensors": r"learn/.*",
+    "safetensors": r"learn/.*|feats/pretrained\.py",
+    "transformers": r"feats/pretrained\.py",
+    "onnx": r"export/.*",
+    "starlette": r"serving/.*",
+    "uvicorn": r"serving/.*",
 }
 LIGHT = """score fuse tabulate compare pool_folds report plan make_folds compute_cmvn compute_vad
 make_alignment map_attention phone_stats probe_stats""".split()

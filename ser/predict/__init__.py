@@ -1,0 +1,1 @@
+"""A trained model on recordings: classes, posteriors, attention, emotion over time."""

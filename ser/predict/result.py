@@ -25,6 +25,7 @@ class Piece:
         start_s: where it begins on the recording's time line.
         end_s: where it ends.
         samples: one channel in [-1, 1], (N,), at the model's sampling rate.
+        notes: what must be known of it, which goes on into :attr:`Result.notes`.
     """
 
     source: str
@@ -32,6 +33,7 @@ class Piece:
     start_s: float
     end_s: float
     samples: Floats
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

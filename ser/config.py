@@ -220,7 +220,11 @@ def build(cls: type[T], tree: Any, source: str, prefix: str = "") -> T:
             near = difflib.get_close_matches(str(key)[:64], names, n=1)
             meant = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(names)}"
             raise ConfigError(f"{source}: unknown key {prefix}{short(str(key))}; {meant}")
-    optional = {field.name for field in dataclasses.fields(cls) if field.default is not dataclasses.MISSING}  # type: ignore[arg-type]
+    optional = {
+        field.name
+        for field in dataclasses.fields(cls)  # type: ignore[arg-type]
+        if not (field.default is field.default_factory is dataclasses.MISSING)
+    }
     for name in names:
         if name not in tree and name not in optional:
             raise ConfigError(f"{source}: missing key {prefix}{name}; add it ({describe(hints[name])})")

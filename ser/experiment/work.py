@@ -146,14 +146,21 @@ def check_settings(settings: Settings) -> None:
     Raises:
         ConfigError: settings that do not fit.
     """
-    dims = {
-        name: load_set(file.source, settings.config.audio, "none", file.overrides).make().dim
+    sets = {
+        name: load_set(file.source, settings.config.audio, "none", file.overrides)
         for name, file in settings.sets.items()
     }
+    dims = {name: features.make().dim for name, features in sets.items()}
     for chosen in settings.systems:
         source = str(chosen.file.source)
         system, own = systems.build_settings(chosen.file.tree, source)
-        sizes = Sizes({name: dims[name] for name in sets_of(chosen.file)}, len(settings.config.classes), {})
+        own_sets = sets_of(chosen.file)
+        sizes = Sizes(
+            {name: dims[name] for name in own_sets},
+            len(settings.config.classes),
+            {},
+            {name: sets[name].layout for name in own_sets},
+        )
         systems.check_network(system, own, sizes, source)
 
 

@@ -28,6 +28,23 @@ class Timing:
     middle_s: Annotated[float, Range(0)]  # the middle of frame 0's window
 
 
+@dataclass(frozen=True)
+class Layout:
+    """What the values of a frame, or of a vector, are to each other."""
+
+    # numbers of an encoder's layers whose values stand side by side, equally many of each; none: no layers
+    layers: tuple[int, ...] = ()
+    ordered: bool = True  # whether neighbours lie beside each other on a scale, as filters do
+
+    def __post_init__(self) -> None:
+        """Refuse layers that stand there twice."""
+        if len(set(self.layers)) < len(self.layers):
+            raise ValueError(f"layers must be named once each, got {', '.join(map(str, self.layers))}")
+
+
+ONE_SCALE = Layout()
+
+
 class Extractor(Protocol):
     """Makes features from samples, in the recipe as for a single recording.
 
@@ -41,6 +58,7 @@ class Extractor(Protocol):
     Attributes:
         in_blocks: may be left out; true: ``compute`` of a long recording gets no array but a
             :class:`ser.feats.audio.LongRecording`, whose samples it takes in slices that go forward.
+        layout: may be left out; a :class:`Layout`, of values that are no one scale.
         min_samples: may be left out; the fewest samples that features can be made of.  Utterances of fewer
             are found before any features are made.
         Settings: a frozen dataclass, what the YAML file must hold; has the field ``extractor``.  If it has a

@@ -20,7 +20,7 @@ from ser.data.corpus import AudioConfig, load_corpus
 from ser.data.datadir import MAIN, main_set, source_of
 from ser.data.durations import Shortest
 from ser.errors import ConfigError, DataError
-from ser.feats.base import Extractor, Timing
+from ser.feats.base import ONE_SCALE, Extractor, Layout, Timing
 
 Compress = Literal["none", "CM", "CM2"]
 
@@ -50,6 +50,7 @@ class FeatureSet:
     audio: AudioConfig
     compress: Compress  # of the archives: none, CM (a byte a value) or CM2 (two bytes); frames only
     timing: Timing | None  # of the frames; None for a set of one vector an utterance
+    layout: Layout = ONE_SCALE  # of the values of a frame or vector
 
     def make(self) -> Extractor:
         """The extractor; imports the code that the settings name.
@@ -67,6 +68,8 @@ class FeatureSet:
         """What ``<data>/<set>/settings.yaml`` holds."""
         tree = config.to_dict(self)
         del tree["name"]
+        if self.layout == ONE_SCALE:
+            del tree["layout"]  # as of sets that were made before there were others
         return tree
 
 
@@ -77,6 +80,7 @@ class _Common:
     audio: AudioConfig
     compress: Compress
     timing: Timing | None
+    layout: Layout = ONE_SCALE
 
 
 def load_set(
@@ -111,8 +115,9 @@ def load_set(
             f"{path}: sampling_rate_hz is {rate_hz}, but audio.sampling_rate_hz{where} is "
             f"{audio.sampling_rate_hz}; make them the same"
         )
-    timing = _make(settings, audio, str(path)).timing
-    return FeatureSet(name, settings, audio, "none" if timing is None else compress, timing)
+    extractor = _make(settings, audio, str(path))
+    timing, layout = extractor.timing, getattr(extractor, "layout", ONE_SCALE)
+    return FeatureSet(name, settings, audio, "none" if timing is None else compress, timing, layout)
 
 
 def read_set(data: Path, name: str | None = None) -> FeatureSet:
@@ -154,7 +159,7 @@ def parse_set(name: str, tree: Mapping[str, Any], source: str) -> FeatureSet:
     if not isinstance(settings, Mapping):
         raise ConfigError(f"{source}: missing key settings (a mapping); make the features again")
     common = config.build(_Common, rest, source)
-    return FeatureSet(name, settings, common.audio, common.compress, common.timing)
+    return FeatureSet(name, settings, common.audio, common.compress, common.timing, common.layout)
 
 
 def set_folder(data: Path, name: str) -> Path:

@@ -17,7 +17,7 @@ from ser.data import labels, tables
 from ser.data.datadir import MAIN, main_set, source_of
 from ser.errors import ConfigError, DataError
 from ser.feats import cmvn
-from ser.feats.base import Timing
+from ser.feats.base import ONE_SCALE, Layout, Timing
 from ser.feats.level import Sums
 from ser.feats.sets import SETTINGS, set_folder
 from ser.feats.speech import NOT_ASKED, SpeechFrames, SpeechTable, SpeechUse, vad_files
@@ -96,6 +96,7 @@ class Features:
     Attributes:
         num_frames: of each utterance, that are read, (N,) int32; None for a set of one vector an utterance.
         dim: F.
+        layout: of the F values.
         speech: speech activity in its frames; None where it is not asked for, or there are no frames.
     """
 
@@ -133,6 +134,7 @@ class Features:
             self.num_frames = self.speech.num_frames
         self._over_speech = self.speech is not None and use.over_speech
         self.dim = int(self._reader.read(self._keys[0]).shape[-1])
+        self.layout = _layout_of(folder, name)
         level = "none" if self._total_frames is None else use.level
         self._sums = Sums(self._utterance_stats, speakers, level)
         # whether the sums of speakers that stage 2 wrote, of all frames as they were made, are no help
@@ -244,6 +246,14 @@ def _timing_of(folder: Path, name: str) -> Timing | None:
     """Of the frames of a set, as its settings tell it."""
     timing = set_settings(folder, name).get("timing")
     return None if timing is None else config.build(Timing, timing, f"{folder}: timing of the set {name}")
+
+
+def _layout_of(folder: Path, name: str) -> Layout:
+    """Of the values of a set, as its settings tell it."""
+    layout = set_settings(folder, name).get("layout")
+    return (
+        ONE_SCALE if layout is None else config.build(Layout, layout, f"{folder}: layout of the set {name}")
+    )
 
 
 def _covers(table: Mapping[str, object], path: Path, keys: Sequence[str], folder: Path) -> None:

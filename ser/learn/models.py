@@ -31,6 +31,7 @@ from ser.data.files import whole_file
 from ser.data.labels import EMOTIONS, write_emotions
 from ser.data.tables import check_key
 from ser.errors import CheckpointError, DataError, shown
+from ser.feats.base import ONE_SCALE
 from ser.feats.subset import Subset
 from ser.learn.tasks import CONFIG, MODEL, OLD_MODEL, OLD_VERSION, WEIGHTS, Task
 from ser.systems.base import Arrays, Network, Sizes
@@ -223,6 +224,7 @@ def sizes_of(subset: Subset, emotions: Sequence[str]) -> Sizes:
         {name: features.dim for name, features in subset.inputs.items()},
         len(emotions),
         {name: len(classes) for name, classes in subset.target_names.items()},
+        {name: features.layout for name, features in subset.inputs.items() if features.layout != ONE_SCALE},
     )
 
 

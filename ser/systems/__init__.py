@@ -115,7 +115,10 @@ def check_network(system: Any, settings: Any, sizes: Any, source: object) -> Non
     Raises:
         ConfigError: they do not fit the sizes, or have more than :data:`MAX_PARAMETERS`.
     """
-    if not hasattr(system, "build") or registry.is_outside(settings.system):
+    if not hasattr(system, "build"):
+        return
+    _check_order(settings, sizes, source)
+    if registry.is_outside(settings.system):
         return
     import torch
 
@@ -129,6 +132,18 @@ def check_network(system: Any, settings: Any, sizes: Any, source: object) -> Non
         raise ConfigError(
             f"{source}: the network would have {size:,} parameters, more than {MAX_PARAMETERS:,}; lower the "
             "sizes in model"
+        )
+
+
+def _check_order(settings: Any, sizes: Any, source: object) -> None:
+    """Refuse changes over filters of features whose values lie on no scale."""
+    changes = {name: getattr(settings.augmentation, name) for name in ("freq_masks", "filter_gain")}
+    used = [f"augmentation.{name}" for name, value in changes.items() if value]
+    unordered = [name for name in sizes.features if not sizes.layout(name).ordered]
+    if used and unordered:
+        raise ConfigError(
+            f"{source}: {' and '.join(used)} change neighbouring filters, but the values of the set "
+            f"'{unordered[0]}' have no order; set to 0: {', '.join(used)}"
         )
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ser.feats.base import ONE_SCALE, Layout
 from ser.feats.subset import Subset
 
 if TYPE_CHECKING:
@@ -47,12 +48,22 @@ class Sizes:
     features: dict[str, int]  # feature set -> F
     num_classes: int  # K
     targets: dict[str, int]  # further target -> its number of classes
+    # feature set -> layout of its F values, of sets that are no one scale
+    layouts: dict[str, Layout] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse sizes that no data has, such as those of a damaged model."""
         for name, size in {**self.features, **self.targets, "num_classes": self.num_classes}.items():
             if not 1 <= size <= MAX_SIZE:
                 raise ValueError(f"{name} must be from 1 to {MAX_SIZE}, got {size}")
+        for name, layout in self.layouts.items():
+            size, layers = self.features.get(name, 0), len(layout.layers)
+            if size % max(1, layers):
+                raise ValueError(f"{name} has {size} values, no multiple of {layers} layers")
+
+    def layout(self, name: str) -> Layout:
+        """Of the values of a feature set."""
+        return self.layouts.get(name, ONE_SCALE)
 
 
 @dataclass(frozen=True)

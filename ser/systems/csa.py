@@ -163,7 +163,12 @@ def _positions(size: int, pool: Sequence[int]) -> int:
 
 def build(settings: CsaSettings, sizes: Sizes) -> Csa:
     """The network of some settings."""
-    num_values = sizes.features[settings.features.sets[0]]
+    name = settings.features.sets[0]
+    num_values = sizes.features[name]
+    if settings.model.conv_dim == 2 and not sizes.layout(name).ordered:
+        raise ValueError(
+            f"model.conv_dim must be 1 (over time), the values of the set '{name}' have no order, got 2"
+        )
     if settings.model.conv_dim == 2 and not _positions(num_values, settings.model.pool):
         raise ValueError(f"model.pool leaves nothing of {num_values} values a frame")
     return Csa(

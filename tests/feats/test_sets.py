@@ -15,8 +15,11 @@ from ser.data.corpus import AudioConfig
 from ser.data.datadir import make_view
 from ser.errors import ConfigError, DataError, StaleError
 from ser.feats import extract
-from ser.feats.base import Timing
+from ser.feats.base import ONE_SCALE, Layout, Timing
 from ser.feats.sets import load_set, parse_set, read_set, set_folder
+from ser.feats.subset import Subset
+from ser.learn.models import sizes_of
+from ser.systems.base import Sizes
 from tests.feats.conftest import make, plain
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -25,7 +28,7 @@ MODULE = '''
 from dataclasses import dataclass
 import numpy as np
 from ser.errors import DataError
-from ser.feats.base import Timing
+from ser.feats.base import Layout, Timing
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,12 @@ class Total(Loudness):
 
     def compute(self, samples, key):
         return super().compute(samples, key).mean(0)
+
+
+class Layered(Loudness):
+    """The same as two layers of something, without an order."""
+
+    layout = Layout((3, 5), ordered=False)
 
 
 class Strange(Loudness):
@@ -158,6 +167,27 @@ def test_an_extractor_of_ones_own_makes_frames(data: Path, tmp_path: Path) -> No
         "compress": "none",
         "timing": {"shift_s": 0.02, "middle_s": 0.01},
     }
+
+
+@pytest.mark.usefixtures("package")
+def test_the_layout_of_the_values_is_kept(data: Path, tmp_path: Path) -> None:
+    """What a frame's values are to each other is a property of the set, told by data and by no one's name."""
+    layered = load_set(outside(tmp_path, "my_module:Layered", "layered"), AUDIO)
+    assert layered.layout == Layout((3, 5), ordered=False)
+    plainer = load_set(outside(tmp_path, "my_module:Loudness"), AUDIO)
+    assert plainer.layout == ONE_SCALE
+    assert "layout" not in plainer.to_dict()
+    assert layered.to_dict()["layout"] == {"layers": [3, 5], "ordered": False}
+    make(data, layered, 2)
+    assert read_set(data, "layered") == layered
+    tables.write_table(data / "utt2spk", dict.fromkeys(tables.read_table(data / "wav.scp"), "s"))
+    subset = Subset(data, ["layered"], "none")
+    assert subset.main.layout == layered.layout
+    assert sizes_of(subset, ["a"]) == Sizes({"layered": 2}, 1, {}, {"layered": layered.layout})
+    with pytest.raises(ValueError, match="^layers must be named once each, got 3, 3$"):
+        Layout((3, 3))
+    with pytest.raises(ValueError, match="^layered has 3 values, no multiple of 2 layers$"):
+        Sizes({"layered": 3}, 1, {}, {"layered": layered.layout})
 
 
 @pytest.mark.usefixtures("package")

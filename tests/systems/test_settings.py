@@ -8,6 +8,7 @@ import pytest
 
 from ser import systems
 from ser.errors import ConfigError
+from ser.feats.base import Layout
 from ser.systems.base import Network, Sizes
 from ser.systems.settings import AugmentationSettings
 
@@ -201,6 +202,39 @@ def test_networks_that_cannot_be_made_are_told_without_making_them(
 ) -> None:
     system, settings = systems.load_settings(path, [override])
     sizes = Sizes({"fbank": 23}, 4, {})
+    if message is None:
+        systems.check_network(system, settings, sizes, path)
+        return
+    with pytest.raises(ConfigError) as error:
+        systems.check_network(system, settings, sizes, path)
+    assert str(error.value) == f"{path}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("path", "overrides", "message"),
+    [
+        (BLSTMATT, [], None),
+        (CSA, ["model.conv_dim=1"], None),
+        (
+            BLSTMATT,
+            ["augmentation.freq_masks=1", "augmentation.filter_gain=0.3"],
+            "augmentation.freq_masks and augmentation.filter_gain change neighbouring filters, but the "
+            "values of the set 'fbank' have no order; set to 0: augmentation.freq_masks, "
+            "augmentation.filter_gain",
+        ),
+        (
+            CSA,
+            [],
+            "model.conv_dim must be 1 (over time), the values of the set 'fbank' have no order, got 2; "
+            "correct it",
+        ),
+    ],
+)
+def test_what_needs_an_order_is_refused_of_values_that_have_none(
+    path: Path, overrides: list[str], message: str | None
+) -> None:
+    system, settings = systems.load_settings(path, overrides)
+    sizes = Sizes({"fbank": 24}, 4, {}, {"fbank": Layout((2, 3), ordered=False)})
     if message is None:
         systems.check_network(system, settings, sizes, path)
         return

@@ -29,9 +29,14 @@ EXTRACTORS = {
     "functionals": "ser.feats.functionals:Functionals",
     "energy": "ser.feats.energy:Energy",
     "silero": "ser.feats.silero:Silero",
+    "spectrogram": "ser.feats.spectrogram:Spectrogram",
 }
 DEFAULT_SET = "fbank"
-TRACKS = {"fbank": "log-mel", "functionals": "functionals"}  # what results are compared in; others: open
+TRACKS = {
+    "fbank": "log-mel",
+    "spectrogram": "spectrogram",
+    "functionals": "functionals",
+}  # what results are compared in; others: open
 EXTRAS = {
     "functionals": "baselines",
     "silero": "vad",

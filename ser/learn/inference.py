@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +10,8 @@ import torch
 from torch import nn
 
 from ser.errors import DataError
-from ser.feats.chunking import ChunkingConfig, chunk_starts, count_chunks, take_chunks
-from ser.feats.subset import Floats, Subset
+from ser.feats.chunking import ChunkingConfig, chunk_frames, chunk_table, count_chunks, take_chunks
+from ser.feats.subset import Floats, Ints, Subset
 from ser.learn.loaders import main_frames, read_inputs
 from ser.learn.memory import shortage
 from ser.systems.base import Decision, Doubles, Inputs
@@ -70,17 +69,17 @@ def _by_frames(
 def _decode_chunks(
     network: nn.Module, chunking: ChunkingConfig, subset: Subset, device: torch.device
 ) -> Iterator[Decision]:
-    padding = replace(chunking, short_utt="pad")
     batch = max(1, BATCH_FRAMES // chunking.context)
     pending: list[tuple[int, int]] = []  # (utterance, chunks) waiting for a full batch
-    waiting: list[Floats] = []
+    waiting: list[tuple[Floats, Ints]] = []
     for index in range(len(subset)):
-        chunks = _cut(subset, index, padding)
+        chunks, lengths = _cut(subset, index, chunking.in_decoding)
         pending.append((index, len(chunks)))
-        waiting.append(chunks)
-        if sum(map(len, waiting)) >= batch or index == len(subset) - 1:
-            posteriors = _classify(network, np.concatenate(waiting), batch, device)
-            counts = [count for _, count in pending]
+        waiting.append((chunks, lengths))
+        counts = [count for _, count in pending]
+        if sum(counts) >= batch or index == len(subset) - 1:
+            every, frames = (np.concatenate(column) for column in zip(*waiting, strict=True))
+            posteriors = _classify(network, every, frames, batch, device)
             split = np.split(posteriors, np.cumsum(counts)[:-1])
             for (utt, _), rows in zip(pending, split, strict=True):
                 frames = int(subset.num_frames[utt])  # that are read
@@ -93,19 +92,21 @@ def _decode_chunks(
             pending, waiting = [], []
 
 
-def _cut(subset: Subset, index: int, chunking: ChunkingConfig) -> Floats:
-    starts = chunk_starts(int(subset.num_frames[index]), chunking)
-    starts = starts[subset.main.heard(np.full(len(starts), index), starts, chunking.context)]
-    chunks: Floats = take_chunks(subset.main.read(index), starts, chunking.context)
-    return chunks
+def _cut(subset: Subset, index: int, chunking: ChunkingConfig) -> tuple[Floats, Ints]:
+    """The chunks of an utterance that take part, (n, C, F), and their frames, (n,)."""
+    chunks = chunk_table([int(subset.num_frames[index])], chunking)
+    utts = np.full(len(chunks.starts), index)
+    chunks = chunks.of(subset.main.heard(utts, chunks.starts, chunking.context))
+    frames = chunk_frames(chunks, chunking.context)
+    return take_chunks(subset.main.read(index), frames, chunks.lengths, chunking), chunks.lengths
 
 
-def _classify(network: nn.Module, chunks: Floats, batch: int, device: torch.device) -> Doubles:
+def _classify(network: nn.Module, chunks: Floats, lengths: Ints, batch: int, device: torch.device) -> Doubles:
     rows = []
     for begin in range(0, len(chunks), batch):
-        x = torch.from_numpy(chunks[begin : begin + batch])
-        lengths = torch.full((len(x),), x.shape[1], dtype=torch.int64)
-        rows.append(_softmax(network(Inputs.of(x, lengths).to(device)).logits))
+        part = slice(begin, begin + batch)
+        x, frames = torch.from_numpy(chunks[part]), torch.from_numpy(lengths[part])
+        rows.append(_softmax(network(Inputs.of(x, frames).to(device)).logits))
     return np.concatenate(rows)
 
 

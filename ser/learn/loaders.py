@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ser.errors import DataError
-from ser.feats.chunking import ChunkingConfig, chunk_frames, chunk_table
+from ser.feats.chunking import ChunkingConfig, Chunks, chunk_frames, chunk_table, take_chunks
 from ser.feats.subset import Floats, Ints, Subset
 from ser.systems.base import Inputs
 from ser.systems.settings import AugmentationSettings
@@ -292,22 +292,21 @@ class ChunkLoader:
         """Batches of ``batch_size`` chunks over all processes."""
         self.subset, self._chunking, self._size = subset, chunking, batch_size
         self._augmenter, self._seed, self._share = augmenter, seed, share
-        utts, starts = chunk_table(subset.num_frames, chunking)
-        heard = subset.main.heard(utts, starts, chunking.context)
-        self._utts, self._starts = utts[heard], starts[heard]
-        if not len(self._utts):
+        chunks = chunk_table(subset.num_frames, chunking)
+        self._chunks = chunks.of(subset.main.heard(chunks.utts, chunks.starts, chunking.context))
+        if not len(self._chunks.utts):
             raise DataError(
                 f"{subset.folder}: every utterance is shorter than the context, {chunking.context} frames; "
                 "choose a shorter one (--contexts)"
             )
-        first = np.searchsorted(self._utts, np.arange(len(subset) + 1))
+        first = np.searchsorted(self._chunks.utts, np.arange(len(subset) + 1))
         self._first: Ints = first.astype(np.int64)  # chunks of utterance u are first[u] .. first[u + 1]
         self._whole = Pool(subset, np.arange(len(subset))) if subset.main.cached else None
         subset.main.forget()
 
     def label_counts(self, num_classes: int) -> Ints:
         """Chunks of each class, (K,)."""
-        return np.bincount(self.subset.labels[self._utts], minlength=num_classes)
+        return np.bincount(self.subset.labels[self._chunks.utts], minlength=num_classes)
 
     def num_batches(self, epoch: int) -> int:
         """How many batches the epoch has."""
@@ -338,16 +337,14 @@ class ChunkLoader:
         ends = np.cumsum(self.subset.num_frames[order], dtype=np.int64) // POOL_FRAMES
         return [utts for utts in np.split(order, np.flatnonzero(np.diff(ends)) + 1) if len(utts)]
 
-    def _load(self, pool: Pool, chunks: Ints, epoch: int, number: int) -> Batch:
-        own, context = self._share.of(chunks), self._chunking.context
-        x = pool.chunks(self._utts[own], self._starts[own], context)
-        lengths = np.full(len(chunks), context)
+    def _load(self, pool: Pool, which: Ints, epoch: int, number: int) -> Batch:
+        own = self._chunks.of(self._share.of(which))
+        x = pool.chunks(own, self._chunking)
+        lengths = self._chunks.lengths[which]
         self._augmenter.apply(x, lengths, self._share, epoch, number)
-        inputs = Inputs.of(
-            torch.from_numpy(x), torch.full((len(own),), context, dtype=torch.int64), self.subset.main.name
-        )
-        labels = self.subset.labels[self._utts[chunks]]
-        return Batch(inputs, targets_of(self.subset, self._utts[own]), labels, x.shape[0] * x.shape[1])
+        inputs = Inputs.of(torch.from_numpy(x), torch.from_numpy(own.lengths), self.subset.main.name)
+        labels = self.subset.labels[self._chunks.utts[which]]
+        return Batch(inputs, targets_of(self.subset, own.utts), labels, int(own.lengths.sum()))
 
 
 class Pool:
@@ -361,8 +358,10 @@ class Pool:
         self._offset = np.zeros(len(subset), dtype=np.int64)
         self._offset[utts] = ends - subset.num_frames[utts]
 
-    def chunks(self, utts: Ints, starts: Ints, context: int) -> Floats:
-        """Chunks (B, context, F); one that goes beyond its utterance repeats the last frame."""
-        rows = chunk_frames(starts, self._subset.num_frames[utts], context)  # (B, C) frames of the utterance
-        chunks: Floats = self._features[rows + self._offset[utts][:, None]]  # (B, C, F)
-        return chunks
+    def chunks(self, chunks: Chunks, chunking: ChunkingConfig) -> Floats:
+        """Some chunks of them, (B, C, F)."""
+        frames = chunk_frames(chunks, chunking.context)  # (B, C) of the utterance
+        taken: Floats = take_chunks(
+            self._features, frames + self._offset[chunks.utts][:, None], chunks.lengths, chunking
+        )
+        return taken

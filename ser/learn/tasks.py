@@ -25,7 +25,7 @@ CONFIG, MODEL, WEIGHTS, CHECKPOINT = (
 HISTORY = "history.tsv"  # of networks, the loss of every epoch
 OLD_MODEL = "model.pt"  # of versions that kept pickles
 REMEDY = "choose another --exp-dir, or remove the folder to train it again"
-DECODING = ("pooling",)  # keys of ``unit`` on which a training does not depend
+DECODING = ("pooling", "decoding_shift")  # keys of ``unit`` on which a training does not depend
 
 
 @dataclass(frozen=True)

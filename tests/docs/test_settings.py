@@ -25,6 +25,7 @@ from ser.feats.energy import EnergySettings
 from ser.feats.fbank import FbankSettings
 from ser.feats.functionals import FunctionalsSettings
 from ser.feats.silero import SileroSettings
+from ser.feats.spectrogram import SpectrogramSettings
 from ser.feats.vad import VadConfig
 from ser.interpret.figures import FigureConfig
 from ser.ranges import Range
@@ -41,6 +42,7 @@ FILES: dict[str, Any] = {
     "majority.yaml": MajoritySettings,
     "fbank.yaml, align_fbank.yaml": FbankSettings,
     "egemaps.yaml, compare.yaml": FunctionalsSettings,
+    "spectrogram.yaml": SpectrogramSettings,
     "energy.yaml": EnergySettings,
     "silero.yaml": SileroSettings,
     "vad.yaml, vad_silero.yaml": VadConfig,

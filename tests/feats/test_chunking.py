@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,6 @@ from ser.errors import ConfigError
 from ser.feats.chunking import (
     ChunkingConfig,
     chunk_frames,
-    chunk_starts,
     chunk_table,
     count_chunks,
     take_chunks,
@@ -32,6 +33,11 @@ def chunking(
     short_utt: Literal["drop", "pad"] = "drop",
 ) -> ChunkingConfig:
     return ChunkingConfig(context, overlap, shift, tail, short_utt, "mean")
+
+
+def starts_of(frames: int, conf: ChunkingConfig) -> npt.NDArray[np.int64]:
+    """First frame of each chunk of one utterance."""
+    return chunk_table([frames], conf).starts
 
 
 def brute_force(frames: int, conf: ChunkingConfig) -> list[int]:
@@ -67,17 +73,22 @@ def configs(draw: st.DrawFn) -> ChunkingConfig:
 def test_equals_a_walk_over_each_utterance(conf: ChunkingConfig, lengths: list[int]) -> None:
     expected = [brute_force(frames, conf) for frames in lengths]
     assert count_chunks(lengths, conf).tolist() == [len(starts) for starts in expected]
-    utterance, start = chunk_table(lengths, conf)
+    utterance, start, length = chunk_table(lengths, conf)
+    assert length.tolist() == [
+        min(conf.context, frames - start)
+        for frames, starts in zip(lengths, expected, strict=True)
+        for start in starts
+    ]
     assert utterance.tolist() == [i for i, starts in enumerate(expected) for _ in starts]
     assert start.tolist() == [start for starts in expected for start in starts]
     for frames, starts in zip(lengths, expected, strict=True):
-        assert chunk_starts(frames, conf).tolist() == starts
+        assert starts_of(frames, conf).tolist() == starts
 
 
 @given(configs(), st.integers(1, 700))
 def test_padding_and_shifting_back_lose_no_frame(conf: ChunkingConfig, frames: int) -> None:
-    starts = chunk_starts(frames, conf)
-    covered = np.unique(chunk_frames(starts, frames, conf.context))
+    starts = starts_of(frames, conf)
+    covered = np.unique(chunk_frames(chunk_table([frames], conf), conf.context))
     if conf.tail != "drop" and conf.short_utt == "pad" and conf.hop <= conf.context:
         assert covered.tolist() == list(range(frames))
     assert np.all(np.diff(starts) > 0)
@@ -127,42 +138,79 @@ def test_short_utterances_are_dropped_or_padded() -> None:
     dropped = {c: int((count_chunks(lengths, chunking(c)) == 0).sum()) for c in (50, 60, 70, 80)}
     assert dropped == {50: 0, 60: 1, 70: 2, 80: 6}
     assert count_chunks(lengths, chunking(80, short_utt="pad")).tolist() == [1, 1, 1, 1, 1, 1, 1, 7]
-    assert chunk_starts(56, chunking(80, short_utt="pad")).tolist() == [0]
+    assert starts_of(56, chunking(80, short_utt="pad")).tolist() == [0]
     assert count_chunks([0], chunking(80, short_utt="pad")).tolist() == [0]
 
 
 def test_the_tail_is_dropped_padded_or_shifted_back() -> None:
-    assert chunk_starts(75, chunking(30)).tolist() == [0, 20, 40]
-    assert chunk_starts(75, chunking(30, tail="pad")).tolist() == [0, 20, 40, 60]
-    assert chunk_starts(75, chunking(30, tail="shift_back")).tolist() == [0, 20, 40, 45]
-    assert chunk_starts(70, chunking(30, tail="pad")).tolist() == [0, 20, 40]
+    assert starts_of(75, chunking(30)).tolist() == [0, 20, 40]
+    assert starts_of(75, chunking(30, tail="pad")).tolist() == [0, 20, 40, 60]
+    assert starts_of(75, chunking(30, tail="shift_back")).tolist() == [0, 20, 40, 45]
+    assert starts_of(70, chunking(30, tail="pad")).tolist() == [0, 20, 40]
     # a hop above the context jumps over the end: nothing is left to pad
-    assert chunk_starts(15, chunking(10, shift=20, tail="pad")).tolist() == [0]
-    assert chunk_starts(15, chunking(10, shift=20, tail="shift_back")).tolist() == [0, 5]
+    assert starts_of(15, chunking(10, shift=20, tail="pad")).tolist() == [0]
+    assert starts_of(15, chunking(10, shift=20, tail="shift_back")).tolist() == [0, 5]
 
 
-def test_take_chunks_repeats_the_last_frame() -> None:
-    features = np.arange(10, dtype=np.float32).reshape(5, 2)
-    chunks = take_chunks(features, [0, 3], 4)
-    assert chunks[:, :, 0].tolist() == [[0, 2, 4, 6], [6, 8, 8, 8]]
-    assert chunks[:, :, 1].tolist() == [[1, 3, 5, 7], [7, 9, 9, 9]]
+def chunks_of(features: npt.NDArray[np.float32], conf: ChunkingConfig) -> npt.NDArray[np.float32]:
+    """All chunks of one utterance."""
+    chunks = chunk_table([len(features)], conf)
+    return take_chunks(features, chunk_frames(chunks, conf.context), chunks.lengths, conf)
+
+
+def test_the_last_frame_or_zeros_fill_a_chunk() -> None:
+    features = np.arange(1, 11, dtype=np.float32).reshape(5, 2)
+    conf = chunking(4, overlap=1, tail="pad")
+    chunks = chunks_of(features, conf)
+    assert chunks[:, :, 0].tolist() == [[1, 3, 5, 7], [7, 9, 9, 9]]
+    assert chunks[:, :, 1].tolist() == [[2, 4, 6, 8], [8, 10, 10, 10]]
     chunks[:] = -1
-    assert features.min() == 0
+    assert features.min() == 1
+    zeros = chunks_of(features, replace(conf, fill="zeros"))
+    assert zeros[:, :, 0].tolist() == [[1, 3, 5, 7], [7, 9, 0, 0]]
 
 
-def test_chunk_frames_of_several_utterances() -> None:
-    assert chunk_frames([0, 2], [9, 4], 3).tolist() == [[0, 1, 2], [2, 3, 3]]
+PARTS = ChunkingConfig(300, 0, None, "drop", "pad", "mean", cut="parts")
+
+
+@pytest.mark.parametrize(
+    ("frames", "lengths"),
+    [(1, [1]), (300, [300]), (301, [150, 151]), (600, [300, 300]), (601, [200, 200, 201]), (1000, [250] * 4)],
+)
+def test_parts_are_of_like_length_and_no_longer_than_the_context(frames: int, lengths: list[int]) -> None:
+    """Satt et al. 2017 cut what is longer than 3 s in parts that do not overlap."""
+    chunks = chunk_table([7, frames], PARTS)
+    assert chunks.utts.tolist() == [0, *[1] * len(lengths)]
+    assert chunks.lengths.tolist() == [7, *lengths]
+    assert chunks.starts[1:].tolist() == [0, *np.cumsum(lengths)[:-1]]
+
+
+def test_a_part_takes_nothing_of_its_neighbour() -> None:
+    features = np.arange(1, 6, dtype=np.float32)[:, None]
+    conf = replace(PARTS, context=3, fill="zeros")
+    assert chunks_of(features, conf)[:, :, 0].tolist() == [[1, 2, 0], [3, 4, 5]]
+    assert chunks_of(features, replace(conf, fill="last"))[:, :, 0].tolist() == [[1, 2, 2], [3, 4, 5]]
+
+
+def test_decoding_may_have_a_hop_of_its_own() -> None:
+    """Li et al. 2018 train on segments of 2 s every second, and decode every 0.4 s."""
+    conf = replace(chunking(200, overlap=100), decoding_shift=40)
+    assert chunk_table([400], conf).starts.tolist() == [0, 100, 200]
+    assert chunk_table([400], conf.in_decoding).starts.tolist() == [0, 40, 80, 120, 160, 200]
+    assert count_chunks([150], conf) == 0
+    assert chunk_table([150], conf.in_decoding).lengths.tolist() == [150]
+    assert chunking(30).in_decoding == chunking(30, short_utt="pad")
 
 
 def test_no_utterances_no_chunks() -> None:
-    utterance, start = chunk_table([], chunking(30))
+    utterance, start, _ = chunk_table([], chunking(30))
     assert utterance.tolist() == start.tolist() == []
-    assert take_chunks(np.zeros((5, 2), np.float32), start, 30).shape == (0, 30, 2)
+    assert chunks_of(np.zeros((5, 2), np.float32), chunking(30)).shape == (0, 30, 2)
 
 
 def test_ten_million_chunks_in_a_moment() -> None:
     lengths = np.full(100_000, 1010)
-    utterance, start = chunk_table(lengths, chunking(20))
+    utterance, start, _ = chunk_table(lengths, chunking(20))
     assert len(start) == 100_000 * 100
     assert (utterance[-1], start[-1]) == (99_999, 990)
 
@@ -174,6 +222,8 @@ def test_ten_million_chunks_in_a_moment() -> None:
         ("overlap=30", "overlap must be below context (30), got 30"),
         ("overlap=-1", "overlap must be from 0 to 100000, got -1"),
         ("shift=0", "shift must be from 1 to 100000, got 0"),
+        ("cut=parts", "short_utt must be pad with cut parts, each of which is filled up"),
+        ("decoding_shift=0", "decoding_shift must be from 1 to 100000, got 0"),
         ("tail=cut", "tail must be one of drop, pad, shift_back, got 'cut'"),
     ],
 )

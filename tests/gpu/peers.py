@@ -254,7 +254,7 @@ def _stacked(subset: Subset, row: int, stack: int) -> Tensor:
 
 
 def _chunks(subset: Subset, settings: Any) -> list[Item]:
-    utts, starts = chunk_table(subset.num_frames, settings.unit)
+    utts, starts, _ = chunk_table(subset.num_frames, settings.unit)
     context, read = settings.unit.context, subset.main.read
     return [
         (torch.from_numpy(read(int(u))[s : s + context].copy()), int(subset.labels[u]))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ser.feats import cmvn
-from ser.feats.chunking import ChunkingConfig, chunk_starts
+from ser.feats.chunking import ChunkingConfig, chunk_table
 from ser.feats.subset import Floats, Norm, Subset
 from ser.learn import loaders
 from ser.learn.loaders import Augmenter, Batch, ChunkLoader, Share, UtteranceLoader, length_buckets
@@ -89,7 +89,7 @@ def test_chunks_are_all_there_once(train: Subset, pool_frames: int, monkeypatch:
     expected = [
         (train.main.read(i)[s : s + 20].tobytes(), int(train.labels[i]))
         for i in range(len(train))
-        for s in chunk_starts(int(train.num_frames[i]), CHUNKING)
+        for s in chunk_table([train.num_frames[i]], CHUNKING).starts
     ]
     loader = ChunkLoader(train, CHUNKING, 4, make_augmenter(), 7, Share())
     got = [
@@ -108,7 +108,8 @@ def test_chunk_beyond_the_end_repeats_the_last_frame(train: Subset) -> None:
     short = int(np.argmin(train.num_frames))
     frames = int(train.num_frames[short])
     pool = loaders.Pool(train, np.arange(len(train)))
-    chunk = pool.chunks(np.array([short]), np.array([0]), padded.context)[0]
+    chunks = chunk_table(train.num_frames, padded)
+    chunk = pool.chunks(chunks.of(chunks.utts == short), padded)[0]
     assert (chunk[frames:] == train.main.read(short)[-1]).all()
     assert (chunk[:frames] == train.main.read(short)).all()
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -20,6 +21,7 @@ from ser.data.folds import FoldLine, read_folds
 from ser.data.tables import check_key
 from ser.data.tuning import TEST, TuningSource
 
+log = logging.getLogger("ser")
 PLAN, TASKS = "plan.json", "tasks"
 ALL_SEEDS = "@*"  # behind a system's name in a fusion: all its seeds
 OPEN, NO_TRACK = "open", "-"  # the track of unlike features together, and of a system that reads none
@@ -118,6 +120,7 @@ class Plan:
     sets: tuple[str, ...]  # feature sets, the main one first
     also: tuple[str, ...]  # names of folders in <exp>/pooled that others made
     vad: bool = False  # whether a system asks for speech activity
+    tested: bool = True  # whether the protocol tests at all, or trains on all speakers
     expected: tuple[FoldLine, ...] | None = None  # the folds, where stage 2 is still to make them
 
     # ----------------------------------------------------------------------------------------- who is in it
@@ -128,9 +131,17 @@ class Plan:
 
     def table(self) -> list[str]:
         """All that has a row in tables: seeded systems, fusions, other systems, those of others."""
+        if not self.tested:
+            return []
         seeded = [system.name for system in self.systems if system.seeded]
         rest = [system.name for system in self.systems if not system.seeded]
         return [*seeded, *(fusion.name for fusion in self.fusions), *rest, *self.also]
+
+    def tell_untested(self, what: str) -> bool:
+        """Say that there is nothing to do where the protocol tests on nobody; whether that is so."""
+        if not self.tested:
+            log.info("%s: the protocol %s tests on nobody; nothing to %s", self.exp, self.protocol, what)
+        return not self.tested
 
     def track(self, name: str) -> str:
         """The track of a system or a fusion; :data:`NO_TRACK` of what others made."""
@@ -187,7 +198,7 @@ class Plan:
 
     def outputs(self, name: str) -> list[Output]:
         """Everything that is decoded with a system, all seeds; of a fusion its test subsets."""
-        sources = [TuningSource(line.name, line.name, TEST) for line in self.final]
+        sources = [TuningSource(line.name, line.name, TEST) for line in self.final if self.tested]
         for fusion in self.fusions:
             if fusion.weights is None and name in fusion.systems:
                 sources += [source for line in self.final for source in tuning_sources(line, fusion)]
@@ -222,7 +233,7 @@ class Plan:
     def pools(self, name: str) -> list[Pool]:
         """The pooled test subsets of a system or fusion, a folder for each seed."""
         pools = []
-        for seed in self.seeds(name):
+        for seed in self.seeds(name) if self.tested else ():
             members = [self.model(line.name, name, seed) / f"decode_{TEST}" for line in self.final]
             pools.append(Pool(seed, self.pooled(name, seed), members))
         return pools

@@ -127,7 +127,7 @@ main() {
     step steps/train.sh --cmd "$cuda_cmd" --nj "$nj" --use-gpu "$use_gpu" --num-proc "$num_proc" "$tasks/$trainings.tsv"
   fi
 
-  if in_stage 5 "decode"; then
+  if [[ -s $tasks/decode.tsv ]] && in_stage 5 "decode"; then
     step steps/decode.sh --cmd "$decode_cmd" --nj "$nj" "$tasks/decode.tsv" --use-gpu no
   fi
 

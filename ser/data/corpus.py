@@ -21,7 +21,8 @@ ChannelChoice = tuple[Channel, ...] | Literal["mix"] | Channel | None
 Field = Literal["emotion", "speaker", "session", "fold"]
 Keep = dict[str, tuple[str, ...]]
 KFOLD = {"folds": Range(2, 1000), "seed": Range(0, 2**31 - 1)}  # the keys of a test that is drawn
-Test = Literal["each"] | dict[str, tuple[str, ...]] | dict[str, int] | tuple[str, ...]
+ALL = "all"  # the protocol that needs no settings
+Test = Literal["each", "none"] | dict[str, tuple[str, ...]] | dict[str, int] | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,9 @@ class Protocol:
     """How a corpus is split into training, development and test subsets."""
 
     group: Literal["speaker", "session", "fold", "utterance"]  # what stays together; utterance: nothing
-    # "each" group in turn, one fold that tests on these groups, fold -> groups it tests on, or {folds: k,
-    # seed: n}: k folds of groups, drawn so that each has its share of every class
+    # "each" group in turn, "none" (one fold that trains on all), one fold that tests on these groups, fold ->
+    # groups it tests on, or {folds: k, seed: n}: k folds of groups, drawn so that each has its share of every
+    # class
     test: Test
     dev: DevConfig | None  # null: no dev subset
     keep: Keep  # attribute -> allowed values, for this protocol only
@@ -106,8 +108,11 @@ class Protocol:
             _check_drawn(self.drawn)
         elif self.group == "utterance":
             raise ValueError("test must be {folds: k, seed: n} where group is utterance")
+        elif self.test == "none":
+            if self.dev is not None:
+                raise ValueError("dev must be null where test is none, which trains on all")
         elif not self.test or not all(self.listed.values()):
-            raise ValueError(f"test must be 'each' or name at least one {self.group}")
+            raise ValueError(f"test must be 'each', 'none', or name at least one {self.group}")
         if self.group == "utterance" and self.dev is not None:
             raise ValueError("dev must be null where group is utterance")
         named = [group for groups in self.listed.values() for group in groups]
@@ -128,7 +133,7 @@ class Protocol:
         """Fold -> the groups it tests on, where they are listed; one list is that of a fold named ``""``."""
         if isinstance(self.test, dict):
             return {fold: groups for fold, groups in self.test.items() if not isinstance(groups, int)}
-        return {} if self.test == "each" else {"": self.test}
+        return {} if isinstance(self.test, str) else {"": self.test}
 
 
 @dataclass(frozen=True)
@@ -155,8 +160,13 @@ class CorpusConfig:
             _check_names(what, names)
         _check_classes(self.classes, self.labels)
         _check_keep(self.keep)
-        if self.protocol not in self.protocols:
-            raise ValueError(_unknown("protocol", self.protocol, self.protocols))
+        if self.protocol not in self.all_protocols:
+            raise ValueError(_unknown("protocol", self.protocol, self.all_protocols))
+
+    @property
+    def all_protocols(self) -> dict[str, Protocol]:
+        """Its own, and ``all``, which every corpus has: train on all speakers, for a model to take away."""
+        return {ALL: Protocol(group="speaker", test="none", dev=None, keep={}), **self.protocols}
 
     def named_protocol(self, name: str | None) -> tuple[str, Protocol]:
         """The protocol of that name, or the default one, with its name.
@@ -165,9 +175,9 @@ class CorpusConfig:
             ConfigError: no protocol has that name.
         """
         name = self.protocol if name is None else name
-        if name not in self.protocols:
-            raise ConfigError(_unknown("--protocol", name, self.protocols))
-        return name, self.protocols[name]
+        if name not in self.all_protocols:
+            raise ConfigError(_unknown("--protocol", name, self.all_protocols))
+        return name, self.all_protocols[name]
 
 
 def load_corpus(path: Path, overrides: Sequence[str] = ()) -> CorpusConfig:

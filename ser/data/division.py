@@ -27,7 +27,7 @@ class Fold:
     """One division of the utterances."""
 
     name: str
-    subsets: dict[str, list[str]]  # "train", "dev" if any, "test" -> utterances, sorted
+    subsets: dict[str, list[str]]  # "train", "dev" if any, "test" if any -> utterances, sorted
     tune_fold: str = NONE  # the fold whose posteriors tune this one's fusion, ...
     tune_set: str = NONE  # ... and the subset of it they are of
 
@@ -64,6 +64,8 @@ def divide(
         ConfigError: the protocol tests on a group that does not exist.
         DataError: too few speakers are left, or too few groups for the number of folds.
     """
+    if protocol.test == "none":
+        return [Fold(name, {"train": list(speakers.utt2group)})]
     groups = sorted(set(speakers.utt2group.values()))
     by_utterance = _by_utterance(known or {})
     if protocol.drawn is not None:
@@ -274,4 +276,4 @@ def read_speaker_info(
 def tested(folds: Sequence[Fold]) -> list[str]:
     """All utterances that the folds test on, without those of extra folds for tuning; sorted."""
     extra = {fold.tune_fold for fold in folds if fold.tune_fold != fold.name}
-    return sorted({name for fold in folds if fold.name not in extra for name in fold.subsets["test"]})
+    return sorted({name for fold in folds if fold.name not in extra for name in fold.subsets.get("test", ())})

@@ -192,7 +192,7 @@ def shared_sessions(folds: Sequence[Fold], data: Path) -> dict[str, int]:
         known = {
             sessions[name] for subset, names in fold.subsets.items() if subset != "test" for name in names
         }
-        number = sum(sessions[name] in known for name in fold.subsets["test"])
+        number = sum(sessions[name] in known for name in fold.subsets.get("test", ()))
         if number and fold.name not in extra:
             numbers[fold.name] = number
     return numbers

@@ -119,13 +119,14 @@ def make_folds(data: Path, out: Path, config: CorpusConfig, protocol: str | None
         views = {
             staging / fold.name / subset: keys for fold in folds for subset, keys in fold.subsets.items()
         }
-        views[staging / POOLED] = tested(folds)
+        if names := tested(folds):
+            views[staging / POOLED] = names
         make_views(data, views)
         if chosen.group != "utterance":
             check_speakers(staging, folds)
         write_notes(views, chosen, {staging / fold / "test" for fold in facts.shared})
         if stats is not None:
-            del views[staging / POOLED]
+            views.pop(staging / POOLED, None)
             _write_cmvn(stats, utt2spk, views, staging, out)
         write_folds(staging / FOLDS, folds)
         if sources := other_sources(folds, utt2spk):

@@ -44,7 +44,7 @@ def other_sources(folds: Sequence[Fold], utt2spk: Mapping[str, str]) -> dict[str
     """
     final = [fold for fold in folds if fold.tune_fold not in (NONE, fold.name)]
     extra = {fold.tune_fold for fold in final}
-    decoded = {fold.name: {utt2spk[name] for name in fold.subsets[TEST]} for fold in folds}
+    decoded = {fold.name: {utt2spk[name] for name in fold.subsets.get(TEST, ())} for fold in folds}
     trained = {
         fold.name: {utt2spk[name] for name in fold.subsets["train"]} for fold in folds if fold.name in extra
     }

@@ -29,6 +29,10 @@ def plan_fusions(
     """
     if experiment.fuse == ("none",):
         return ()
+    if protocol.test == "none":
+        if experiment.fuse:
+            raise UsageError(f"fuse: the protocol {name} tests on nobody, nothing is fused; leave it out")
+        return ()
     if experiment.fuse:
         fusions = [_fusion(text, number, planned) for number, text in enumerate(experiment.fuse, 1)]
         for fusion in fusions:

@@ -42,7 +42,7 @@ def work_out(experiment: Experiment, settings: Settings, exp: Path, data_dir: Pa
         ConfigError, UsageError: a fusion or an interpretation of what there is not.
     """
     planned = tuple(_planned(system, experiment, exp, settings.sets) for system in settings.systems)
-    protocol = settings.config.protocols[settings.protocol]
+    protocol = settings.config.all_protocols[settings.protocol]
     fusions = plan_fusions(experiment, planned, settings.protocol, protocol)
     check_names(
         [*(s.name for s in planned), *(f.name for f in fusions), *experiment.also], "systems, fuse, also"
@@ -52,6 +52,13 @@ def work_out(experiment: Experiment, settings: Settings, exp: Path, data_dir: Pa
     interpret = experiment.interpret
     if interpret is None:
         interpret = tuple(system.name for system in planned if system.name == FUSED[0])
+    if protocol.test == "none":
+        if experiment.interpret:
+            raise UsageError(
+                f"interpret: the protocol {settings.protocol} tests on nobody, whose attention could be "
+                "looked at; leave it out"
+            )
+        interpret = ()
     for name in interpret:
         if name not in {system.name for system in planned}:
             raise UsageError(
@@ -71,6 +78,7 @@ def work_out(experiment: Experiment, settings: Settings, exp: Path, data_dir: Pa
         sets=tuple(settings.sets),
         also=experiment.also,
         vad=settings.vad is not None,
+        tested=protocol.test != "none",
     )
 
 
@@ -117,7 +125,7 @@ def expected_folds(plan: Plan, settings: Settings, *, warn: bool = False) -> tup
         return tuple(
             FoldLine(fold.name, fold.tune_fold, fold.tune_set, others.get(fold.name, ())) for fold in divided
         )
-    protocol = settings.config.protocols[plan.protocol]
+    protocol = settings.config.all_protocols[plan.protocol]
     names = [fold or plan.protocol for fold in sorted(protocol.listed)]
     if protocol.test == "each":
         names = [f"<each {protocol.group}>"]
@@ -191,10 +199,12 @@ def tell_work(plan: Plan) -> None:
     counts = Counter(Path(fields[2]).parent.name for fields in plan.trainings())
     total, extra = counts.total(), len(plan.fold_lines) - len(plan.final)
     of = ", ".join(f"{count} {name}" for name, count in counts.items())
+    decodings = plural(sum(1 for _ in plan.decodings()), "decoding")
     log.info(
         "protocol %s: %s%s; %s (%s), %s",
         plan.protocol, plural(len(plan.final), "fold"), f" and {extra} to tune in" if extra else "",
-        plural(total, "training"), of, plural(sum(1 for _ in plan.decodings()), "decoding"),
+        plural(total, "training"), of,
+        decodings if plan.tested else "nobody is tested: stages 5 to 9 have nothing to do",
     )  # fmt: skip
     if total > _MANY:
         log.warning(

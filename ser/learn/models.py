@@ -33,21 +33,24 @@ from ser.data.tables import check_key
 from ser.errors import CheckpointError, DataError, shown
 from ser.feats.base import ONE_SCALE
 from ser.feats.subset import Subset
+from ser.learn import packages
+from ser.learn.calibration import FILE as CALIBRATION
+from ser.learn.calibration import Calibration, parse_calibration
+from ser.learn.packages import ModelFiles
 from ser.learn.tasks import CONFIG, MODEL, OLD_MODEL, OLD_VERSION, WEIGHTS, Task
 from ser.systems.base import Arrays, Network, Sizes
 
 FORMAT = 2
-MAX_BYTES = 1 << 33  # of the weights of a model
 REMEDY = "train it again (stage 3 or 4)"
 _PACKAGES = ("torch", "numpy", "scikit-learn")
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model folder: all that decoding needs.
+    """A model folder or a package: all that decoding needs.
 
     Attributes:
-        folder: where it was read.
+        folder: where it was read: the folder, or the package.
         system: a :class:`~ser.systems.base.Network` or :class:`~ser.systems.base.Estimator`.
         settings: those it was trained with.
         emotions: class order.
@@ -56,6 +59,7 @@ class TrainedModel:
         arrays: what was learnt, by name.
         stats: feature set -> statistics of its training subset, (2, F + 1) float64.
         facts: all of ``model.json``.
+        calibration: what makes its posteriors mean what they say; None where it has none.
     """
 
     folder: Path
@@ -67,6 +71,7 @@ class TrainedModel:
     arrays: Arrays
     stats: dict[str, npt.NDArray[np.float64]]
     facts: dict[str, Any]
+    calibration: Calibration | None = None
 
     @property
     def norm(self) -> Any:
@@ -145,18 +150,19 @@ def save_model(
 
 
 def load_model(folder: Path, allow: Sequence[str] = ()) -> TrainedModel:
-    """Read a model folder.
+    """Read a model folder, a package, or the folder that a package was unpacked to.
 
     Args:
-        folder: of :func:`save_model`.
+        folder: of :func:`save_model`, or see :mod:`ser.learn.packages`.
         allow: code outside ``ser`` that a model may name as its system, which is then imported.
 
     Raises:
         CheckpointError: there is no usable model in it, or it names code that is not allowed.
     """
-    path = folder / MODEL
-    record = read_facts(folder)
-    with reading.guarded(path, REMEDY, CheckpointError, what="is not a model of this version"):
+    files = ModelFiles(folder, MODEL, REMEDY)
+    path = files.path(files.facts)
+    record = _read_record(files)
+    with reading.guarded(path, files.remedy, CheckpointError, what="is not a model of this version"):
         systems.check_allowed(record["settings"]["system"], allow, path)
         system, settings = systems.build_settings(record["settings"], f"{path} (settings)")
         emotions = tuple(check_key(name, str(path)) for name in list(record["emotions"]))
@@ -169,8 +175,9 @@ def load_model(folder: Path, allow: Sequence[str] = ()) -> TrainedModel:
         if hasattr(settings, "features") and set(settings.features.sets) != sets.keys():
             raise reading.BadFileError("reads other feature sets than it was made for")
         digest = record["weights"]
-    arrays, stats = _read_weights(folder / WEIGHTS, digest)
-    model = TrainedModel(folder, system, settings, emotions, sets, sizes, arrays, stats, record)
+    arrays, stats = _read_weights(files, digest)
+    calibration = _read_calibration(files, record, emotions)
+    model = TrainedModel(folder, system, settings, emotions, sets, sizes, arrays, stats, record, calibration)
     _check_stats(model)
     return model
 
@@ -192,30 +199,52 @@ def read_facts(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: there is none, or it is damaged or of another version.
     """
-    path = folder / MODEL
-    if not path.exists() and (folder / OLD_MODEL).exists():
-        raise CheckpointError(f"{folder / OLD_MODEL}: {OLD_VERSION}; remove the folder and {REMEDY}")
+    return _read_record(ModelFiles(folder, MODEL, REMEDY))
+
+
+def _read_record(files: ModelFiles) -> dict[str, Any]:
+    path, old = files.path(files.facts), files.path(OLD_MODEL)
+    if not files.packed and not path.exists() and old.exists():
+        raise CheckpointError(f"{old}: {OLD_VERSION}; remove the folder and {REMEDY}")
     missing, what = "train the model first (stage 3 or 4)", "is cut short, damaged, or no model at all"
-    with reading.guarded(path, REMEDY, CheckpointError, what=what, detail=False):
-        record = json.loads(reading.read_bytes(path, REMEDY, CheckpointError, missing=missing))
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: was not written by this version of the recipe; {REMEDY}")
+    with reading.guarded(path, files.remedy, CheckpointError, what=what, detail=False):
+        record = json.loads(files.read(files.facts, missing=missing))
+    written = record.get("format") if isinstance(record, dict) else None
+    if isinstance(written, int) and written > FORMAT:
+        raise CheckpointError(
+            f"{path}: is of a newer version (format {str(written)[:20]}, this one reads {FORMAT}); update ser"
+        )
+    if not isinstance(record, dict) or written != FORMAT:
+        raise CheckpointError(f"{path}: was not written by this version of the recipe; {files.remedy}")
     return record
 
 
-def _read_weights(path: Path, digest: object) -> tuple[Arrays, dict[str, npt.NDArray[np.float64]]]:
-    content = reading.read_bytes(path, REMEDY, CheckpointError, limit=MAX_BYTES)
+def _read_weights(files: ModelFiles, digest: object) -> tuple[Arrays, dict[str, npt.NDArray[np.float64]]]:
+    path, content = files.path(WEIGHTS), files.read(WEIGHTS)
     if hashlib.sha256(content).hexdigest() != digest:
         raise CheckpointError(
-            f"{path}: is cut short, damaged, or not the weights of {MODEL} beside it; {REMEDY}"
+            f"{path}: is cut short, damaged, or not the weights of {files.facts} beside it; {files.remedy}"
         )
-    with reading.guarded(path, REMEDY, CheckpointError, what="is no safetensors file"):
+    with reading.guarded(path, files.remedy, CheckpointError, what="is no safetensors file"):
         named = safetensors.numpy.load(content)
     groups: dict[str, Arrays] = {"model": {}, "stats": {}}
     for name, values in named.items():
         group, _, rest = name.partition(".")
         groups.setdefault(group, {})[rest] = values
     return groups["model"], groups["stats"]
+
+
+def _read_calibration(
+    files: ModelFiles, record: Mapping[str, Any], emotions: Sequence[str]
+) -> Calibration | None:
+    """The calibration, if there is one; that of a package is the one whose digest it says."""
+    path = files.path(CALIBRATION)
+    if not files.has(CALIBRATION) and not (files.packed and packages.DIGEST in record):
+        return None
+    content = files.read(CALIBRATION)
+    if files.packed and hashlib.sha256(content).hexdigest() != record.get(packages.DIGEST):
+        raise CheckpointError(f"{path}: is damaged, or not the calibration of this model; {files.remedy}")
+    return parse_calibration(content, emotions, path)
 
 
 def sizes_of(subset: Subset, emotions: Sequence[str]) -> Sizes:

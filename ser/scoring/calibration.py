@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ser.scoring.log_linear import log_posteriors
+from ser.scoring.log_linear import CALIBRATION_UTTS, log_posteriors, penalised
 from ser.scoring.metrics import Counts, Floats
 
 NUM_BINS = 10
@@ -58,3 +58,35 @@ def log_loss(posteriors: Floats, references: Counts) -> float:
     It is least where posteriors are both right and as sure as they may be; even posteriors have log K.
     """
     return float(-log_posteriors(posteriors)[np.arange(len(references)), references].mean())
+
+
+def temper(posteriors: Floats, temperature: float) -> Floats:
+    """Posteriors to the power of one over a temperature, renormalised.
+
+    Args:
+        posteriors: (..., K), rows sum to 1.
+        temperature: above 0; above 1 it makes them less sure, 1 leaves them as they are.
+
+    >>> temper(np.array([0.8, 0.2]), 0.5).round(4).tolist()
+    [0.9412, 0.0588]
+    """
+    if temperature == 1.0:
+        return np.asarray(posteriors, np.float64)
+    logs = log_posteriors(np.asarray(posteriors, np.float64)) / temperature
+    powers = np.exp(logs - logs.max(-1, keepdims=True))
+    tempered: Floats = powers / powers.sum(-1, keepdims=True)
+    return tempered
+
+
+def fit_temperature(posteriors: Floats, references: Counts) -> float:
+    """The temperature under which references are likeliest, drawn a little towards 1.
+
+    Args:
+        posteriors: (N, K), N > 0.
+        references: class indices, (N,).
+
+    Returns:
+        It; infinite where the posteriors tell nothing of the references.
+    """
+    power = float(penalised(log_posteriors(posteriors)[None], references, CALIBRATION_UTTS)[0])
+    return 1 / power if power > 0 else float("inf")

@@ -51,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ser.reporting import attention, page, report, results
 
     plan = read_plan(args.exp_dir)
+    if plan.tell_untested("report"):
+        return 0
     if args.folds_dir:
         plan = dataclasses.replace(plan, folds=args.folds_dir)
     made = report.make_report(args.name or plan.corpus, plan, args.command)

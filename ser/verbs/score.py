@@ -82,7 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "seed": args.seed,
     }
     if args.plan:
-        for text in scores.score_systems(read_plan(args.plan), **options):
+        plan = read_plan(args.plan)
+        plan.tell_untested("score")
+        for text in scores.score_systems(plan, **options):
             print(text)
     for data_dir, decode_dir in pairs:
         result = evaluate.score_folder(data_dir, decode_dir, key2utt=args.key2utt, **options)

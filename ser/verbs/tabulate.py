@@ -42,11 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
     if bool(args.plan) == bool(args.folders):
         raise UsageError("tabulate: give <folder> such as exp/pooled, or --plan")
-    rows = (
-        scores.table_rows(read_plan(args.plan), args.decode)
-        if args.plan
-        else table.read_rows(args.folders, args.decode)
-    )
+    if args.plan:
+        plan = read_plan(args.plan)
+        if plan.tell_untested("tabulate"):
+            return 0
+        rows = scores.table_rows(plan, args.decode)
+    else:
+        rows = table.read_rows(args.folders, args.decode)
     if args.out:
         table.write_tsv(args.out, rows)
     print(table.table_text(rows, args.title))

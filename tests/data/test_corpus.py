@@ -53,7 +53,11 @@ def test_the_settings_are_read(path: Path) -> None:
         ),
         (
             "protocols.paper.test=[]",
-            "protocols.paper.test must be 'each' or name at least one session; correct it",
+            "protocols.paper.test must be 'each', 'none', or name at least one session; correct it",
+        ),
+        (
+            "protocols.loso.test=none",
+            "protocols.loso.dev must be null where test is none, which trains on all; correct it",
         ),
         ("protocols.paper.test=['5','5']", "protocols.paper.test names a session twice: 5; correct it"),
         (
@@ -77,7 +81,10 @@ def test_the_settings_are_read(path: Path) -> None:
             "dev: {speakers: 1, refit: true}, keep: {}}",
             "protocols.paper.dev must be null where group is utterance; correct it",
         ),
-        ("protocols.paper.test={a: []}", "protocols.paper.test must be 'each' or name at least one session"),
+        (
+            "protocols.paper.test={a: []}",
+            "protocols.paper.test must be 'each', 'none', or name at least one session",
+        ),
         ("protocols.paper.test=[5]", "protocols.paper.test[0] must be a string, got 5; correct it"),
         ("keep.style=[]", "keep.style must name at least one value; correct it"),
         ("audio.channel=-1", "audio.channel must be from 0 to 1023, got -1; correct it"),
@@ -107,7 +114,7 @@ def test_an_unknown_protocol_names_the_nearest(path: Path) -> None:
     config = load_corpus(path)
     with pytest.raises(ConfigError, match="^--protocol papr is unknown; did you mean paper\\?$"):
         config.named_protocol("papr")
-    with pytest.raises(ConfigError, match="^--protocol xyz is unknown; known are loso, paper$"):
+    with pytest.raises(ConfigError, match="^--protocol xyz is unknown; known are all, loso, paper$"):
         config.named_protocol("xyz")
 
 

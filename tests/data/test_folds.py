@@ -140,6 +140,18 @@ def test_refit_tunes_in_an_extra_fold(data: Path, tmp_path: Path) -> None:
     )
 
 
+def test_the_protocol_all_trains_on_everyone(data: Path, tmp_path: Path) -> None:
+    """Every corpus has it; it may be given another meaning."""
+    out = tmp_path / "folds"
+    make_folds(data, out, config(loso=LOSO), "all")
+    assert speakers_of(out) == {"all/train": sorted(SPEAKERS)}
+    assert read_folds(out) == [FoldLine("all", "-", "-")]
+    assert (out / "checks.tsv").read_text().splitlines()[1:] == ["all\ttrain\t24\t6\t24\t0\t0"]
+    assert not (out / "pooled").exists()
+    own = Protocol("speaker", ("S1_F",), None, {})
+    assert config(all=own).named_protocol("all") == ("all", own)
+
+
 def test_keep_is_for_one_protocol(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "folds"
     make_folds(data, out, config(impro=Protocol("session", ("1",), None, {"style": ("improvised",)})))

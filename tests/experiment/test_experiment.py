@@ -32,7 +32,9 @@ from ser.experiment.work import (
 )
 from ser.feats.vad import VadConfig
 from ser.plan import Plan, read_plan
+from ser.reporting.scores import fuse_systems, score_systems
 from ser.verbs import plan as plan_verb
+from ser.verbs import report, tabulate
 
 RunVerb = Callable[..., "CompletedProcess[str]"]
 
@@ -476,6 +478,30 @@ def test_folds_before_there_is_data(tmp_path: Path, repo: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ protocols
+
+
+def test_the_protocol_all_decodes_and_fuses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    (tmp_path / "data" / "folds_all").mkdir(parents=True)
+    write_folds(tmp_path / "data" / "folds_all" / "folds.tsv", [Fold("all", {})])
+    plan = plan_of(tmp_path, "protocol=all")
+    assert (plan.fusions, plan.interpret, plan.table(), plan.tested) == ((), (), [], False)
+    assert [line[2] for line in lines(tmp_path, "train")] == [
+        f"exp/all/{name}" for name in ("blstmatt/seed777", "csa_30/seed777", "majority/seed0")
+    ]
+    for name in ("decode", "interpret", "probe"):
+        assert lines(tmp_path, name) == []
+    assert list(score_systems(plan)) == list(fuse_systems(plan, mode="power")) == []
+    assert tabulate.main(["--plan", str(plan.exp)]) == report.main([str(plan.exp)]) == 0
+    assert [text for text in caplog.messages if "nobody" in text] == [
+        f"{plan.exp}: the protocol all tests on nobody; nothing to {what}" for what in ("tabulate", "report")
+    ]
+    assert refusal(tmp_path / "other", "protocol=all", "fuse=blstmatt csa_30") == (
+        "fuse: the protocol all tests on nobody, nothing is fused; leave it out"
+    )
+    assert refusal(tmp_path / "other", "protocol=all", "interpret=blstmatt") == (
+        "interpret: the protocol all tests on nobody, whose attention could be looked at; leave it out"
+    )
 
 
 def test_two_protocols_in_one_folder(tmp_path: Path) -> None:

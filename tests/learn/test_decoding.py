@@ -274,6 +274,8 @@ def test_damaged_models(make_part: MakePart, tmp_path: Path, csa_yaml: Path) -> 
     assert refusal() == f"{path}: is cut short, damaged, or no model at all; {remedy}"
     path.write_text(json.dumps(record | {"format": 1}))
     assert refusal() == f"{path}: was not written by this version of the recipe; {remedy}"
+    path.write_text(json.dumps(record | {"format": 3}))
+    assert refusal() == f"{path}: is of a newer version (format 3, this one reads 2); update ser"
     path.write_text(json.dumps({key: value for key, value in record.items() if key != "emotions"}))
     assert refusal() == f"{path}: is not a model of this version (it has no 'emotions'); {remedy}"
     other = record | {

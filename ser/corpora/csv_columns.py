@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from types import MappingProxyType
 
 from ser.errors import DataError, short, shown
 
@@ -114,12 +115,19 @@ def _meaning(name: str) -> str | None:
     return next(chain(near, (_PARTS[part] for part in plain.split("_") if part in _PARTS)), None)
 
 
-def read_columns(header: Sequence[str], where: str) -> Columns:
+def read_columns(
+    header: Sequence[str],
+    where: str,
+    needed: Sequence[str] = NEEDED,
+    aliases: Mapping[str, str] = MappingProxyType({}),
+) -> Columns:
     """What the first line of a table says.
 
     Args:
         header: its fields; those without a name at its end, as Excel leaves them, are none.
         where: ``<file>:<line>``.
+        needed: the columns that it must have.
+        aliases: other names that columns may have -> theirs; of no effect where that one stands too.
 
     Raises:
         DataError: a column that is needed is missing, or one stands twice.
@@ -127,8 +135,9 @@ def read_columns(header: Sequence[str], where: str) -> Columns:
     names = [name.strip().lower() for name in header]
     while names and not names[-1]:
         names.pop()
-    if missing := [name for name in NEEDED if name not in names]:
-        raise DataError(_missing(missing, names, where))
+    names = [name if aliases.get(name, name) in names else aliases[name] for name in names]
+    if missing := [name for name in needed if name not in names]:
+        raise DataError(_missing(missing, names, where, needed))
     named = [name for name in names if name]
     twice = sorted(name for name, count in Counter(named).items() if count > 1)
     if twice:
@@ -151,10 +160,12 @@ def read_columns(header: Sequence[str], where: str) -> Columns:
     )
 
 
-def _missing(missing: Sequence[str], names: Sequence[str], where: str) -> str:
+def _missing(missing: Sequence[str], names: Sequence[str], where: str, needed: Sequence[str]) -> str:
+    must = " and ".join(filter(None, (", ".join(needed[:-1]), needed[-1])))
+    may = "text, gender, start, end, duration and fold"
     text = (
-        f"{where}: has no column {', '.join(missing)}; the first line must name path, speaker and emotion, "
-        f"and may name text, gender, start, end, duration and fold (it names "
+        f"{where}: has no column {', '.join(missing)}; the first line must name {must}, and may name "
+        f"{may if needed == NEEDED else 'others'} (it names "
         f"{short(', '.join(filter(None, names))) or 'nothing'})"
     )
     plain = {name: _plain(name) for name in names}

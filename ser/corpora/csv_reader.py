@@ -7,12 +7,13 @@ import csv
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from ser import reading
-from ser.corpora.csv_columns import TIMES, Columns, read_columns
+from ser.corpora.csv_columns import NEEDED, TIMES, Columns, read_columns
 from ser.data.tables import check_key
 from ser.errors import DataError, Problem, shown
 
@@ -66,11 +67,15 @@ class Table:
         return Problem(str(self.path), number, text, kind)
 
 
-def open_table(path: Path) -> Table:
+def open_table(
+    path: Path, needed: Sequence[str] = NEEDED, aliases: Mapping[str, str] = MappingProxyType({})
+) -> Table:
     """Read the first line of a table.
 
     Args:
         path: a CSV or TSV file in UTF-8, or in UTF-16 with a byte order mark, as Excel saves "Unicode text".
+        needed: the columns that it must have.
+        aliases: other names that columns may have -> theirs.
 
     Raises:
         DataError: it cannot be read, or its first line does not name the columns that are needed.
@@ -90,7 +95,7 @@ def open_table(path: Path) -> Table:
     number, header = next(records, (2 if separator else 1, []))
     if isinstance(header, csv.Error):
         raise DataError(f"{path}:{number}: cannot be read ({header}); correct the quotes")
-    return Table(path, read_columns(header, f"{path}:{number}"), delimiter, records)
+    return Table(path, read_columns(header, f"{path}:{number}", needed, aliases), delimiter, records)
 
 
 def _records(text: str, start: int, delimiter: str) -> Iterator[tuple[int, list[str] | csv.Error]]:
@@ -111,6 +116,14 @@ def _records(text: str, start: int, delimiter: str) -> Iterator[tuple[int, list[
 
 
 # ----------------------------------------------------------------------------------------------------- times
+
+
+def plain_times(fields: Mapping[str, str], delimiter: str) -> dict[str, str]:
+    """What stands in the columns of times, with a point for a decimal comma where commas part no columns."""
+    times = {name: fields[name] for name in TIMES if name in fields}
+    if delimiter == ",":
+        return times
+    return {name: _DECIMAL_COMMA.sub(r"\1.\2", text) for name, text in times.items()}
 
 
 def read_times(fields: Mapping[str, str]) -> tuple[float, float] | None:
@@ -220,8 +233,7 @@ class RowReader:
         gender = known.get("gender", "").lower()
         if gender and gender not in _GENDERS:
             raise DataError(f"gender is f, m, or empty, not {shown(known['gender'])}; correct it")
-        if self._delimiter != ",":
-            known |= {key: _DECIMAL_COMMA.sub(r"\1.\2", known[key]) for key in TIMES if key in known}
+        known |= plain_times(known, self._delimiter)
         times = read_times(known)
         start, end = times or (0.0, math.inf)
         return Row(

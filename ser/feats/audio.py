@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from ser.errors import DataError, short
 from ser.feats.base import Floats
 
 LONG_SAMPLES = 1 << 23  # a recording of so many is long: 9 minutes at 16 kHz
+_SKIP_SAMPLES = 1 << 18  # that are read at a time where they are not asked for
 _EXACT = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")  # kinds of samples that any way of reading leaves alone
 _COPY, _NO_AUDIO = "copy it again from the release", "is no audio that can be read"
 
@@ -58,7 +59,7 @@ def load_samples(recording: Path | RecordingSegment, audio: AudioConfig) -> Floa
     if not np.isfinite(samples).all():
         count = np.count_nonzero(~np.isfinite(samples))
         raise DataError(f"{segment}: {count} of {len(samples)} samples are NaN or infinite; {_COPY}")
-    return samples if rate == audio.sampling_rate_hz else _resample(samples, rate, audio.sampling_rate_hz)
+    return resample(samples, rate, audio.sampling_rate_hz)
 
 
 def _segment(recording: Path | RecordingSegment) -> RecordingSegment:
@@ -77,13 +78,18 @@ class LongRecording:
     """An open recording, or a segment of one, as one channel, of which little is in memory at a time.
 
     It is read in slices that go forward: none may begin before the one before last began.
+
+    Attributes:
+        rate_hz: the file's sampling rate, which the samples have.
+        first: the file's sample that is the first here.
     """
 
     def __init__(self, sound: soundfile.SoundFile, channels: list[int], first: int, end: int) -> None:
         """The mean of ``channels`` is taken, of samples ``first`` to ``end - 1`` of the file."""
         self._sound, self._channels, self._length = sound, channels, end - first
+        self.rate_hz, self.first = int(sound.samplerate), first
         self._held: Floats = np.empty(0, np.float32)
-        self._first, self._asked = 0, 0  # of what is held; where the last slice began
+        self._start, self._asked = 0, 0  # of what is held; where the last slice began
         if first:
             sound.seek(first)
 
@@ -96,13 +102,25 @@ class LongRecording:
         Raises:
             DataError: they are cut short, or NaN or infinite; goes without the file's name.
         """
-        missing = span.stop - self._first - len(self._held)
+        self._skip(span.start)
+        missing = span.stop - self._start - len(self._held)
         if missing > 0:
-            kept = self._held[self._asked - self._first :]
-            self._first, self._held = self._asked, np.concatenate([kept, self._read(missing)])
+            kept = self._held[self._asked - self._start :]
+            self._start, self._held = self._asked, np.concatenate([kept, self._read(missing)])
         self._asked = span.start
-        assert span.start >= self._first
-        return self._held[span.start - self._first : span.stop - self._first]
+        assert span.start >= self._start
+        return self._held[span.start - self._start : span.stop - self._start]
+
+    def rewind(self) -> None:
+        """Begin anew with the first sample."""
+        self._sound.seek(self.first)
+        self._start, self._asked, self._held = 0, 0, np.empty(0, np.float32)
+
+    def _skip(self, start: int) -> None:
+        """Read on, holding little, where the next slice begins far behind what is held."""
+        while start - self._start - len(self._held) > _SKIP_SAMPLES:
+            self._start += len(self._held)
+            self._held, self._asked = self._read(_SKIP_SAMPLES), self._start
 
     def _read(self, number: int) -> Floats:
         try:
@@ -110,7 +128,7 @@ class LongRecording:
         except soundfile.LibsndfileError as error:
             raise DataError(f"cannot be read on ({error.error_string.rstrip('. ')}); {_COPY}") from error
         if len(frames) < number:
-            has = self._first + len(self._held) + len(frames)
+            has = self._start + len(self._held) + len(frames)
             raise DataError(f"is cut short, it has {has} of {len(self)} samples; {_COPY}")
         samples = _mean_of(frames, self._channels)
         if not np.isfinite(samples).all():
@@ -147,6 +165,33 @@ def open_samples(
     yield load_samples(segment, audio)
 
 
+@contextmanager
+def stream_samples(
+    recording: Path | RecordingSegment, channels: Callable[[int], list[int]]
+) -> Iterator[LongRecording]:
+    """A recording, or a segment of one, at its own sampling rate, to be read in slices.
+
+    Args:
+        recording: a file, or a segment of one.
+        channels: gives those to take the mean of, of the number that there are.
+
+    Raises:
+        DataError: missing, empty, no audio, a rate that no recording has, or what ``channels`` raises; goes
+            with the file's name.  What is wrong with the samples comes with the slices, without it.
+    """
+    segment = _segment(recording)
+    path = segment.path
+    _check_file(path)
+    with reading.guarded(path, _COPY, what=_NO_AUDIO):
+        sound = soundfile.SoundFile(path)
+    with sound:
+        check_rate(path, sound.samplerate)
+        chosen = channels(sound.channels)
+        if sound.frames < 1:
+            raise DataError(f"{path}: has no samples; {_COPY}")
+        yield LongRecording(sound, chosen, *segment.span(sound.frames, sound.samplerate))
+
+
 def _check_file(path: Path) -> None:
     if str(path).endswith("|"):
         raise DataError(f"{path}: {COMMAND}")
@@ -179,8 +224,10 @@ def _check_layout(path: Path, rate: int, channels: int, audio: AudioConfig) -> l
     return chosen
 
 
-def _resample(samples: Floats, rate_hz: int, target_hz: int) -> Floats:
-    """Polyphase resampling, to ceil(N * target / rate) samples."""
+def resample(samples: Floats, rate_hz: int, target_hz: int) -> Floats:
+    """Polyphase resampling, to ceil(N * target / rate) samples; nothing is done at the same rate."""
+    if rate_hz == target_hz:
+        return samples
     from scipy.signal import resample_poly
 
     common = math.gcd(rate_hz, target_hz)

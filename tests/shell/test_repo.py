@@ -29,7 +29,7 @@ LAYERS["reporting"] = LAYERS["data"] | {"data", "scoring", "plan"}
 LAYERS["learn"] = LAYERS["systems"] | {"systems", "plan"}
 LAYERS["align"] = LAYERS["data"] | {"data", "corpora", "feats"}
 LAYERS["interpret"] = LAYERS["learn"] | {"learn", "align"}
-LAYERS["predict"] = LAYERS["learn"] | {"learn", "align"}
+LAYERS["predict"] = LAYERS["learn"] | {"learn", "align", "corpora"}
 LAYERS["export"] = LAYERS["serving"] = LAYERS["predict"] | {"predict"}
 VERB_LAYER = set(LAYERS)
 

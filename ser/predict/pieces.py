@@ -1,0 +1,169 @@
+"""Pieces of recordings, read and cut as they are asked for; what cannot be used is told, and passed over.
+
+Shapes: N samples.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ser.cli import progress
+from ser.data.corpus import ChannelChoice, channels_of
+from ser.data.unfit import SILENT_DBFS
+from ser.errors import DataError, plural
+from ser.feats.audio import LongRecording, resample, stream_samples
+from ser.feats.base import Floats
+from ser.predict.result import Piece
+from ser.predict.segments import WHOLE_S, SegmentRule, Span
+from ser.predict.sources import STDIN, Source
+
+log = logging.getLogger("ser")
+
+_REMEDY = "replace it, or leave it out"
+_MANY = 50  # pieces of a recording from which on its own progress is shown
+
+
+class Pieces:
+    """The pieces of sources at a model's rate, which may be gone through several times.
+
+    Attributes:
+        failures: name of a source -> what is wrong with it, of those that were found not to be usable.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        rule: SegmentRule,
+        *,
+        rate_hz: int,
+        channel: ChannelChoice = None,
+        least_samples: int = 1,
+        strict: bool = False,
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            sources: in the order of their pieces.
+            rule: how they are cut.
+            rate_hz: of the pieces.
+            channel: which of a recording's is taken, as ``audio.channel`` of a corpus.
+            least_samples: what the model takes at least, at ``rate_hz``.
+            strict: raise what is wrong with a source, instead of passing it over.
+        """
+        self.sources, self.rule, self.rate_hz = sources, rule, rate_hz
+        self.channel, self.least_samples, self.strict = channel, least_samples, strict
+        self.failures: dict[str, str] = {}
+        self._spans: dict[int, list[Span]] = {}  # of sources that were looked at
+        self._lower: dict[str, int] = {}  # sources with a lower rate -> that
+        self._by_name = {source.name: source for source in sources}
+        self._told: set[str] = set()
+        self._is_summed_up = False
+
+    def read(self, what: str) -> Iterator[Piece]:
+        """All pieces, in the order of the sources and of time; ``what`` names the progress that is shown.
+
+        Raises:
+            DataError: a source cannot be used, and ``strict``.
+        """
+        for index, source in enumerate(progress(self.sources, what, len(self.sources))):
+            try:
+                yield from self._read(index, source)
+            except DataError as error:
+                self._fail(source, error)
+        self._sum_up()
+
+    def _read(self, index: int, source: Source) -> Iterator[Piece]:
+        with stream_samples(source.recording, self._channels) as recording:
+            if index not in self._spans:
+                self._spans[index] = self.rule.spans(recording)
+                recording.rewind()
+            spans = self._spans[index]
+            if not spans:
+                raise DataError("has no speech; --segments whole takes all of it")
+            if recording.rate_hz < self.rate_hz:
+                self._lower[source.name] = recording.rate_hz
+            for span in progress(spans, source.name, len(spans)) if len(spans) > _MANY else spans:
+                yield self._piece(source, recording, span, is_only=len(spans) == 1)
+
+    def _channels(self, number: int) -> list[int]:
+        try:
+            return channels_of(self.channel, number)
+        except ValueError as error:
+            what = str(error).partition(";")[0]
+            remedy = f"--channel mix takes the mean of all, --channel 0{', 1, ...' if number > 1 else ''} one"
+            raise DataError(f"{what}; {remedy}") from error
+
+    def _piece(self, source: Source, recording: LongRecording, span: Span, *, is_only: bool) -> Piece:
+        first, end = span
+        rate = recording.rate_hz
+        samples = resample(recording[first:end], rate, self.rate_hz)
+        notes = [f"sampled at {rate} Hz"] if rate < self.rate_hz else []
+        level = rms_dbfs(samples)
+        if level == -np.inf and is_only:
+            raise DataError("is silent, all of its samples are the same; check the channel (--channel)")
+        if level < SILENT_DBFS:
+            notes.append(f"silent ({level:.0f} dBFS)")
+        if len(samples) < self.least_samples:
+            least_ms = 1000 * self.least_samples / self.rate_hz
+            raise DataError(
+                f"is too short, {1000 * (end - first) / rate:.4g} ms, the model takes {least_ms:g} ms; "
+                f"{_REMEDY}"
+            )
+        begin, stop = ((recording.first + place) / rate for place in span)
+        return Piece(source.name, source.speaker, begin, stop, samples, tuple(notes))
+
+    def failed(self, piece: Piece, error: DataError) -> None:
+        """Tell once what the model says against a piece.
+
+        Raises:
+            DataError: that, if ``strict``.
+        """
+        self._fail(self._by_name[piece.source], error)
+
+    def _fail(self, source: Source, error: DataError) -> None:
+        """Tell once what is wrong with a source, under the name that it was given."""
+        message = str(error)
+        name = "standard input" if source.name == STDIN else source.name
+        for own in (str(source.recording.path), source.name):
+            message = message.removeprefix(own)
+        text = f"{name}{'' if message[:1] in (':', ' ') else ': '}{message}"
+        what, _, remedy = text.rpartition("; ")
+        text = f"{what}; {remedy if '--' in remedy else _REMEDY}"
+        if self.strict:
+            raise DataError(text) from error
+        if text not in self._told:
+            log.warning("%s", text)
+        self._told.add(text)
+        self.failures.setdefault(source.name, text)
+
+    def _sum_up(self) -> None:
+        """Say once how recordings were cut, and which have a lower rate."""
+        if self._is_summed_up:
+            return
+        self._is_summed_up = True
+        cut = [index for index, spans in self._spans.items() if len(spans) > 1]
+        if cut:
+            number = sum(len(self._spans[index]) for index in cut)
+            how = {"windows": f"windows of {self.rule.window_s:g} s"}.get(self.rule.kind, "speech activity")
+            why = f" (longer than {WHOLE_S:g} s)" if self.rule.kind == "auto" else ""
+            log.info("%s%s cut by %s into %d pieces", plural(len(cut), "recording"), why, how, number)
+        if self._lower:
+            name, rate = next(iter(self._lower.items()))
+            log.warning(
+                "%d of %s sampled below the model's %d Hz (%s: %d Hz), so higher sounds are missing",
+                len(self._lower), plural(len(self.sources), "recording"), self.rate_hz, name, rate,
+            )  # fmt: skip
+
+
+def rms_dbfs(samples: Floats) -> float:
+    """The level of samples (N,) without their mean, in dB below full scale; -inf if all are the same.
+
+    >>> round(rms_dbfs(np.tile(np.array([0.6, 0.4], np.float32), 50)), 1), rms_dbfs(np.ones(9, np.float32))
+    (-20.0, -inf)
+    """
+    if samples.min() == samples.max():
+        return -np.inf
+    return float(20 * np.log10(np.std(samples, dtype=np.float64)))

@@ -97,23 +97,18 @@ class Pieces:
             raise DataError(f"{what}; {remedy}") from error
 
     def _piece(self, source: Source, recording: LongRecording, span: Span, *, is_only: bool) -> Piece:
-        first, end = span
-        rate = recording.rate_hz
-        samples = resample(recording[first:end], rate, self.rate_hz)
-        notes = [f"sampled at {rate} Hz"] if rate < self.rate_hz else []
-        level = rms_dbfs(samples)
-        if level == -np.inf and is_only:
+        samples = recording[span[0] : span[1]]
+        if is_only and rms_dbfs(samples) == -np.inf:
             raise DataError("is silent, all of its samples are the same; check the channel (--channel)")
-        if level < SILENT_DBFS:
-            notes.append(f"silent ({level:.0f} dBFS)")
-        if len(samples) < self.least_samples:
-            least_ms = 1000 * self.least_samples / self.rate_hz
-            raise DataError(
-                f"is too short, {1000 * (end - first) / rate:.4g} ms, the model takes {least_ms:g} ms; "
-                f"{_REMEDY}"
-            )
-        begin, stop = ((recording.first + place) / rate for place in span)
-        return Piece(source.name, source.speaker, begin, stop, samples, tuple(notes))
+        return make_piece(
+            samples,
+            recording.rate_hz,
+            target_hz=self.rate_hz,
+            least_samples=self.least_samples,
+            source=source.name,
+            speaker=source.speaker,
+            first=recording.first + span[0],
+        )
 
     def failed(self, piece: Piece, error: DataError) -> None:
         """Tell once what the model says against a piece.
@@ -156,6 +151,44 @@ class Pieces:
                 "%d of %s sampled below the model's %d Hz (%s: %d Hz), so higher sounds are missing",
                 len(self._lower), plural(len(self.sources), "recording"), self.rate_hz, name, rate,
             )  # fmt: skip
+
+
+def make_piece(
+    samples: Floats,
+    rate_hz: int,
+    *,
+    target_hz: int,
+    least_samples: int,
+    source: str,
+    speaker: str,
+    first: int = 0,
+) -> Piece:
+    """What is classified as one, at a model's rate; its notes say what its samples lack.
+
+    Args:
+        samples: one channel in [-1, 1], (N,), N > 0.
+        rate_hz: theirs.
+        target_hz: the model's.
+        least_samples: what the model takes at least, at its rate.
+        source: what the recording is called.
+        speaker: who speaks.
+        first: the recording's sample that is the first of these.
+
+    Raises:
+        DataError: it is too short; goes without the recording's name.
+    """
+    converted = resample(samples, rate_hz, target_hz)
+    if len(converted) < least_samples:
+        raise DataError(
+            f"is too short, {1000 * len(samples) / rate_hz:.4g} ms, the model takes "
+            f"{1000 * least_samples / target_hz:g} ms; {_REMEDY}"
+        )
+    notes = [f"sampled at {rate_hz} Hz"] if rate_hz < target_hz else []
+    level = rms_dbfs(converted)
+    if level < SILENT_DBFS:
+        notes.append(f"silent ({level:.0f} dBFS)")
+    begin_s, end_s = first / rate_hz, (first + len(samples)) / rate_hz
+    return Piece(source, speaker, begin_s, end_s, converted, tuple(notes))
 
 
 def rms_dbfs(samples: Floats) -> float:

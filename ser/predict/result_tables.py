@@ -65,7 +65,7 @@ def _writer(stream: IO[str], kind: TableFormat, emotions: Sequence[str], *, flus
     if kind == "jsonl":
 
         def write(result: Result) -> None:
-            stream.write(json.dumps(_record(result)) + "\n")
+            stream.write(json.dumps(record_of(result)) + "\n")
             if flush:
                 stream.flush()
 
@@ -90,8 +90,8 @@ def _fields(result: Result) -> list[str]:
     return [plain(field) for field in row]
 
 
-def _record(result: Result) -> dict[str, object]:
-    """An object of JSON lines."""
+def record_of(result: Result) -> dict[str, object]:
+    """A result as the object of a JSON line."""
     posteriors = map(float, map(probability_text, result.posterior))
     return {
         "file": result.source,

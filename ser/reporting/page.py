@@ -5,12 +5,12 @@ from __future__ import annotations
 import urllib.parse
 from collections.abc import Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ser.reporting.attention import Picture
 from ser.reporting.report import Report
 from ser.reporting.sheet import Cell, Score, Sheet, format_cell, sort_value
+from ser.reporting.templates import environment
 
 
 def page(report: Report, attention: Sequence[Picture] = ()) -> str:
@@ -20,17 +20,11 @@ def page(report: Report, attention: Sequence[Picture] = ()) -> str:
         report: what to show.
         attention: drawings of stage 8, see :func:`ser.reporting.attention.read_pictures`.
     """
-    environment = Environment(
-        loader=PackageLoader("ser.reporting", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(
+    templates = environment("ser.reporting")
+    templates.globals.update(
         csv=_csv_uri, rendered=_rendered, attributes=_attributes, confusion_reading=confusion_reading
     )
-    return environment.get_template("page.html").render(report=report, attention=attention)
+    return templates.get_template("page.html").render(report=report, attention=attention)
 
 
 def _csv_uri(sheet: Sheet) -> str:

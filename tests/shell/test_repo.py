@@ -29,7 +29,7 @@ LAYERS["reporting"] = LAYERS["data"] | {"data", "scoring", "plan"}
 LAYERS["learn"] = LAYERS["systems"] | {"systems", "plan"}
 LAYERS["align"] = LAYERS["data"] | {"data", "corpora", "feats"}
 LAYERS["interpret"] = LAYERS["learn"] | {"learn", "align"}
-LAYERS["predict"] = LAYERS["learn"] | {"learn", "align", "corpora"}
+LAYERS["predict"] = LAYERS["learn"] | {"learn", "align", "corpora", "interpret", "reporting"}
 LAYERS["export"] = LAYERS["serving"] = LAYERS["predict"] | {"predict"}
 VERB_LAYER = set(LAYERS)
 
@@ -42,7 +42,7 @@ HOMES = {
         r"(systems|learn|export)/.*|feats/(fbank|silero|pretrained)\.py|align/k2_align\.py|interpret/probing\.py"
     ),
     "matplotlib": r"interpret/.*plots?\.py|(reporting|predict)/plots\.py",
-    "jinja2": r"(reporting|predict)/page\.py",
+    "jinja2": r"reporting/templates\.py",
     "k2": r"align/.*align\.py",
     "praatio": r"align/textgrid\.py",
     "captum": r"interpret/probing\.py",

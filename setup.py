@@ -38,7 +38,7 @@ setup(
         "kaldiio>=2.18",
         "lhotse>=1.30",
         "urllib3>=2",  # lhotse 1.33 imports it and does not declare it
-        "soundfile>=0.12",
+        "soundfile>=0.13",
         "pyyaml>=6.0",
         "tqdm>=4.66",
         "tensorboard>=2.16",

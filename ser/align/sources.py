@@ -55,15 +55,22 @@ class Source:
         Raises:
             DataError: all that is wrong with the files, or an utterance is there by its name and its raw id.
         """
-        reasons: dict[str, str] = {}
-        if self.files[0].suffix == ".TextGrid":
-            times = _read_grids(self.files, tiers)
-        elif self.path.is_file():
-            times = {next(iter(tiers), "phone"): read_ctm(self.path)}
-        else:
-            times = {path.stem: read_ctm(path) for path in self.files}
+        times, reasons = self.read_as_named(tiers), {}
+        if self.files[0].suffix != ".TextGrid" and not self.path.is_file():
             reasons = by_utterance(read_reasons(self.path), data, self.path / NOT_ALIGNED)
         return {tier: by_utterance(times[tier], data, self.path) for tier in times}, reasons
+
+    def read_as_named(self, tiers: Mapping[str, str]) -> dict[str, Times]:
+        """The times of all tiers, tier -> utterance, as the files name it -> segments; see :meth:`read`.
+
+        Raises:
+            DataError: all that is wrong with the files.
+        """
+        if self.files[0].suffix == ".TextGrid":
+            return _read_grids(self.files, tiers)
+        if self.path.is_file():
+            return {next(iter(tiers), "phone"): read_ctm(self.path)}
+        return {path.stem: read_ctm(path) for path in self.files}
 
 
 def find_source(path: Path) -> Source:

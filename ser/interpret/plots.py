@@ -145,7 +145,7 @@ def draw_panel(figure: Figure, place: SubplotSpec, panel: Panel, top: float | No
     _draw_sound(axes[0], panel)
     _draw_attention(axes[1], panel, top)
     for axis, tier in zip(axes[2:], tiers, strict=True):
-        _draw_tier(figure, axis, tier, panel)
+        draw_tier(figure, axis, tier, panel.start_s, panel.end_s)
         axis.tick_params(bottom=axis is axes[-1])
     axes[-1].spines["bottom"].set_visible(True)
     axes[-1].set_xlabel("time (s)", fontsize=7, labelpad=1)
@@ -194,13 +194,13 @@ def _draw_attention(axis: Axes, panel: Panel, top: float | None) -> None:
     axis.yaxis.set_major_locator(MaxNLocator(4, integer=False, prune="upper"))
 
 
-def _draw_tier(figure: Figure, axis: Axes, tier: Sequence[Spoken], panel: Panel) -> None:
-    """A band of segments, and under it their symbols."""
+def draw_tier(figure: Figure, axis: Axes, tier: Sequence[Spoken], start_s: float, end_s: float) -> None:
+    """A band of segments between two times, and under it their symbols; axes must have their place."""
     axis.set_ylim(0, 1)
     axis.set_yticks([])
     axis.spines[:].set_visible(False)
     axis.patch.set_visible(False)
-    shown = [item for item in tier if item.end_s > panel.start_s and item.start_s < panel.end_s]
+    shown = [item for item in tier if item.end_s > start_s and item.start_s < end_s]
     for item in shown:
         face, edge = KIND_STYLE[item.kind]
         box = Rectangle(
@@ -211,20 +211,18 @@ def _draw_tier(figure: Figure, axis: Axes, tier: Sequence[Spoken], panel: Panel)
     position = axis.get_position()  # fractions of the figure
     width = position.width * figure.get_figwidth() * 72
     height = position.height * figure.get_figheight() * 72 * (1 - _BAND)
-    points = width / (panel.end_s - panel.start_s)  # a second
-    labels = [item for item in shown if item.symbol and _is_seen(item, panel)]
-    middles = [((item.start_s + item.end_s) / 2 - panel.start_s) * points for item in labels]
+    points = width / (end_s - start_s)  # a second
+    labels = [item for item in shown if item.symbol and _is_seen(item, start_s, end_s)]
+    middles = [((item.start_s + item.end_s) / 2 - start_s) * points for item in labels]
     size, places = place_labels(middles, [item.symbol for item in labels], width, height)
     for item, (x, line) in zip(labels, places, strict=True):
         y = (1 - _BAND) * (1 - (line + 0.55) * 1.15 * size / max(height, 1.15 * size))
-        axis.text(
-            panel.start_s + x / points, y, item.symbol, fontsize=size, ha="center", va="center", color="0"
-        )
+        axis.text(start_s + x / points, y, item.symbol, fontsize=size, ha="center", va="center", color="0")
 
 
-def _is_seen(item: Spoken, panel: Panel) -> bool:
-    """Whether at least half of a segment is in the panel."""
-    seen = min(item.end_s, panel.end_s) - max(item.start_s, panel.start_s)
+def _is_seen(item: Spoken, start_s: float, end_s: float) -> bool:
+    """Whether at least half of a segment lies between two times."""
+    seen = min(item.end_s, end_s) - max(item.start_s, start_s)
     return seen >= 0.5 * (item.end_s - item.start_s)
 
 

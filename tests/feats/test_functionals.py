@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import soundfile
 
 from ser.data import files, tables
 from ser.data.corpus import AudioConfig
-from ser.errors import DataError, StaleError, UsageError
+from ser.errors import ConfigError, DataError, StaleError, UsageError
 from ser.feats import extract, functionals
 from ser.feats.sets import FeatureSet, load_set
 from tests.feats.conftest import make, plain
@@ -25,8 +26,8 @@ REPO = Path(__file__).parents[2]
 AUDIO = AudioConfig(16000, None, "refuse")
 
 
-def feature_set(name: str = "egemaps", audio: AudioConfig = AUDIO) -> FeatureSet:
-    return load_set(REPO / "conf" / f"{name}.yaml", audio)
+def feature_set(name: str = "egemaps", audio: AudioConfig = AUDIO, *overrides: str) -> FeatureSet:
+    return load_set(REPO / "conf" / f"{name}.yaml", audio, overrides=overrides)
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def vectors(data: Path, name: str = "egemaps") -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize(("name", "size"), [("egemaps", 88), ("compare", 6373)])
 def test_they_are_what_opensmile_makes_of_the_file(data: Path, name: str, size: int) -> None:
-    features = feature_set(name)
+    features = feature_set(name, AUDIO, "trim=null")
     assert features.make().dim == functionals.SIZES[features.settings["feature_set"]] == size
     make(data, features, 2)
     found = vectors(data, name)
@@ -58,6 +59,67 @@ def test_they_are_what_opensmile_makes_of_the_file(data: Path, name: str, size: 
     for key, path in tables.read_table(data / "wav.scp").items():
         assert found[key].shape == (size,)
         np.testing.assert_allclose(found[key], smile.process_file(path).to_numpy()[0], rtol=1e-5, atol=1e-5)
+
+
+def energies(samples: np.ndarray) -> list[float]:
+    """Log energies of frames of 25 ms every 10 ms, without their mean, in a plain loop."""
+    frames = [samples[i : i + 400].astype(float) * 32768 for i in range(0, len(samples) - 399, 160)]
+    return [math.log(max(((x - x.mean()) ** 2).sum(), 2.0**-23)) for x in frames]
+
+
+def between(samples: np.ndarray, margin: int) -> np.ndarray:
+    """What lies between the first frame of speech and the last by the rules of conf/vad.yaml, in loops."""
+    values = energies(samples)
+    high = [x > 0 and x >= max(values) - 4 * math.log(10) for x in values]  # 40 dB
+    near = [high[max(t - 5, 0) : t + 6] for t in range(len(high))]
+    speech = [t for t, around in enumerate(near) if sum(around) >= 0.3 * len(around)]
+    first, last = max(speech[0] - margin, 0), min(speech[-1] + margin, len(high) - 1)
+    return samples[first * 160 : last * 160 + 400 if last < len(high) - 1 else len(samples)]
+
+
+def test_what_lies_before_and_behind_speech_is_left_out(emodb: Path) -> None:
+    speech = soundfile.read(emodb / "wav" / "03a01Fa.wav", dtype="float32")[0]
+    hiss = np.random.default_rng(1).normal(0, 1e-4, (2, 20000)).astype(np.float32)
+    samples = np.concatenate([hiss[0], speech, hiss[1, :12345]])
+    for margin_ms, margin in ((100.0, 10), (0.0, 0)):
+        found = functionals.trimmed(samples, 16000, functionals.TrimSettings(40.0, margin_ms))
+        np.testing.assert_array_equal(found, between(samples, margin))
+        assert len(speech) - 4000 < len(found) < len(speech) + 5000
+    extractor = feature_set().make()
+    whole = feature_set("egemaps", AUDIO, "trim=null").make()
+    expected = whole.compute(between(samples, 10), "u")
+    np.testing.assert_array_equal(extractor.compute(samples, "u"), expected)
+    assert np.abs(whole.compute(samples, "u") - expected).max() > 1
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-6])
+def test_all_is_taken_where_there_is_no_speech(level: float) -> None:
+    samples = np.full(16000, level, np.float32)  # digital silence, and a constant, which has no energy
+    assert len(functionals.trimmed(samples, 16000, functionals.TrimSettings(40.0, 100.0))) == 16000
+
+
+def test_all_is_taken_where_too_little_is_left() -> None:
+    samples = np.zeros(16000, np.float32)
+    samples[200:210] = 0.5  # a click in the first two of six frames, which makes the first one speech
+    left = functionals.trimmed(samples, 16000, functionals.TrimSettings(40.0, 0.0))
+    extractor = feature_set("egemaps", AUDIO, "trim.margin_ms=0").make()
+    whole = feature_set("egemaps", AUDIO, "trim=null").make()
+    assert len(left) == 400 < extractor.min_samples
+    np.testing.assert_array_equal(extractor.compute(samples, "u"), whole.compute(samples, "u"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trim.below_loudest_db=0", "trim.below_loudest_db must be above 0 and at most 1000, got 0"),
+        ("trim.margin_ms=-1", "trim.margin_ms must be from 0 to 60000, got -1"),
+        ("trim.margin=1", "unknown key trim.margin; did you mean trim.margin_ms?"),
+    ],
+)
+def test_settings_of_trimming_that_cannot_be_are_refused(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        feature_set("compare", AUDIO, override)
+    assert message in str(error.value)
 
 
 def test_the_number_of_jobs_changes_nothing(data: Path) -> None:

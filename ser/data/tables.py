@@ -6,6 +6,7 @@ twice.  A reader takes what is right and says for everything else which line is 
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
@@ -249,6 +250,18 @@ class ArkWriter:
         self._file.__exit__(*exc)
         if exc[0] is None:
             write_table(self._scp, self._offsets)
+
+
+def archived(value: Floats, compress: str) -> Floats:
+    """What an archive gives back of a matrix (T, F) or vector (N,), float32."""
+    method = COMPRESSION[compress] if value.ndim == 2 else None
+    if method is None:
+        return value
+    stream = io.BytesIO()
+    kaldiio.save_ark(stream, {"": value}, compression_method=method)
+    stream.seek(1)  # behind the key
+    matrix: Floats = read_kaldi(stream)
+    return matrix
 
 
 class ArkReader:

@@ -109,7 +109,7 @@ def _speech(data: Path, name: str) -> dict[str, npt.NDArray[np.bool_]]:
     """Which frames of a set are speech, (T,) of each utterance."""
     path = set_folder(data, name) / "utt2num_frames"
     frames = tables.convert(tables.read_table(path), path, tables.positive_int, "<frames>")
-    table = SpeechTable(data, list(frames), SpeechUse(cmvn=CmvnUse("speech")), read_set(data).timing)
+    table = SpeechTable.read(data, list(frames), SpeechUse(cmvn=CmvnUse("speech")), read_set(data).timing)
     speech = table.frames(np.array(list(frames.values())), read_set(data, name).timing).speech
     return dict(zip(frames, speech, strict=True))
 

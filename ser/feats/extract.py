@@ -27,7 +27,7 @@ from ser.data.datadir import MAIN, SOURCE, main_set
 from ser.data.segments import RecordingSegment, keys_of, read_recordings
 from ser.data.shards import check_job, check_num_jobs, shard_of
 from ser.errors import DataError, all_of
-from ser.feats.audio import open_samples
+from ser.feats.audio import LongRecording, open_samples
 from ser.feats.base import Extractor, Floats
 from ser.feats.sets import SETTINGS, FeatureSet
 
@@ -58,21 +58,39 @@ def compute_file(
     """
     in_blocks = getattr(extractor, "in_blocks", False)
     with open_samples(recording, audio, in_blocks=in_blocks) as samples:
-        try:
-            # a LongRecording is given only to those that take it
-            values = extractor.compute(samples, key)  # type: ignore[arg-type]
-            features: Floats = np.asarray(values, np.float32)
-        except DataError as error:
-            raise DataError(f"{recording}: {error}") from error
+        return compute(samples, extractor, key, str(recording))
+
+
+def compute(samples: Floats | LongRecording, extractor: Extractor, key: str, place: str) -> Floats:
+    """The features of samples.
+
+    Args:
+        samples: one channel in [-1, 1], (N,), at the extractor's rate; a :class:`LongRecording` only for an
+            extractor that takes blocks.
+        extractor: makes the features.
+        key: the utterance's id.
+        place: the recording, for messages.
+
+    Returns:
+        (T, F) with T > 0, or (F,).
+
+    Raises:
+        DataError: the samples cannot be used, or the extractor gave something else.
+    """
+    try:
+        values = extractor.compute(samples, key)  # type: ignore[arg-type]  # see samples
+        features: Floats = np.asarray(values, np.float32)
+    except DataError as error:
+        raise DataError(f"{place}: {error}") from error
     frames, name = extractor.timing is not None, f"the extractor {type(extractor).__name__}"
     if features.ndim != 1 + frames or features.shape[-1] != extractor.dim or len(features) == 0:
         expected = f"(T, {extractor.dim}) with T > 0" if frames else f"({extractor.dim},)"
         raise DataError(
-            f"{recording}: {name} gave features of shape {features.shape}, expected {expected}; correct it"
+            f"{place}: {name} gave features of shape {features.shape}, expected {expected}; correct it"
         )
     if not np.isfinite(features).all():
         raise DataError(
-            f"{recording}: {name} gave NaN or infinite values; correct it, or leave the recording out where "
+            f"{place}: {name} gave NaN or infinite values; correct it, or leave the recording out where "
             "the corpus is prepared"
         )
     return features

@@ -32,17 +32,27 @@ def lowered(sums: Doubles, level: float) -> Doubles:
 class Sums:
     """Statistics of the utterances of a subset, and their levels."""
 
-    def __init__(self, utterances: Utterances, speakers: Mapping[str, str], level: Level) -> None:
+    def __init__(
+        self,
+        utterances: Utterances,
+        speakers: Mapping[str, str],
+        level: Level,
+        known: Mapping[str, Doubles] | None = None,
+    ) -> None:
         """Read the levels, if any are asked for.
 
         Args:
             utterances: goes through the utterances and their CMVN statistics, (2, F + 1).
             speakers: utterance -> speaker.
             level: whose level is subtracted.
+            known: statistics over all that each speaker says, for ``level="speaker"``; None: the subset is
+                all of it.
         """
         self._utterances, self._speakers, self.level = utterances, speakers, level
         self._levels: dict[str, float] = {}
-        if level != "none":
+        if level == "speaker" and known is not None:
+            self._levels = {speaker: mean_level(known[speaker]) for speaker in set(speakers.values())}
+        elif level != "none":
             groups = added(((self._group(key), own) for key, own in utterances()))
             self._levels = {name: mean_level(sums) for name, sums in groups.items()}
 

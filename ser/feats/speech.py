@@ -220,14 +220,21 @@ def kept_frames(speech: Bools, use: str, margin: int) -> Bools:
 
 
 class SpeechTable:
-    """``vad.scp`` of the data folder behind a subset, and what a system does with it.
+    """Speech in frames of the main set, as ``vad.scp`` has it, and what a system does with it.
 
     Attributes:
         use: that.
     """
 
-    def __init__(self, folder: Path, keys: Sequence[str], use: SpeechUse, main: Timing | None) -> None:
-        """Read it; says which utterances have no speech.
+    def __init__(
+        self, path: Path, keys: Sequence[str], speech: Sequence[Bools], use: SpeechUse, main: Timing | None
+    ) -> None:
+        """``speech`` (T,) of each of ``keys``, in frames of ``main``; ``path`` is its place, for messages."""
+        self._path, self._keys, self._speech, self._main, self.use = path, list(keys), speech, main, use
+
+    @classmethod
+    def read(cls, folder: Path, keys: Sequence[str], use: SpeechUse, main: Timing | None) -> SpeechTable:
+        """Read ``vad.scp`` of the data folder behind a subset; says which utterances have no speech.
 
         Args:
             folder: the subset's.
@@ -244,12 +251,12 @@ class SpeechTable:
         reader = tables.ArkReader(path, made_by="stage 1")
         if lacking := [key for key in keys if key not in reader.places]:
             raise DataError(f"{path}: has no {', '.join(lacking[:3])} of {folder}; run stage 1 again")
-        self._path, self._keys, self._main, self.use = path, list(keys), main, use
-        self._speech = [_vector(reader, key) for key in keys]
+        speech = [_vector(reader, key) for key in keys]
         reader.close()
-        silent = [key for key, speech in zip(keys, self._speech, strict=True) if not speech.any()]
+        silent = [key for key, own in zip(keys, speech, strict=True) if not own.any()]
         if silent:
             log.warning("%s: no speech in %s; all their frames are read", folder, named(silent, len(keys)))
+        return cls(path, keys, speech, use, main)
 
     def frames(self, num_frames: Ints, timing: Timing | None) -> SpeechFrames:
         """Speech in the frames of a set.

@@ -1,4 +1,4 @@
-"""One subset of a fold (train, dev or test) as a system reads it: labels, speakers, normalised features.
+"""Utterances as a system reads them: labels, speakers, normalised features; a subset of a fold, or in memory.
 
 Shapes: N utterances, T frames of one, F values of a frame (or of an utterance's one vector).
 """
@@ -12,15 +12,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ser import config
 from ser.data import labels, tables
-from ser.data.datadir import MAIN, main_set, source_of
-from ser.errors import ConfigError, DataError
+from ser.data.datadir import main_set
+from ser.errors import DataError
 from ser.feats import cmvn
-from ser.feats.base import ONE_SCALE, Layout, Timing
+from ser.feats.base import Layout
 from ser.feats.level import Sums
-from ser.feats.sets import SETTINGS, set_folder
-from ser.feats.speech import NOT_ASKED, SpeechFrames, SpeechTable, SpeechUse, vad_files
+from ser.feats.speech import NOT_ASKED, SpeechFrames, SpeechTable, SpeechUse
+from ser.feats.stores import FolderStore, Store, timing_of
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -32,61 +31,6 @@ _SPEAKER_TABLES = {"gender": "spk2gender"}  # targets that are known of a speake
 _TARGET_TABLES = {"speaker": "utt2spk", "emotion": "utt2emo"}  # any other target x stands in utt2x
 
 
-# ---------------------------------------------------------------------------------------------- where it is
-
-
-def set_settings(folder: Path, name: str) -> dict[str, Any]:
-    """The settings with which the features of a set were made, as a data folder or a view tells them.
-
-    Raises:
-        DataError: the folder has no features of this set.
-    """
-    main = _read_settings(folder / MAIN)
-    if main.pop("set", None) == name:
-        return main
-    settings = _read_settings(set_folder(folder, name) / SETTINGS)
-    if not settings:
-        raise DataError(
-            f"{folder}: has no features of the set '{name}'; run stage 1 with a system that reads it, or "
-            f"steps/extract.sh <corpus.yaml> {source_of(folder)} conf/{name}.yaml"
-        )
-    return settings
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    try:
-        return config.read_yaml(path) if path.exists() else {}
-    except ConfigError as error:
-        raise DataError(f"{path}: no settings of features; run stage 1 again") from error
-
-
-def _tables(folder: Path, name: str) -> Path:
-    """The folder with the tables of a set: the data folder or view itself for the main set."""
-    set_settings(folder, name)
-    return folder if main_set(folder) == name else set_folder(folder, name)
-
-
-def feature_files(folder: Path, sets: Sequence[str], *, speech: bool = False) -> dict[str, Path]:
-    """The files that tell whether features of a subset have changed: name -> path.
-
-    Args:
-        folder: the subset's.
-        sets: feature sets that are read.
-        speech: whether speech activity is too.
-
-    Raises:
-        DataError: the folder lacks a set.
-    """
-    paths = vad_files(folder) if speech else {}
-    for name in sets:
-        place = _tables(folder, name)
-        if place == folder:
-            paths |= {"feats.scp": folder / "feats.scp", MAIN: folder / MAIN}
-        else:
-            paths |= {f"{name}/{file}": place / file for file in ("feats.scp", SETTINGS)}
-    return paths
-
-
 # ------------------------------------------------------------------------------------------- one feature set
 
 
@@ -94,6 +38,7 @@ class Features:
     """The features of one set, of the utterances of a subset.
 
     Attributes:
+        name: of the set.
         num_frames: of each utterance, that are read, (N,) int32; None for a set of one vector an utterance.
         dim: F.
         layout: of the F values.
@@ -102,46 +47,43 @@ class Features:
 
     def __init__(
         self,
-        folder: Path,
-        name: str,
-        keys: Sequence[str],
+        store: Store,
         speakers: Mapping[str, str],
         norm: Norm,
         global_stats: Doubles | None = None,
         use: SpeechUse = NOT_ASKED,
         table: SpeechTable | None = None,
+        speaker_stats: Mapping[str, Doubles] | None = None,
     ) -> None:
         """Open a set.
 
         Args:
-            folder: the subset's.
-            name: of the set.
-            keys: the utterances.
+            store: where it lies.
             speakers: utterance -> speaker.
             norm: which statistics normalise the features.
             global_stats: those of the training subset, (2, F + 1), for ``norm="global"``.
             use: which frames are read, which statistics are of, whose level is subtracted.
             table: where speech is, if that is asked for.
+            speaker_stats: what :meth:`speaker_stats` gave of all that each speaker says; None: of these
+                utterances.
         """
-        self.name, self._keys, self._speakers, self._norm = name, list(keys), speakers, norm
-        self._folder, self._tables = folder, _tables(folder, name)
-        self._reader = tables.ArkReader(self._tables / "feats.scp", made_by="stages 1 and 2")
-        _covers(self._reader.places, self._tables / "feats.scp", self._keys, folder)
-        self.num_frames = self._total_frames = self._read_num_frames()
+        self.name, self._store, self._keys, self._speakers = store.name, store, list(speakers), speakers
+        self._norm, self._known = norm, speaker_stats
+        self.num_frames = self._total_frames = store.num_frames
         self.speech: SpeechFrames | None = None
         if table is not None and self._total_frames is not None:
-            self.speech = table.frames(self._total_frames.astype(np.int64), _timing_of(folder, name))
+            self.speech = table.frames(self._total_frames.astype(np.int64), store.timing)
             self.num_frames = self.speech.num_frames
         self._over_speech = self.speech is not None and use.over_speech
-        self.dim = int(self._reader.read(self._keys[0]).shape[-1])
-        self.layout = _layout_of(folder, name)
+        self.dim, self.layout = store.dim, store.layout
         level = "none" if self._total_frames is None else use.level
-        self._sums = Sums(self._utterance_stats, speakers, level)
+        self._sums = Sums(self._utterance_stats, speakers, level, speaker_stats)
         # whether the sums of speakers that stage 2 wrote, of all frames as they were made, are no help
         self._own_sums = self._over_speech or level != "none"
-        self._scales = self._read_scales(norm, global_stats)
+        self._scales = self._make_scales(norm, global_stats)
         rows = len(self._keys) if self.num_frames is None else int(self.num_frames.sum(dtype=np.int64))
-        self._cache: dict[int, Floats] | None = {} if 4 * self.dim * rows <= CACHE_BYTES else None
+        keeps = not store.in_memory and 4 * self.dim * rows <= CACHE_BYTES
+        self._cache: dict[int, Floats] | None = {} if keeps else None
 
     @property
     def cached(self) -> bool:
@@ -154,8 +96,7 @@ class Features:
         Raises:
             DataError: the archive is gone, cut short, or not what the tables say.
         """
-        frames = None if self._total_frames is None else int(self._total_frames[index])
-        return self._reader.read(self._keys[index], frames, self.dim)
+        return self._store.raw(index)
 
     def read(self, index: int) -> Floats:
         """The normalised features of one utterance, (T, F) or (F,) float32; of T those that are read."""
@@ -197,74 +138,34 @@ class Features:
 
     def total_stats(self) -> Doubles:
         """Statistics of all utterances together, (2, F + 1); those that stage 2 wrote, where it did."""
-        path = self._folder / "cmvn_global.scp"
-        if self._tables == self._folder and path.exists() and not self._own_sums:
-            return tables.ArkReader(path, made_by="stage 2").read("global").astype(np.float64)
-        total: Doubles = np.sum(list(self._sums.of_speakers().values()), axis=0)
+        made = None if self._own_sums else self._store.total_stats()
+        total: Doubles = np.sum(list(self._sums.of_speakers().values()), axis=0) if made is None else made
         return total
 
-    def _read_num_frames(self) -> npt.NDArray[np.int32] | None:
-        path = self._tables / "utt2num_frames"
-        if not path.exists():
-            return None
-        table = tables.read_table(path)
-        _covers(table, path, self._keys, self._folder)
-        frames = tables.convert(
-            {key: table[key] for key in self._keys}, path, tables.positive_int, "<frames>"
-        )
-        return np.fromiter(frames.values(), dtype=np.int32, count=len(frames))
+    def speaker_stats(self) -> dict[str, Doubles]:
+        """Statistics of each speaker, (2, F + 1); those that stage 2 wrote, where it did."""
+        spoken = set(self._speakers.values())
+        if self._known is not None:
+            return {speaker: self._known[speaker] for speaker in spoken}
+        made = None if self._own_sums else self._store.speaker_stats(spoken)
+        return self._sums.of_speakers() if made is None else made
 
-    def _read_scales(self, norm: Norm, global_stats: Doubles | None) -> dict[str, tuple[Floats, Floats]]:
+    def _make_scales(self, norm: Norm, global_stats: Doubles | None) -> dict[str, tuple[Floats, Floats]]:
         if norm == "utterance" and self.num_frames is None:
             raise DataError(
-                f"{self._folder}: the set '{self.name}' has one vector an utterance, which cannot be "
+                f"{self._store.place}: the set '{self.name}' has one vector an utterance, which cannot be "
                 "normalised by itself; set features.norm to speaker, global or none"
             )
         if norm == "global":
-            stats = self.total_stats() if global_stats is None else global_stats
-            return {"": _shift_and_scale(stats)}
-        if norm != "speaker":
-            return {}
-        if self._tables != self._folder or self._own_sums:
-            return {name: _shift_and_scale(stats) for name, stats in self._sums.of_speakers().items()}
-        reader = tables.ArkReader(self._folder / "cmvn.scp", made_by="stage 2")
-        spoken = set(self._speakers.values())
-        tables.same_keys(reader.places, self._folder / "cmvn.scp", spoken, "the speakers of utt2spk")
-        return {speaker: _shift_and_scale(reader.read(speaker)) for speaker in sorted(spoken)}
+            return {"": _shift_and_scale(self.total_stats() if global_stats is None else global_stats)}
+        if norm == "speaker":
+            return {name: _shift_and_scale(stats) for name, stats in self.speaker_stats().items()}
+        return {}
 
     def _utterance_stats(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        """Each utterance's statistics: the sums that stage 2 wrote, or those of its one vector."""
-        if self.num_frames is None:
-            yield from ((key, cmvn.stats(self.raw(i)[None])) for i, key in enumerate(self._keys))
-            return
-        stem = cmvn.SPEECH_STEM if self._over_speech else cmvn.STEM
-        reader = tables.ArkReader(set_folder(self._folder, self.name) / f"{stem}.scp", made_by="stage 2")
-        yield from ((key, reader.read(key)) for key in self._keys)
-
-
-def _timing_of(folder: Path, name: str) -> Timing | None:
-    """Of the frames of a set, as its settings tell it."""
-    timing = set_settings(folder, name).get("timing")
-    return None if timing is None else config.build(Timing, timing, f"{folder}: timing of the set {name}")
-
-
-def _layout_of(folder: Path, name: str) -> Layout:
-    """Of the values of a set, as its settings tell it."""
-    layout = set_settings(folder, name).get("layout")
-    return (
-        ONE_SCALE if layout is None else config.build(Layout, layout, f"{folder}: layout of the set {name}")
-    )
-
-
-def _covers(table: Mapping[str, object], path: Path, keys: Sequence[str], folder: Path) -> None:
-    """Make sure that a table of a set has every utterance; a view's own table has no others."""
-    if path.parent == folder:
-        tables.same_keys(table, path, keys, folder / "utt2spk")
-    elif missing := [key for key in keys if key not in table]:
-        raise DataError(
-            f"{path}: has no {', '.join(missing[:3])} of {folder}; run stage 1 again, on the folder that "
-            "was divided"
-        )
+        """Each utterance's statistics: over speech, where that is asked for and there are frames."""
+        speech = self.speech.speech if self.speech is not None and self._over_speech else None
+        yield from zip(self._keys, self._store.stats(speech), strict=True)
 
 
 def _shift_and_scale(stats: npt.NDArray[Any]) -> tuple[Floats, Floats]:
@@ -279,14 +180,18 @@ class Subset:
     """The utterances of a data folder, in key order.
 
     Attributes:
-        folder: data/folds/<fold>/<subset>.
+        folder: data/folds/<fold>/<subset>; of utterances in memory what stands for it in messages.
         keys: N utterance ids.
         speakers: utterance -> speaker.
         labels: class indices, (N,) int64; empty without ``emotions``.
         targets: further targets -> class indices, (N,) int64 each.
         target_names: further targets -> their classes.
         inputs: feature set -> its features.
+        speaker_stats: what an estimator's ``speaker_stats`` gave of all that each speaker says; None: the
+            subset is all that its speakers say.
     """
+
+    speaker_stats: Mapping[str, Doubles] | None = None
 
     def __init__(
         self,
@@ -327,7 +232,12 @@ class Subset:
         table = self._read_speech(speech)
         self.inputs = {
             name: Features(
-                folder, name, self.keys, self.speakers, norm, (global_stats or {}).get(name), speech, table
+                FolderStore(folder, name, self.keys),
+                self.speakers,
+                norm,
+                (global_stats or {}).get(name),
+                speech,
+                table,
             )
             for name in sets
         }
@@ -365,8 +275,8 @@ class Subset:
         if not use.is_asked:
             return None
         main = main_set(self.folder)
-        timing = None if main is None else _timing_of(self.folder, main)
-        return SpeechTable(self.folder, self.keys, use, timing)
+        timing = None if main is None else timing_of(self.folder, main)
+        return SpeechTable.read(self.folder, self.keys, use, timing)
 
     def _read_labels(self, emotions: Sequence[str]) -> Ints:
         own = labels.read_emotions(self.folder / labels.EMOTIONS)
@@ -395,3 +305,49 @@ class Subset:
         self.target_names[name] = sorted(set(table.values()))
         index = {value: number for number, value in enumerate(self.target_names[name])}
         self.targets[name] = np.array([index[table[key]] for key in self.keys], dtype=np.int64)
+
+
+class MemorySubset(Subset):
+    """Utterances whose features are in memory, without labels."""
+
+    def __init__(
+        self,
+        place: str,
+        speakers: Mapping[str, str],
+        stores: Sequence[Store],
+        norm: Norm,
+        *,
+        global_stats: Mapping[str, Doubles],
+        speech: SpeechUse,
+        table: SpeechTable | None,
+        speaker_stats: Mapping[str, Mapping[str, Doubles]] | None,
+    ) -> None:
+        """Normalise them as those of a data folder.
+
+        Args:
+            place: what stands for a data folder in messages.
+            speakers: utterance -> speaker, in the order of the stores.
+            stores: a feature set each, the main one of the system first.
+            norm: which statistics normalise the features.
+            global_stats: statistics of the training subset for each set, for ``norm="global"``.
+            speech: which frames of an utterance are read, which statistics are of, whose level is subtracted.
+            table: where speech is, if ``speech`` asks for it.
+            speaker_stats: of all that each speaker says, what :meth:`Features.speaker_stats` gave for each
+                set, and an estimator's ``speaker_stats`` for "" ; None: of these utterances.
+        """
+        self.folder = Path(place)
+        self.speakers, self.keys = dict(speakers), list(speakers)
+        self.labels, self.targets, self.target_names = np.empty(0, dtype=np.int64), {}, {}
+        self.inputs = {
+            store.name: Features(
+                store,
+                self.speakers,
+                norm,
+                global_stats.get(store.name),
+                speech,
+                table,
+                (speaker_stats or {}).get(store.name),
+            )
+            for store in stores
+        }
+        self.speaker_stats = (speaker_stats or {}).get("")

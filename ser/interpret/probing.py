@@ -24,7 +24,8 @@ from ser.cli import log, progress
 from ser.data import files, tables
 from ser.data.tsv import read_tsv, write_tsv
 from ser.errors import DataError, UsageError
-from ser.feats.subset import Floats, Subset
+from ser.feats.base import Floats
+from ser.feats.subset import Subset
 from ser.interpret import masking
 from ser.interpret.groups import SIGNS
 from ser.interpret.maps import Attended

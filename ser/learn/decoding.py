@@ -16,7 +16,8 @@ from ser.data.normalisation import little_speech_text
 from ser.errors import DataError
 from ser.feats.chunking import ChunkingConfig
 from ser.feats.speech import SpeechUse, vad_settings
-from ser.feats.subset import Norm, Subset, set_settings
+from ser.feats.stores import set_settings
+from ser.feats.subset import Norm, Subset
 from ser.learn.models import TrainedModel, load_model, read_facts
 from ser.learn.status import DECODED, decode_inputs
 from ser.scoring.posteriors import Posteriors, write_posteriors

@@ -7,7 +7,8 @@ from typing import Any
 from ser import systems
 from ser.cli import log
 from ser.data import files, labels
-from ser.feats.subset import Subset, set_settings
+from ser.feats.stores import set_settings
+from ser.feats.subset import Subset
 from ser.learn import models, tasks
 from ser.learn.normalisation import resolve_norm
 from ser.learn.tasks import Task

@@ -16,6 +16,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -78,9 +79,9 @@ class TrainedModel:
         """How its features are normalised."""
         return self.settings.features.norm if hasattr(self.settings, "features") else "none"
 
-    @property
+    @cached_property
     def network(self) -> Any:
-        """The network, made anew, in evaluation mode, on the CPU.
+        """The network, in evaluation mode, where it was last moved to; at first the CPU.
 
         Raises:
             CheckpointError: the weights are of another network.

@@ -13,7 +13,7 @@ from ser.data import files
 from ser.data.fold_checks import NOTES
 from ser.data.tables import check_key
 from ser.errors import CheckpointError, DataError, StaleError
-from ser.feats.subset import feature_files
+from ser.feats.stores import feature_files
 from ser.feats.vad import FOLDER
 from ser.learn import tasks
 from ser.learn.models import read_facts

@@ -14,7 +14,7 @@ from ser.data.labels import EMOTIONS
 from ser.data.normalisation import AUTO, norm_files
 from ser.errors import ConfigError, DataError, StaleError, UsageError, shown
 from ser.feats.speech import asks_for_speech
-from ser.feats.subset import feature_files
+from ser.feats.stores import feature_files
 
 CONFIG, MODEL, WEIGHTS, CHECKPOINT = (
     "config.yaml",

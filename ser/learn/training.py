@@ -19,7 +19,8 @@ from ser.data.normalisation import AUTO
 from ser.errors import ConfigError, DataError, UsageError
 from ser.feats.chunking import ChunkingConfig
 from ser.feats.speech import SpeechUse, vad_settings
-from ser.feats.subset import Doubles, Subset, set_settings
+from ser.feats.stores import set_settings
+from ser.feats.subset import Doubles, Subset
 from ser.learn import models, tasks
 from ser.learn.loaders import (
     BUCKET_BATCHES,

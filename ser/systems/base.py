@@ -149,7 +149,13 @@ class Estimator(System):
     ``fit`` takes the training subset (with labels; features as they were made, not normalised), the
     settings, the number of classes and the seed.  ``posteriors`` takes what ``fit`` gave, the settings and a
     subset without labels, and gives probabilities (N, K), rows sum to 1.
+
+    What ``posteriors`` says of an utterance must not depend on others, but for what ``speaker_stats`` takes of
+    a speaker's, given the settings and a subset: speaker -> sums, which are added up over subsets (such as
+    :func:`ser.feats.cmvn.stats`).  Those over all that a speaker says are then in ``subset.speaker_stats``;
+    where that is None, the subset is all of it.
     """
 
     fit: Callable[[Subset, Any, int, int], Arrays]
     posteriors: Callable[[Arrays, Any, Subset], Doubles]
+    speaker_stats: Callable[[Any, Subset], dict[str, Doubles]] | None = None

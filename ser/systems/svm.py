@@ -7,7 +7,7 @@ by side.  N utterances to train on, M to decide on, D values of an utterance, K 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ser.errors import DataError, UsageError
+from ser.feats import cmvn
 from ser.feats.subset import Subset
 from ser.scoring.metrics import confusion_matrix, decide, uar
 from ser.systems.base import Arrays, Doubles, Estimator
@@ -27,6 +28,7 @@ Labels = npt.NDArray[np.int64]
 COSTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of the SVM
 NUM_GROUPS = 5  # of the search; fewer where there are fewer speakers
 SCALES = tuple(float(scale) for scale in np.geomspace(0.05, 50.0, 61))
+_STILL = 1e-6  # of the mean: a feature that deviates less does not vary
 _SMALLEST = 1e-12  # probability of a class that an inner training subset does not have
 
 
@@ -63,13 +65,32 @@ def standardise(features: Doubles, reference: Doubles) -> Doubles:
     return result
 
 
-def standardise_speakers(features: Doubles, speakers: Sequence[str]) -> Doubles:
-    """Features (N, D) with mean 0 and variance 1 for every speaker; uses all that the speaker said."""
+def vector_stats(features: Doubles, speakers: Sequence[str]) -> dict[str, Doubles]:
+    """The statistics (2, D + 1) of the features (N, D) of each speaker, see :mod:`ser.feats.cmvn`."""
+    names = np.array(speakers)
+    return {speaker: cmvn.stats(features[names == speaker]) for speaker in sorted(set(speakers))}
+
+
+def standardise_speakers(
+    features: Doubles, speakers: Sequence[str], known: Mapping[str, Doubles] | None = None
+) -> Doubles:
+    """Features (N, D) with mean 0 and variance 1 for every speaker; uses all that the speaker said.
+
+    A feature that does not vary becomes 0.
+
+    Args:
+        features: (N, D).
+        speakers: N of them.
+        known: :func:`vector_stats` of all that each of them said; None: the features are all.
+    """
     result = np.empty_like(features)
     names = np.array(speakers)
-    for speaker in sorted(set(speakers)):
+    for speaker, stats in (vector_stats(features, speakers) if known is None else known).items():
         own = names == speaker
-        result[own] = standardise(features[own], features[own])
+        mean = stats[0, :-1] / stats[0, -1]
+        variance = stats[1, :-1] / stats[0, -1] - np.square(mean)
+        varies = variance > _STILL**2 * np.square(mean)  # below that it is rounding
+        result[own] = (features[own] - mean) / np.sqrt(np.where(varies, variance, np.inf))
     return result
 
 
@@ -258,11 +279,18 @@ def posteriors(model: Arrays, settings: SvmSettings, subset: Subset) -> Doubles:
     """Softmax of the scaled scores, (M, K); the normalisation by speaker uses all that a speaker said."""
     x = vectors(subset)
     if settings.features.norm == "speaker":
-        x = standardise_speakers(x, list(subset.speakers.values()))
+        x = standardise_speakers(x, list(subset.speakers.values()), subset.speaker_stats)
     elif settings.features.norm == "global":
         deviation = model["deviation"]
         x = (x - model["mean"]) / np.where(deviation > 0, deviation, np.inf)
     return softmax(scores_of(model, x, int(model["num_classes"])), float(model["scale"]))
 
 
-SYSTEM = Estimator(SvmSettings, fit, posteriors, seeded=False)
+def speaker_stats(settings: SvmSettings, subset: Subset) -> dict[str, Doubles]:
+    """What the normalisation by speaker takes of each speaker; nothing where there is none."""
+    if settings.features.norm != "speaker":
+        return {}
+    return vector_stats(vectors(subset), list(subset.speakers.values()))
+
+
+SYSTEM = Estimator(SvmSettings, fit, posteriors, speaker_stats, seeded=False)

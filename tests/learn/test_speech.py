@@ -24,7 +24,8 @@ from ser.feats.speech import (
     kept_frames,
     speech_or_all,
 )
-from ser.feats.subset import Norm, Subset, feature_files
+from ser.feats.stores import feature_files
+from ser.feats.subset import Norm, Subset
 from ser.learn import fitting, models
 from ser.learn.decoding import decode_folder
 from ser.learn.loaders import Share
@@ -171,7 +172,7 @@ def test_another_set_is_cut_at_the_same_times(make_part: MakePart) -> None:
     folder = make_part("train", "a")
     masks = add_speech(folder)
     keys = list(masks)
-    table = SpeechTable(folder, keys, SpeechUse(VadUse("frames", 0.0)), Timing(0.01, 0.0125))
+    table = SpeechTable.read(folder, keys, SpeechUse(VadUse("frames", 0.0)), Timing(0.01, 0.0125))
     halves = np.array([len(mask) // 2 for mask in masks.values()])
     frames = table.frames(halves, Timing(0.02, 0.0125))
     for mask, slow in zip(masks.values(), frames.speech, strict=True):

@@ -13,4 +13,30 @@ packages are what they are made of, and import downwards only::
     data > cli, config > errors
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ser.predict.model import Model
+
 __version__ = "0.1.0"
+
+
+def load(name_or_path: str | Path, allow: Sequence[str] = (), use_gpu: str = "auto") -> Model:
+    """A trained model, ready to use; see :class:`ser.predict.model.Model`.
+
+    Args:
+        name_or_path: a model folder, such as ``exp/<fold>/<system>/seed1``.
+        allow: code outside ``ser`` that the model may name, which is then imported.
+        use_gpu: auto, yes or no; for networks.
+
+    Raises:
+        CheckpointError: there is no usable model, or it names code that is not allowed.
+    """
+    from ser.predict import model  # what it needs takes seconds to import
+
+    return model.load(name_or_path, allow, use_gpu)

@@ -42,7 +42,8 @@ EXTRAS = {
     "silero": "vad",
 }  # what utils/install.sh --extra must have installed for an extractor
 SETTINGS = "settings.yaml"
-_KEY, _HOME = "extractor", "ser/feats/base.py"
+EXTRACTOR = _KEY = "extractor"
+_HOME = "ser/feats/base.py"
 _NAME = re.compile(r"(?!(?:text|source|log|vad|q|(utt|spk|reco)2\w*)$)[A-Za-z][\w-]*", re.ASCII)
 
 

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ser import config
+from ser import config, reading
 from ser.data import tables
 from ser.data.datadir import MAIN, main_set, source_of
+from ser.data.files import MADE
 from ser.errors import ConfigError, DataError
 from ser.feats import cmvn
 from ser.feats.base import ONE_SCALE, Floats, Layout, Timing
@@ -41,6 +42,21 @@ def set_settings(folder: Path, name: str) -> dict[str, Any]:
             f"steps/extract.sh <corpus.yaml> {source_of(folder)} conf/{name}.yaml"
         )
     return settings
+
+
+def set_versions(folder: Path, name: str) -> dict[str, str]:
+    """Libraries with which the features of a set were made, and their versions, where that is known.
+
+    Raises:
+        DataError: the record of it is damaged.
+    """
+    path = set_folder(folder, name) / MADE
+    if not path.exists():
+        return {}
+    remedy = "run stage 1 again"
+    with reading.guarded(path, remedy):
+        versions = reading.read_json(path, remedy)["settings"].get("versions", {})
+        return {str(library): str(version) for library, version in versions.items()}
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from ser.data import labels, tables
 from ser.data.datadir import main_set
 from ser.errors import DataError
 from ser.feats import cmvn
-from ser.feats.base import Layout
 from ser.feats.level import Sums
 from ser.feats.speech import NOT_ASKED, SpeechFrames, SpeechTable, SpeechUse
 from ser.feats.stores import FolderStore, Store, timing_of

@@ -122,10 +122,15 @@ def decisions(model: TrainedModel, subset: Subset, use_gpu: str) -> Iterator[Dec
 
 
 def open_subset(model: TrainedModel, data: Path) -> Subset:
-    """A data folder as a model reads it; estimators get features as they were made."""
-    norm: Norm = "none" if isinstance(model.system, Estimator) else model.norm
+    """A data folder as a model reads it."""
     speech = SpeechUse.of(model.settings)
-    return Subset(data, list(model.sets), norm, global_stats=model.stats, speech=speech)
+    return Subset(data, list(model.sets), read_norm(model), global_stats=model.stats, speech=speech)
+
+
+def read_norm(model: TrainedModel) -> Norm:
+    """How the features that a model reads are normalised; estimators get them as they were made."""
+    norm: Norm = "none" if isinstance(model.system, Estimator) else model.norm
+    return norm
 
 
 class _Output:

@@ -65,5 +65,5 @@ def _fit(task: Task, system: Estimator, settings: Any) -> None:
         sizes=models.sizes_of(subset, emotions),
         arrays=system.fit(subset, settings, len(emotions), task.seed),
         stats={},
-        facts={"seed": task.seed},
+        facts={"seed": task.seed} | models.feature_facts(task.train, settings, task.sets),
     )

@@ -28,11 +28,14 @@ import safetensors.numpy
 import ser
 from ser import config, reading, systems
 from ser.data import registry
+from ser.data.datadir import main_set
 from ser.data.files import whole_file
 from ser.data.labels import EMOTIONS, write_emotions
 from ser.data.tables import check_key
 from ser.errors import CheckpointError, DataError, shown
 from ser.feats.base import ONE_SCALE
+from ser.feats.speech import SpeechUse, vad_settings
+from ser.feats.stores import set_settings, set_versions
 from ser.feats.subset import Subset
 from ser.learn import packages
 from ser.learn.calibration import FILE as CALIBRATION
@@ -42,6 +45,7 @@ from ser.learn.tasks import CONFIG, MODEL, OLD_MODEL, OLD_VERSION, WEIGHTS, Task
 from ser.systems.base import Arrays, Network, Sizes
 
 FORMAT = 2
+VERSIONS = "feature_versions"  # what a model says of the libraries that made its features
 REMEDY = "train it again (stage 3 or 4)"
 _PACKAGES = ("torch", "numpy", "scikit-learn")
 
@@ -256,6 +260,30 @@ def sizes_of(subset: Subset, emotions: Sequence[str]) -> Sizes:
         {name: len(classes) for name, classes in subset.target_names.items()},
         {name: features.layout for name, features in subset.inputs.items() if features.layout != ONE_SCALE},
     )
+
+
+def feature_facts(data: Path, settings: Any, sets: Sequence[str]) -> dict[str, Any]:
+    """What a model says of its features besides their settings.
+
+    Args:
+        data: the training subset's folder.
+        settings: of the system.
+        sets: the feature sets that it reads.
+
+    Returns:
+        Versions of the libraries that made them, by feature set, where there are any; of a system that asks
+        for speech activity, how that was decided, and the main set, in whose frames it is.
+    """
+    facts: dict[str, Any] = {}
+    names = dict.fromkeys(sets)
+    if SpeechUse.of(settings).is_asked:
+        main = main_set(data)
+        facts["vad"] = vad_settings(data)
+        names |= dict.fromkeys(str(name) for name in (facts["vad"].get("set"), main))
+        if main is not None and main != sets[0]:
+            facts["vad_main"] = {"set": main, **set_settings(data, main)}
+    versions = {name: made for name in names if (made := set_versions(data, name))}
+    return facts | ({VERSIONS: versions} if versions else {})
 
 
 def describe(task: Task, emotions: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from ser.data import files, labels
 from ser.data.normalisation import AUTO
 from ser.errors import ConfigError, DataError, UsageError
 from ser.feats.chunking import ChunkingConfig
-from ser.feats.speech import SpeechUse, vad_settings
+from ser.feats.speech import SpeechUse
 from ser.feats.stores import set_settings
 from ser.feats.subset import Doubles, Subset
 from ser.learn import models, tasks
@@ -109,7 +109,8 @@ def _train(
         models.describe(task, emotions)
         _log_network(task, settings, network, subset)
     sets = {name: set_settings(task.train, name) for name in task.sets}
-    vad = {"vad": vad_settings(task.train)} if SpeechUse.of(settings).is_asked else {}
+    made = models.feature_facts(task.train, settings, task.sets)
+    vad = {"vad": made["vad"]} if "vad" in made else {}
     norm = {"norm": settings.features.norm} if task.norm == AUTO else {}
     identity = {
         "system": tasks.learnt(task.tree),
@@ -133,7 +134,7 @@ def _train(
             sizes=sizes,
             arrays=state,
             stats=stats,
-            facts={"seed": task.seed, "epoch": epoch} | vad | facts,
+            facts={"seed": task.seed, "epoch": epoch} | made | facts,
         )
 
     loader = make_loader(subset, settings, task.seed, share, stats)

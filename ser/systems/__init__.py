@@ -135,6 +135,7 @@ def check_network(system: Any, settings: Any, sizes: Any, source: object) -> Non
         )
 
 
+<<<<<<< HEAD
 def _check_order(settings: Any, sizes: Any, source: object) -> None:
     """Refuse changes over filters of features whose values lie on no scale."""
     changes = {name: getattr(settings.augmentation, name) for name in ("freq_masks", "filter_gain")}
@@ -148,13 +149,22 @@ def _check_order(settings: Any, sizes: Any, source: object) -> None:
 
 
 def check_allowed(code: object, allowed: Sequence[str], source: Path) -> None:
+=======
+def check_allowed(code: object, allowed: Sequence[str], source: Path, what: str = "system") -> None:
+>>>>>>> ce9f520 (Load a trained model for use: features, speakers, posteriors of pieces in memory)
     """Refuse a model whose system is code outside ``ser``, unless the caller allowed that by name.
+
+    Args:
+        code: what the model names.
+        allowed: code that the caller trusts.
+        source: the model, for messages.
+        what: the code is of the model.
 
     Raises:
         CheckpointError: it was not.
     """
     if isinstance(code, str) and registry.is_outside(code) and code not in allowed:
         raise CheckpointError(
-            f"{source}: its system is code outside this package, {code}, which loading would run; if you "
+            f"{source}: its {what} is code outside this package, {code}, which loading would run; if you "
             f"trust it, allow it by name: --allow-code {code}"
         )

@@ -150,10 +150,10 @@ class Estimator(System):
     settings, the number of classes and the seed.  ``posteriors`` takes what ``fit`` gave, the settings and a
     subset without labels, and gives probabilities (N, K), rows sum to 1.
 
-    What ``posteriors`` says of an utterance must not depend on others, but for what ``speaker_stats`` takes of
-    a speaker's, given the settings and a subset: speaker -> sums, which are added up over subsets (such as
-    :func:`ser.feats.cmvn.stats`).  Those over all that a speaker says are then in ``subset.speaker_stats``;
-    where that is None, the subset is all of it.
+    What ``posteriors`` says of an utterance must not depend on others, but for what ``speaker_stats`` takes
+    of a speaker's.  It gets the settings and a subset and gives speaker -> sums, which are added up over
+    subsets (such as :func:`ser.feats.cmvn.stats`).  Those over all that a speaker says are then in
+    ``subset.speaker_stats``; where that is None, the subset is all of it.
     """
 
     fit: Callable[[Subset, Any, int, int], Arrays]

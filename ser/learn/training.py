@@ -110,14 +110,13 @@ def _train(
         _log_network(task, settings, network, subset)
     sets = {name: set_settings(task.train, name) for name in task.sets}
     made = models.feature_facts(task.train, settings, task.sets)
-    vad = {"vad": made["vad"]} if "vad" in made else {}
     norm = {"norm": settings.features.norm} if task.norm == AUTO else {}
     identity = {
         "system": tasks.learnt(task.tree),
         "seed": task.seed,
         "emotions": list(emotions),
         "sets": sets,
-        **vad,
+        **{key: made[key] for key in ("vad",) if key in made},
         **norm,
         "stats": {name: values.tolist() for name, values in stats.items()},
         "utterances": len(subset),

@@ -243,7 +243,7 @@ class Model:
             yield Classified(*batch[decision.index], subset, decision)
 
     def _result(self, seen: Classified, speakers: Speakers | None, track: MakeTrack | None) -> Result:
-        piece, decision = seen.piece, seen.decision
+        piece, decision, calibration = seen.piece, seen.decision, self.trained.calibration
         posterior = decision.padded if decision.posterior is None else decision.posterior
         assert posterior is not None
         return Result(
@@ -253,6 +253,7 @@ class Model:
             piece.end_s,
             self.emotions,
             posterior,
+            calibrated=None if calibration is None else calibration.apply(posterior),
             attention=decision.attention,
             timing=self._timing,
             track=None if track is None else track(seen),

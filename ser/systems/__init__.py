@@ -135,7 +135,6 @@ def check_network(system: Any, settings: Any, sizes: Any, source: object) -> Non
         )
 
 
-<<<<<<< HEAD
 def _check_order(settings: Any, sizes: Any, source: object) -> None:
     """Refuse changes over filters of features whose values lie on no scale."""
     changes = {name: getattr(settings.augmentation, name) for name in ("freq_masks", "filter_gain")}
@@ -148,10 +147,7 @@ def _check_order(settings: Any, sizes: Any, source: object) -> None:
         )
 
 
-def check_allowed(code: object, allowed: Sequence[str], source: Path) -> None:
-=======
 def check_allowed(code: object, allowed: Sequence[str], source: Path, what: str = "system") -> None:
->>>>>>> ce9f520 (Load a trained model for use: features, speakers, posteriors of pieces in memory)
     """Refuse a model whose system is code outside ``ser``, unless the caller allowed that by name.
 
     Args:

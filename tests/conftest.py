@@ -54,6 +54,19 @@ def emodb() -> Path:
 
 
 @pytest.fixture(scope="session")
+def whisper() -> Path:
+    """Whisper base's encoder: the folder that SER_WHISPER names, or the one beside the checkout."""
+    default = REPO.parent / "shared" / "pretrained" / "whisper-base-encoder"
+    path = Path(os.environ.get("SER_WHISPER", default))
+    if not path.is_dir():
+        message = f"Whisper base's encoder is not at {path}; set SER_WHISPER to its folder"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return path.resolve()
+
+
+@pytest.fixture(scope="session")
 def small_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded corpus, a tenth of its size."""
     out = tmp_path_factory.mktemp("corpus") / "release"

@@ -10,7 +10,7 @@
 
 set -euo pipefail
 
-extra=()   # also install requirements-<extra>.txt: dev (tests), mini (a voice for egs/mini), baselines (SVMs), interpret, report (stages 8, 9), vad (Silero)
+extra=()   # also install requirements-<extra>.txt: dev (tests), mini (a voice for egs/mini), baselines (SVMs), interpret, report (stages 8, 9), vad (Silero), pretrained (encoders)
 python=    # the interpreter to build on, else python3 or the newest of python3.13 to python3.10
 pulse_s=10 # seconds between two lines that say it is still at work, where there is no terminal
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from ser.data.corpus import CorpusConfig
 from ser.data.tables import check_key
 from ser.errors import ConfigError, DataError, UsageError
 from ser.experiment.asked import Experiment, is_path, meant
-from ser.feats.sets import DEFAULT_SET
+from ser.feats.sets import DEFAULT_SET, absolute
 from ser.feats.sets import EXTRAS as SET_EXTRAS
 from ser.feats.speech import asks_for_speech
 from ser.feats.vad import VadConfig
@@ -224,7 +225,7 @@ def work_out_settings(experiment: Experiment, corpus_conf: Path, folder: Path) -
     Args:
         experiment: what was asked for.
         corpus_conf: the corpus's settings.
-        folder: what relative paths of systems are seen from.
+        folder: what relative paths of systems, and those of ``set``, are seen from.
 
     Raises:
         ConfigError, UsageError: something is unknown or does not fit.
@@ -243,11 +244,24 @@ def work_out_settings(experiment: Experiment, corpus_conf: Path, folder: Path) -
         path = _set_file(name, chosen)
         sets[name] = File(path, config.resolve(path), (name,))
     unused &= set(override(list(sets.values()), texts))
+    for file in sets.values():
+        _make_absolute(file, folder)
     refuse_unused([text for text in left if text in unused], [*own, corpus, *shared, *sets.values()])
     settings = replace(config.build(CorpusConfig, corpus.tree, str(corpus_conf)), source=str(corpus_conf))
     name, _ = settings.named_protocol(experiment.protocol)
     corpus.tree["protocol"] = name
     return Settings(corpus, sets, chosen, settings, name, vad)
+
+
+def _make_absolute(file: File, folder: Path) -> None:
+    """Make a set's paths absolute: a file's are seen from its own folder, those of --set from ``folder``."""
+    given = {text.partition("=")[0] for text in file.overrides}
+    own = absolute({key: value for key, value in file.tree.items() if key not in given}, file.source.parent)
+    tree = absolute(file.tree, folder) | own
+    for key in tree.keys() & given:
+        if tree[key] != file.tree[key]:
+            file.overrides.append(f"{key}={json.dumps(tree[key])}")
+    file.tree = tree
 
 
 def _vad_file(own: Sequence[File]) -> File | None:

@@ -61,6 +61,9 @@ class Extractor(Protocol):
         layout: may be left out; a :class:`Layout`, of values that are no one scale.
         min_samples: may be left out; the fewest samples that features can be made of.  Utterances of fewer
             are found before any features are made.
+        compress: may be left out; CM or CM2, how the archives are compressed where nothing else is asked for.
+        recorded: may be left out; the settings as they are kept with the features and in models, of which the
+            constructor makes the same features wherever that is; without it they are those that were given.
         Settings: a frozen dataclass, what the YAML file must hold; has the field ``extractor``.  If it has a
             field ``sampling_rate_hz`` too, that must be the corpus's.
     """

@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,17 +30,23 @@ EXTRACTORS = {
     "energy": "ser.feats.energy:Energy",
     "silero": "ser.feats.silero:Silero",
     "spectrogram": "ser.feats.spectrogram:Spectrogram",
+    "pretrained": "ser.feats.pretrained:Pretrained",
 }
 DEFAULT_SET = "fbank"
 TRACKS = {
     "fbank": "log-mel",
     "spectrogram": "spectrogram",
     "functionals": "functionals",
+    "pretrained": "pretrained",
 }  # what results are compared in; others: open
 EXTRAS = {
     "functionals": "baselines",
     "silero": "vad",
+    "pretrained": "pretrained",
 }  # what utils/install.sh --extra must have installed for an extractor
+PATHS = {
+    "pretrained": ("model",)
+}  # keys of an extractor that may be a path, written with a leading / ./ or ~
 SETTINGS = "settings.yaml"
 EXTRACTOR = _KEY = "extractor"
 _HOME = "ser/feats/base.py"
@@ -57,6 +63,8 @@ class FeatureSet:
     compress: Compress  # of the archives: none, CM (a byte a value) or CM2 (two bytes); frames only
     timing: Timing | None  # of the frames; None for a set of one vector an utterance
     layout: Layout = ONE_SCALE  # of the values of a frame or vector
+    # what was asked for, where it is more than is recorded: where files lie, what computes
+    asked: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     def make(self) -> Extractor:
         """The extractor; imports the code that the settings name.
@@ -64,7 +72,7 @@ class FeatureSet:
         Raises:
             ConfigError: there is no such extractor, or the settings do not fit it.
         """
-        return _make(self.settings, self.audio, f"the feature set {self.name}")
+        return _make(self.asked or self.settings, self.audio, f"the feature set {self.name}")
 
     def shortest(self) -> Shortest:
         """The shortest utterance that the set can be made of; of any length if the extractor names none."""
@@ -95,7 +103,7 @@ def load_set(
     """A feature set as a settings file asks for it.
 
     Args:
-        path: ``conf/<set>.yaml``; its stem is the name of the set.
+        path: ``conf/<set>.yaml``; its stem is the name of the set.  Relative paths are seen from its folder.
         corpus: ``conf/corpus.yaml``, or what it says of the recordings.
         compress: of the archives; has no effect on vectors.
         overrides: ``"a.b=value"`` each.
@@ -110,7 +118,7 @@ def load_set(
             f"{path}: a feature set cannot be called {name}; name the file with letters, digits, _ and -, "
             "and not like a table of a data folder"
         )
-    tree = config.resolve(path, overrides)
+    tree = absolute(config.resolve(path, overrides), path.parent)
     given = load_corpus(corpus).audio if isinstance(corpus, Path) else corpus
     audio = AudioConfig(given.sampling_rate_hz, given.channel, given.resample)  # all that features depend on
     settings = config.to_dict(config.build(_find(tree, str(path)).Settings, tree, str(path)))
@@ -122,8 +130,23 @@ def load_set(
             f"{audio.sampling_rate_hz}; make them the same"
         )
     extractor = _make(settings, audio, str(path))
-    timing, layout = extractor.timing, getattr(extractor, "layout", ONE_SCALE)
-    return FeatureSet(name, settings, audio, "none" if timing is None else compress, timing, layout)
+    recorded: Mapping[str, Any] = getattr(extractor, "recorded", settings)
+    layout = getattr(extractor, "layout", ONE_SCALE)
+    if extractor.timing is None:
+        compress = "none"
+    elif compress == "none":
+        compress = getattr(extractor, "compress", "none")
+    return FeatureSet(name, recorded, audio, compress, extractor.timing, layout, settings)
+
+
+def absolute(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The settings of a set with absolute paths; ``folder`` is what relative ones are seen from."""
+    result = dict(tree)
+    for key in PATHS.get(str(tree.get(_KEY)), ()):
+        value = tree.get(key)
+        if isinstance(value, str) and (value in (".", "..") or value.startswith(("./", "../", "~"))):
+            result[key] = str((folder / Path(value).expanduser()).resolve())
+    return result
 
 
 def read_set(data: Path, name: str | None = None) -> FeatureSet:

@@ -39,7 +39,7 @@ HOMES = {
     "lhotse": r"corpora/.*|feats/fbank\.py|data/manifests\.py",
     "scipy": r"scoring/(significance|log_linear)\.py|feats/audio\.py",
     "torch": (
-        r"(systems|learn|export)/.*|feats/(fbank|silero|pretrained)\.py|align/k2_align\.py|interpret/probing\.py"
+        r"(systems|learn|export)/.*|feats/(fbank|silero|encoder)\.py|align/k2_align\.py|interpret/probing\.py"
     ),
     "matplotlib": r"interpret/.*plots?\.py|(reporting|predict)/plots\.py",
     "jinja2": r"reporting/templates\.py",
@@ -49,8 +49,9 @@ HOMES = {
     "silero_vad": r"feats/silero\.py",
     "opensmile": r"feats/functionals\.py",
     "sklearn": r"systems/svm\.py",
-    "safetensors": r"learn/.*|feats/pretrained\.py",
-    "transformers": r"feats/pretrained\.py",
+    "safetensors": r"learn/.*",
+    "transformers": r"feats/encoder\.py",
+    "huggingface_hub": r"feats/encoder_files\.py",
     "onnx": r"export/.*",
     "starlette": r"serving/.*",
     "uvicorn": r"serving/.*",

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ser.feats.encoder import Encoder
 
 
+Number = Annotated[int, Range(0, 1000)]  # of a layer
+
+
 @dataclass(frozen=True)
 class PretrainedSettings:
     """Which encoder, and which of its layers."""
@@ -30,7 +33,7 @@ class PretrainedSettings:
     model: str  # a name of the hub, or a folder, written with a leading / or ./
     revision: str | None  # of the hub: branch, tag or commit; null: the main branch
     # a layer, a list of them, or all: side by side; 0 is what goes into the first layer
-    layers: Literal["all"] | Annotated[int, Range(0, 1000)] | tuple[int, ...]
+    layers: Literal["all"] | Number | tuple[Number, ...]
     padding: Literal["none", "model"]  # model: Whisper's input is padded to 30 s, as it was trained
     chunk_s: Annotated[float, Range(above=0, most=600)]  # longer recordings are encoded in pieces
     overlap_s: Annotated[float, Range(0, 60)]  # of a piece on either side that only gives context

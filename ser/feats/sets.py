@@ -118,7 +118,8 @@ def load_set(
             f"{path}: a feature set cannot be called {name}; name the file with letters, digits, _ and -, "
             "and not like a table of a data folder"
         )
-    tree = absolute(config.resolve(path, overrides), path.parent)
+    tree = config.resolve(path, overrides)
+    tree |= {key: absolute(value, path.parent) for key, value in relative_paths(tree).items()}
     given = load_corpus(corpus).audio if isinstance(corpus, Path) else corpus
     audio = AudioConfig(given.sampling_rate_hz, given.channel, given.resample)  # all that features depend on
     settings = config.to_dict(config.build(_find(tree, str(path)).Settings, tree, str(path)))
@@ -139,14 +140,19 @@ def load_set(
     return FeatureSet(name, recorded, audio, compress, extractor.timing, layout, settings)
 
 
-def absolute(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The settings of a set with absolute paths; ``folder`` is what relative ones are seen from."""
-    result = dict(tree)
-    for key in PATHS.get(str(tree.get(_KEY)), ()):
-        value = tree.get(key)
-        if isinstance(value, str) and (value in (".", "..") or value.startswith(("./", "../", "~"))):
-            result[key] = str((folder / Path(value).expanduser()).resolve())
-    return result
+def relative_paths(tree: Mapping[str, Any]) -> dict[str, str]:
+    """Those settings of a set that are relative paths: key -> path."""
+    found = {key: tree.get(key) for key in PATHS.get(str(tree.get(_KEY)), ())}
+    return {
+        key: value
+        for key, value in found.items()
+        if isinstance(value, str) and (value in (".", "..") or value.startswith(("./", "../", "~")))
+    }
+
+
+def absolute(path: str, folder: Path) -> str:
+    """A path seen from ``folder``."""
+    return str((folder / Path(path).expanduser()).resolve())
 
 
 def read_set(data: Path, name: str | None = None) -> FeatureSet:

@@ -24,6 +24,7 @@ from ser.data.phones import PhoneSet
 from ser.feats.energy import EnergySettings
 from ser.feats.fbank import FbankSettings
 from ser.feats.functionals import FunctionalsSettings
+from ser.feats.pretrained import PretrainedSettings
 from ser.feats.silero import SileroSettings
 from ser.feats.spectrogram import SpectrogramSettings
 from ser.feats.vad import VadConfig
@@ -43,6 +44,7 @@ FILES: dict[str, Any] = {
     "fbank.yaml, align_fbank.yaml": FbankSettings,
     "egemaps.yaml, compare.yaml": FunctionalsSettings,
     "spectrogram.yaml": SpectrogramSettings,
+    "whisper.yaml, whisper_all.yaml": PretrainedSettings,
     "energy.yaml": EnergySettings,
     "silero.yaml": SileroSettings,
     "vad.yaml, vad_silero.yaml": VadConfig,

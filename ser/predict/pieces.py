@@ -23,7 +23,6 @@ from ser.predict.sources import STDIN, Source
 log = logging.getLogger("ser")
 
 _REMEDY = "replace it, or leave it out"
-_MANY = 50  # pieces of a recording from which on its own progress is shown
 
 
 class Pieces:
@@ -68,14 +67,16 @@ class Pieces:
         Raises:
             DataError: a source cannot be used, and ``strict``.
         """
-        for index, source in enumerate(progress(self.sources, what, len(self.sources))):
+        is_one = len(self.sources) == 1  # then its pieces are counted, and else recordings
+        sources = self.sources if is_one else progress(self.sources, what, len(self.sources))
+        for index, source in enumerate(sources):
             try:
-                yield from self._read(index, source)
+                yield from self._read(index, source, what if is_one else "")
             except DataError as error:
                 self._fail(source, error)
         self._sum_up()
 
-    def _read(self, index: int, source: Source) -> Iterator[Piece]:
+    def _read(self, index: int, source: Source, what: str) -> Iterator[Piece]:
         with stream_samples(source.recording, self._channels) as recording:
             if index not in self._spans:
                 self._spans[index] = self.rule.spans(recording)
@@ -85,7 +86,7 @@ class Pieces:
                 raise DataError("has no speech; --segments whole takes all of it")
             if recording.rate_hz < self.rate_hz:
                 self._lower[source.name] = recording.rate_hz
-            for span in progress(spans, source.name, len(spans)) if len(spans) > _MANY else spans:
+            for span in progress(spans, what, len(spans)) if what else spans:
                 yield self._piece(source, recording, span, is_only=len(spans) == 1)
 
     def _channels(self, number: int) -> list[int]:

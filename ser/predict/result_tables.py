@@ -1,6 +1,7 @@
 """Results as a table: TSV, CSV or JSON lines, whole in a file or line by line on standard output.
 
-One format of numbers for all: times in seconds with 3 digits behind the point, probabilities with 7.
+One format of numbers for all: times in seconds, to the microsecond, which no sample is shorter than;
+probabilities with 7 digits behind the point.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal, get_args
 
+from ser.data.alignment import seconds
 from ser.data.files import whole_file
 from ser.errors import plain
 from ser.predict.result import Result
@@ -29,11 +31,6 @@ def column_names(emotions: Sequence[str]) -> list[str]:
     'file start end emotion p_ang p_hap confidence notes'
     """
     return ["file", "start", "end", "emotion", *(f"p_{name}" for name in emotions), "confidence", "notes"]
-
-
-def time_text(seconds: float) -> str:
-    """A time, to the millisecond."""
-    return f"{seconds:.3f}"
 
 
 def probability_text(value: float) -> str:
@@ -84,7 +81,7 @@ def _writer(stream: IO[str], kind: TableFormat, emotions: Sequence[str], *, flus
 def _fields(result: Result) -> list[str]:
     """The fields of a line; what could command a terminal is spelled out."""
     posteriors = map(probability_text, result.posterior)
-    times = time_text(result.start_s), time_text(result.end_s)
+    times = seconds(result.start_s), seconds(result.end_s)
     notes = "; ".join(result.notes)
     row = [result.source, *times, result.emotion, *posteriors, probability_text(result.confidence), notes]
     return [plain(field) for field in row]
@@ -95,8 +92,8 @@ def record_of(result: Result) -> dict[str, object]:
     posteriors = map(float, map(probability_text, result.posterior))
     return {
         "file": result.source,
-        "start": float(time_text(result.start_s)),
-        "end": float(time_text(result.end_s)),
+        "start": float(seconds(result.start_s)),
+        "end": float(seconds(result.end_s)),
         "emotion": result.emotion,
         "posterior": dict(zip(result.emotions, posteriors, strict=True)),
         "confidence": float(probability_text(result.confidence)),

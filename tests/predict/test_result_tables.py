@@ -20,7 +20,7 @@ RESULTS = [
     Result(
         'b "x"\ty,z\x1b[2J.wav',
         "s",
-        3599.9996,
+        3599.999625,
         3601.0,
         EMOTIONS,
         np.array([1.0, 0.0]),
@@ -40,8 +40,8 @@ def write(out: Path, kind: TableFormat) -> str:
 def test_tsv(tmp_path: Path) -> None:
     assert write(tmp_path / "x", "tsv") == (
         "file\tstart\tend\temotion\tp_ang\tp_neu\tconfidence\tnotes\n"
-        "a.wav\t0.000\t1.234\tneu\t0.1234567\t0.8765433\t0.8765433\t\n"
-        '"b ""x""\ty,z\\x1b[2J.wav"\t3600.000\t3601.000\tang\t1.0000000\t0.0000000\t0.7500000\t'
+        "a.wav\t0.0\t1.2345\tneu\t0.1234567\t0.8765433\t0.8765433\t\n"
+        '"b ""x""\ty,z\\x1b[2J.wav"\t3599.999625\t3601.0\tang\t1.0000000\t0.0000000\t0.7500000\t'
         "padded; sampled at 8000 Hz\n"
     )
 
@@ -58,7 +58,7 @@ def test_jsonl_keeps_names_exactly(tmp_path: Path) -> None:
     assert first == {
         "file": "a.wav",
         "start": 0.0,
-        "end": 1.234,
+        "end": 1.2345,
         "emotion": "neu",
         "posterior": {"ang": 0.1234567, "neu": 0.8765433},
         "confidence": 0.8765433,

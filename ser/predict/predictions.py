@@ -1,0 +1,124 @@
+"""Recordings in, a table out: what ``ser predict`` does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ser.data.corpus import ChannelChoice
+from ser.errors import DataError, UsageError, plural
+from ser.predict import model as models
+from ser.predict.model import Model
+from ser.predict.pieces import Pieces
+from ser.predict.result_tables import TableFormat, open_results
+from ser.predict.segments import SegmentRule
+from ser.predict.sources import Source, find_sources, standard_input
+from ser.predict.speakers import SpeakerOf, with_speakers
+
+log = logging.getLogger("ser")
+
+_NORMS = {
+    "none": "none",
+    "utterance": "by the statistics of each piece itself",
+    "global": "by the statistics of what the model was trained on",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked for besides the recordings.
+
+    Attributes:
+        out: the table; None: standard output.
+        format: of the table.
+        segments: how recordings are cut.
+        channel: of recordings with several, as ``audio.channel`` of a corpus.
+        speakers: a table of who speaks.
+        speaker_of: what has a speaker of its own.
+        strict: stop at the first recording that cannot be used.
+    """
+
+    out: Path | None = None
+    format: TableFormat = "tsv"
+    segments: SegmentRule = SegmentRule()
+    channel: ChannelChoice = None
+    speakers: Path | None = None
+    speaker_of: SpeakerOf | None = None
+    strict: bool = False
+
+
+def parse_channel(text: str | None) -> ChannelChoice:
+    """A channel from 0, several (``1,0``: the first of them that there is), ``mix``, or None for mono alone.
+
+    Raises:
+        UsageError: it is something else.
+
+    >>> parse_channel("1,0"), parse_channel("2"), parse_channel("mix")
+    ((1, 0), 2, 'mix')
+    """
+    if text is None or text == "mix":
+        return text  # type: ignore[return-value]
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdigit() and len(part) < 4 for part in parts):
+        raise UsageError(f"--channel must be a number from 0, several such as 1,0, or mix, got {text[:20]}")
+    numbers = tuple(map(int, parts))
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def predict_recordings(
+    words: Sequence[str], options: Options, *, use_gpu: str = "auto", allow: Sequence[str] = ()
+) -> None:
+    """Write what a model says of recordings.
+
+    Args:
+        words: the model's name or path, then the recordings, see :func:`ser.predict.sources.find_sources`.
+        options: everything else.
+        use_gpu: auto, yes or no.
+        allow: code outside ``ser`` that the model may name.
+
+    Raises:
+        UsageError: the command line does not say all that is needed.
+        CheckpointError: there is no usable model.
+        DataError: recordings could not be used; without ``options.strict`` all others are in the table.
+    """
+    name, *inputs = words
+    model = models.load(name, allow, use_gpu)
+    if not inputs:
+        raise UsageError(f"name recordings behind the model {name}: files, folders, a table, or -")
+    with standard_input(inputs) as stdin:
+        sources = _normalised(model, name, find_sources(inputs, stdin), options)
+        pieces = Pieces(
+            sources,
+            options.segments,
+            rate_hz=model.sampling_rate_hz,
+            channel=options.channel,
+            least_samples=model.least_samples,
+            strict=options.strict,
+        )
+        _write(model, pieces, options)
+    if pieces.failures:
+        number = f"{len(pieces.failures)} of {plural(len(sources), 'recording')}"
+        raise DataError(f"{number} could not be used, as said above; the others are in the table")
+
+
+def _normalised(model: Model, name: str, sources: list[Source], options: Options) -> list[Source]:
+    """Sources with their speakers if the model needs them; says by what features are normalised."""
+    if model.needs_speakers:
+        return with_speakers(sources, options.speakers, options.speaker_of, name)
+    given = {"--speakers": options.speakers, "--speaker-of": options.speaker_of}
+    for option in (option for option, value in given.items() if value is not None):
+        log.warning("%s is not used: the model does not ask who speaks", option)
+    log.info("normalisation: %s", _NORMS[model.norm])
+    return sources
+
+
+def _write(model: Model, pieces: Pieces, options: Options) -> None:
+    speakers = None
+    if model.needs_speakers:
+        speakers = model.speakers(pieces.read("statistics of speakers"), pieces.failed)
+    results = model.results(pieces.read("recordings"), speakers, failed=pieces.failed)
+    with open_results(options.out, options.format, model.emotions) as write:
+        for result in results:
+            write(result)

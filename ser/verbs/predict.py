@@ -1,0 +1,76 @@
+"""Say of recordings which emotion a trained model hears: a line for each, or for each piece of a long one.
+
+Recordings are files (WAV, FLAC, MP3, OGG ...), folders of them, a Kaldi wav.scp or data folder, a CSV or TSV
+table (path, and if you like speaker, start and end or duration), or - for standard input. The table goes to
+standard output, or to --out; all else that is said goes to standard error. Recordings that cannot be used
+are named, the rest goes on, and the exit code is 1. docs/use.md says more.
+
+Example: ser predict exp/emodb/03/csa_30/seed1 --speaker-of folder recordings > emotions.tsv
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser import cli
+
+
+def get_parser() -> cli.Parser:
+    """The command line."""
+    parser = cli.Parser(__doc__, "predict")
+    parser.add_argument(
+        "words",
+        nargs="+",
+        metavar="model recording",
+        help="model folder, exp/<fold>/<system>/seed<k>; then files, folders, tables, or -",
+    )
+    parser.add_argument("--format", choices=["tsv", "csv", "jsonl"], default="tsv", help="(%(default)s)")
+    parser.add_argument("--out", type=Path, help="file of the table, which appears whole at the end")
+    parser.add_argument(
+        "--segments",
+        default="auto",
+        metavar="auto|vad|whole|SECONDS",
+        help="cut recordings by speech activity (vad), not at all (whole), or every so many seconds; auto: "
+        "whole up to 30 s, longer ones by speech activity (%(default)s)",
+    )
+    parser.add_argument(
+        "--channel", help="of recordings with several: from 0, the first there is of several (1,0), or mix"
+    )
+    parser.add_argument(
+        "--speakers", type=Path, metavar="TABLE", help="who speaks: utt2spk, or columns file and speaker"
+    )
+    parser.add_argument(
+        "--speaker-of",
+        choices=["file", "folder", "all"],
+        help="who speaks: each file a speaker, each folder one, or one in all",
+    )
+    parser.add_argument("--strict", action="store_true", help="stop at the first recording that is no good")
+    parser.add_argument(
+        "--allow-code",
+        action="append",
+        default=[],
+        metavar="MODULE:NAME",
+        help="import this code outside ser where a model names it; may be given again",
+    )
+    parser.add_argument("--use-gpu", choices=["auto", "yes", "no"], default="auto")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb."""
+    args = get_parser().parse_intermixed_args(argv)
+    from ser.predict.predictions import Options, parse_channel, predict_recordings
+    from ser.predict.segments import SegmentRule
+
+    options = Options(
+        out=args.out,
+        format=args.format,
+        segments=SegmentRule.parse(args.segments),
+        channel=parse_channel(args.channel),
+        speakers=args.speakers,
+        speaker_of=args.speaker_of,
+        strict=args.strict,
+    )
+    predict_recordings(args.words, options, use_gpu=args.use_gpu, allow=args.allow_code)
+    return 0

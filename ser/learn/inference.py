@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from ser.errors import DataError
-from ser.feats.chunking import ChunkingConfig, chunk_frames, chunk_table, count_chunks, take_chunks
+from ser.feats.chunking import ChunkingConfig, Chunks, chunk_frames, chunk_table, count_chunks, take_chunks
 from ser.feats.subset import Floats, Ints, Subset
 from ser.learn.loaders import main_frames, read_inputs
 from ser.learn.memory import shortage
@@ -66,48 +67,94 @@ def _by_frames(
             begin = end
 
 
+class _Waiting(NamedTuple):
+    """An utterance whose chunks wait for a full batch."""
+
+    utt: int  # of the subset
+    chunks: Chunks
+    x: Floats  # (n, C, F)
+
+
 def _decode_chunks(
     network: nn.Module, chunking: ChunkingConfig, subset: Subset, device: torch.device
 ) -> Iterator[Decision]:
     batch = max(1, BATCH_FRAMES // chunking.context)
-    pending: list[tuple[int, int]] = []  # (utterance, chunks) waiting for a full batch
-    waiting: list[tuple[Floats, Ints]] = []
+    waiting: list[_Waiting] = []
+    count = 0  # chunks that wait
     for index in range(len(subset)):
-        chunks, lengths = _cut(subset, index, chunking.in_decoding)
-        pending.append((index, len(chunks)))
-        waiting.append((chunks, lengths))
-        counts = [count for _, count in pending]
-        if sum(counts) >= batch or index == len(subset) - 1:
-            every, frames = (np.concatenate(column) for column in zip(*waiting, strict=True))
-            posteriors = _classify(network, every, frames, batch, device)
-            split = np.split(posteriors, np.cumsum(counts)[:-1])
-            for (utt, _), rows in zip(pending, split, strict=True):
-                frames = int(subset.num_frames[utt])  # that are read
-                pooled = pool_chunks(rows, chunking.pooling)
-                if count_chunks(frames, chunking):
-                    yield Decision(utt, pooled, chunks=rows)
-                else:
-                    reason = f"{frames} frames, context {chunking.context}"
-                    yield Decision(utt, None, padded=pooled, reason=reason)
-            pending, waiting = [], []
+        waiting.append(_cut(subset, index, chunking.in_decoding))
+        count += len(waiting[-1].x)
+        if count >= batch or index == len(subset) - 1:
+            yield from _decide(network, chunking, subset, waiting, batch, device)
+            waiting, count = [], 0
 
 
-def _cut(subset: Subset, index: int, chunking: ChunkingConfig) -> tuple[Floats, Ints]:
-    """The chunks of an utterance that take part, (n, C, F), and their frames, (n,)."""
+def _cut(subset: Subset, index: int, chunking: ChunkingConfig) -> _Waiting:
+    """The chunks of an utterance that take part."""
     chunks = chunk_table([int(subset.num_frames[index])], chunking)
     utts = np.full(len(chunks.starts), index)
     chunks = chunks.of(subset.main.heard(utts, chunks.starts, chunking.context))
     frames = chunk_frames(chunks, chunking.context)
-    return take_chunks(subset.main.read(index), frames, chunks.lengths, chunking), chunks.lengths
+    return _Waiting(index, chunks, take_chunks(subset.main.read(index), frames, chunks.lengths, chunking))
 
 
-def _classify(network: nn.Module, chunks: Floats, lengths: Ints, batch: int, device: torch.device) -> Doubles:
-    rows = []
+def _decide(
+    network: nn.Module,
+    chunking: ChunkingConfig,
+    subset: Subset,
+    waiting: Sequence[_Waiting],
+    batch: int,
+    device: torch.device,
+) -> Iterator[Decision]:
+    """What is decided on utterances from all of their chunks."""
+    lengths = np.concatenate([each.chunks.lengths for each in waiting])
+    posteriors, weights = _classify(
+        network, np.concatenate([each.x for each in waiting]), lengths, batch, device
+    )
+    ends = np.cumsum([len(each.x) for each in waiting])
+    for each, end in zip(waiting, ends, strict=True):
+        span, index = slice(end - len(each.x), end), each.utt
+        frames = int(subset.num_frames[index])  # that are read
+        pooled = pool_chunks(posteriors[span], chunking.pooling)
+        if not count_chunks(frames, chunking):
+            yield Decision(index, None, padded=pooled, reason=f"{frames} frames, context {chunking.context}")
+            continue
+        attention = None
+        if weights is not None:
+            attention = subset.main.spread(index, pool_attention(weights[span], each.chunks, frames))
+        yield Decision(index, pooled, attention, chunks=posteriors[span])
+
+
+def _classify(
+    network: nn.Module, chunks: Floats, lengths: Ints, batch: int, device: torch.device
+) -> tuple[Doubles, Floats | None]:
+    """Posteriors of chunks, (n, K), and the weights of their frames, (n, C), of networks that have some."""
+    rows, weights = [], []
     for begin in range(0, len(chunks), batch):
         part = slice(begin, begin + batch)
         x, frames = torch.from_numpy(chunks[part]), torch.from_numpy(lengths[part])
-        rows.append(_softmax(network(Inputs.of(x, frames).to(device)).logits))
-    return np.concatenate(rows)
+        outputs = network(Inputs.of(x, frames).to(device))
+        rows.append(_softmax(outputs.logits))
+        if outputs.attention is not None:
+            weights.append(outputs.attention.float().cpu().numpy())
+    return np.concatenate(rows), np.concatenate(weights) if weights else None
+
+
+def pool_attention(weights: Floats, chunks: Chunks, num_frames: int) -> Floats:
+    """An utterance's attention from that of its chunks, each of which counts the same.
+
+    Args:
+        weights: of the frames of each chunk, (n, C), 0 behind its end.
+        chunks: where they lie.
+        num_frames: T.
+
+    Returns:
+        (T,), sum 1.
+    """
+    total = np.zeros(num_frames)
+    np.add.at(total, chunk_frames(chunks, weights.shape[1]), weights)
+    pooled: Floats = (total / total.sum()).astype(np.float32)
+    return pooled
 
 
 def _softmax(logits: torch.Tensor) -> Doubles:

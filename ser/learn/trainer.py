@@ -7,6 +7,7 @@ optimiser, the plateau scheduler, and the position, and a killed run that goes o
 
 from __future__ import annotations
 
+import bisect
 import json
 import math
 import time
@@ -31,9 +32,10 @@ from ser.learn.loaders import Batch, Loader, Share
 from ser.learn.parallel import sum_gradients, sum_over_processes
 from ser.learn.tasks import CHECKPOINT, HISTORY
 from ser.systems.base import Loss, Outputs
-from ser.systems.settings import Unit
+from ser.systems.settings import OptimSettings, Unit
 
 SAVE_EVERY_S = 300.0  # the training state is written at least this often, also within an epoch
+MOMENTUM = 0.9  # of ``optim.algorithm: sgd``, Nesterov's
 COLUMNS = ("epoch", "lr", "train_loss", "train_acc", "dev_loss", "dev_uar")
 
 
@@ -89,9 +91,7 @@ class Trainer:
         self.emotions, self.identity, self.keep = tuple(emotions), identity, keep
         self.loss, self.device, self.share = loss, device, share
         optim = settings.optim
-        self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=optim.lr, weight_decay=optim.weight_decay, fused=True
-        )
+        self.optimizer = make_optimizer(network, optim)
         self.plateau = ReduceLROnPlateau(
             self.optimizer, "min", patience=optim.plateau.patience, factor=optim.plateau.factor
         )
@@ -157,6 +157,10 @@ class Trainer:
         optim = self.settings.optim
         if optim.schedule == "cosine":
             self._set_lr(optim.lr * cosine_factor(progress, optim.cosine.warmup))
+        elif optim.schedule == "steps":
+            self._set_lr(
+                optim.lr * optim.steps.factor ** bisect.bisect_right(optim.steps.epochs, self.at.epoch)
+            )
         self.random.manual_seed(_step_seed(self.seed, self.at.epoch, self.at.batch, self.share.rank))
         self.optimizer.zero_grad(set_to_none=True)
         inputs = batch.inputs.to(self.device)
@@ -292,6 +296,14 @@ class Trainer:
             stream.write("\t".join(columns) + "\n")
             for row in self.at.history:
                 stream.write("\t".join(f"{row[name]:.8g}" for name in columns) + "\n")
+
+
+def make_optimizer(network: nn.Module, optim: OptimSettings) -> torch.optim.Optimizer:
+    """What ``optim.algorithm`` names, over all parameters."""
+    options: dict[str, Any] = {"lr": optim.lr, "weight_decay": optim.weight_decay, "fused": True}
+    if optim.algorithm == "sgd":
+        return torch.optim.SGD(network.parameters(), momentum=MOMENTUM, nesterov=True, **options)
+    return torch.optim.AdamW(network.parameters(), **options)
 
 
 def cosine_factor(progress: float, warmup: float) -> float:

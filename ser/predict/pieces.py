@@ -62,15 +62,12 @@ class Pieces:
         self._is_summed_up = False
 
     def read(self, what: str) -> Iterator[Piece]:
-        """All pieces, in the order of the sources and of time.
-
-        Args:
-            what: is done with the recordings, or with the pieces of a single one; names the progress.
+        """All pieces, in the order of the sources and of time; ``what`` names the progress that is shown.
 
         Raises:
             DataError: a source cannot be used, and ``strict``.
         """
-        is_one = len(self.sources) == 1
+        is_one = len(self.sources) == 1  # then its pieces are counted, and else recordings
         sources = self.sources if is_one else progress(self.sources, what, len(self.sources))
         for index, source in enumerate(sources):
             try:

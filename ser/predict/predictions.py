@@ -118,7 +118,7 @@ def _write(model: Model, pieces: Pieces, options: Options) -> None:
     speakers = None
     if model.needs_speakers:
         speakers = model.speakers(pieces.read("statistics of speakers"), pieces.failed)
-    results = model.results(pieces.read("predictions"), speakers, failed=pieces.failed)
+    results = model.results(pieces.read("recordings"), speakers, failed=pieces.failed)
     with open_results(options.out, options.format, model.emotions) as write:
         for result in results:
             write(result)

@@ -16,7 +16,9 @@ from ser.errors import CheckpointError, ConfigError
 from ser.feats.speech import NOT_ASKED, SpeechUse
 
 SYSTEMS = {
+    "attention_pooling": "ser.systems.attention_pooling:SYSTEM",
     "blstmatt": "ser.systems.blstmatt:SYSTEM",
+    "cnn_lstm": "ser.systems.cnn_lstm:SYSTEM",
     "csa": "ser.systems.csa:SYSTEM",
     "majority": "ser.systems.majority:SYSTEM",
     "svm": "ser.systems.svm:SYSTEM",

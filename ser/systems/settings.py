@@ -70,15 +70,37 @@ class CosineSettings:
 
 
 @dataclass(frozen=True)
+class StepsSettings:
+    """The rate falls after some epochs."""
+
+    epochs: tuple[Annotated[int, Range(1, 100000)], ...]  # behind which it falls, rising
+    factor: Annotated[float, Range(above=0, below=1)]  # what the rate is multiplied by each time
+
+    def __post_init__(self) -> None:
+        """Refuse an order that means nothing."""
+        if list(self.epochs) != sorted(set(self.epochs)):
+            raise ValueError(f"epochs must rise, got {', '.join(map(str, self.epochs))}")
+
+
+@dataclass(frozen=True)
 class OptimSettings:
-    """Adam and what guides it."""
+    """The optimiser and what guides it."""
 
     lr: Annotated[float, Range(above=0, most=10)]  # initial rate; with ``cosine`` the highest
-    weight_decay: Annotated[float, Range(0, 1000)]  # decoupled (AdamW); 0 is plain Adam
+    # adam: decoupled (AdamW), 0 is plain Adam; sgd: added to the gradient
+    weight_decay: Annotated[float, Range(0, 1000)]
     clip_norm: Annotated[float, Range(above=0)] | None  # largest norm of the gradient; null: no clipping
-    schedule: Literal["plateau", "cosine", "constant"]  # of the rate
+    schedule: Literal["plateau", "cosine", "constant", "steps"]  # of the rate
     plateau: PlateauSettings
     cosine: CosineSettings
+    steps: StepsSettings | None = None  # may be left out but with schedule steps
+    # sgd: with Nesterov's momentum of 0.9; may be left out: adam
+    algorithm: Literal["adam", "sgd"] = "adam"
+
+    def __post_init__(self) -> None:
+        """Refuse a schedule that is not there."""
+        if self.schedule == "steps" and self.steps is None:
+            raise ValueError("steps must be there with schedule steps: epochs and factor")
 
 
 @dataclass(frozen=True)

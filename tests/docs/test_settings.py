@@ -30,7 +30,9 @@ from ser.feats.spectrogram import SpectrogramSettings
 from ser.feats.vad import VadConfig
 from ser.interpret.figures import FigureConfig
 from ser.ranges import Range
+from ser.systems.attention_pooling import AttentionPoolingSettings
 from ser.systems.blstmatt import BlstmattSettings
+from ser.systems.cnn_lstm import CnnLstmSettings
 from ser.systems.csa import CsaSettings
 from ser.systems.majority import MajoritySettings
 from ser.systems.svm import SvmSettings
@@ -39,6 +41,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 FILES: dict[str, Any] = {
     "blstmatt.yaml": BlstmattSettings,
     "csa.yaml": CsaSettings,
+    "cnn_lstm.yaml": CnnLstmSettings,
+    "attention_pooling.yaml": AttentionPoolingSettings,
     "svm_*.yaml": SvmSettings,
     "majority.yaml": MajoritySettings,
     "fbank.yaml, align_fbank.yaml": FbankSettings,

@@ -103,12 +103,33 @@ training: {epochs: 4, batch_size: 8, class_weights: none, select: last, amp: non
   max_frames: null, long_utterances: split}
 """
 
+ATTENTION_POOLING = """\
+system: attention_pooling
+features: {sets: [fbank], norm: speaker}
+unit: {context: 20, overlap: 10, shift: null, tail: pad, short_utt: pad, pooling: mean, decoding_shift: 4,
+  fill: zeros}
+model: {channels: [2, 4, 4, 4, 8], scaling: none, mu_law: false, pooling: sum}
+augmentation: {time_masks: 1, time_mask_frames: 5, freq_masks: 1, freq_mask_bins: 2, filter_gain: 0.1}
+optim:
+  lr: 3.0e-2
+  weight_decay: 1.0e-4
+  clip_norm: null
+  schedule: steps
+  steps: {epochs: [1, 3], factor: 0.3}
+  algorithm: sgd
+  plateau: {metric: train_loss, patience: 4, factor: 0.8}
+  cosine: {warmup: 0.2}
+training: {epochs: 4, batch_size: 8, class_weights: none, select: last, amp: none,
+  max_frames: null, long_utterances: split}
+"""
+YAMLS = {"blstmatt": BLSTMATT, "csa": CSA, "attention_pooling": ATTENTION_POOLING}
 
-@pytest.fixture(params=["blstmatt", "csa"])
+
+@pytest.fixture(params=YAMLS)
 def system_yaml(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Settings of each system, with everything random switched on."""
+    """Settings of systems of every kind, with everything random switched on."""
     path = tmp_path / f"{request.param}.yaml"
-    path.write_text(BLSTMATT if request.param == "blstmatt" else CSA)
+    path.write_text(YAMLS[request.param])
     return path
 
 

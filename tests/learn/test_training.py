@@ -14,6 +14,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+import yaml
 
 from ser import config, systems
 from ser.errors import CheckpointError, ConfigError, DataError, StaleError, UsageError
@@ -21,6 +22,7 @@ from ser.learn import checkpoint, fitting, models, parallel, tasks, trainer, tra
 from ser.learn.loaders import Share
 from ser.learn.parallel import choose_device
 from ser.learn.tasks import Task
+from ser.systems.settings import OptimSettings
 from tests.learn.conftest import MakePart
 from tests.lost import check_made_again
 
@@ -77,6 +79,36 @@ def test_killed_and_resumed_is_bit_identical(
         train(stopped, system_yaml)
         assert_same_models(whole.folder, folder)
         assert not (folder / tasks.CHECKPOINT).exists()
+
+
+def test_rates_fall_by_steps(task: Task, csa_yaml: Path) -> None:
+    train(task, csa_yaml, "optim.schedule=steps", "optim.steps={epochs: [1, 3], factor: 0.1}")
+    rows = [line.split("\t") for line in (task.folder / "history.tsv").read_text().splitlines()]
+    rates = [float(row[rows[0].index("lr")]) for row in rows[1:]]
+    assert rates == pytest.approx([1e-2, 1e-3, 1e-3, 1e-4])
+
+
+def test_sgd_is_torchs_with_nesterovs_momentum() -> None:
+    """Two steps on one weight, by hand: v = 0.9 v + g + wd w; w -= lr (g + wd w + 0.9 v)."""
+    network = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(network.weight, 2.0)
+    optim = config.build(
+        OptimSettings,
+        yaml.safe_load(
+            "{lr: 0.1, weight_decay: 0.5, clip_norm: null, schedule: constant, algorithm: sgd,"
+            " plateau: {metric: train_loss, patience: 4, factor: 0.8}, cosine: {warmup: 0.0}}"
+        ),
+        "test",
+    )
+    optimizer = trainer.make_optimizer(network, optim)
+    weight, velocity = 2.0, 0.0
+    for gradient in (1.0, -3.0):
+        network.weight.grad = torch.tensor([[gradient]])
+        optimizer.step()
+        whole = gradient + 0.5 * weight
+        velocity = 0.9 * velocity + whole
+        weight -= 0.1 * (whole + 0.9 * velocity)
+    assert float(network.weight.detach()) == pytest.approx(weight)
 
 
 @pytest.mark.slow
@@ -167,6 +199,7 @@ def test_truncated_training_state(task: Task, blstmatt_yaml: Path) -> None:
     assert text.endswith(f"; remove {path} to begin anew")
 
 
+@pytest.mark.parametrize("system_yaml", ["blstmatt", "csa"], indirect=True)
 def test_learns_and_selects(task: Task, system_yaml: Path) -> None:
     """The classes are 1.5 standard deviations apart in every frame: 20 epochs reach more than 0.9."""
     # the classes differ by the place of a filter, to which a convolution over frequency is blind

@@ -17,14 +17,14 @@ FILES = sorted(
     path
     for folder in (ROOT / "conf", *ROOT.glob("egs/*/conf"))
     for path in folder.glob("*.yaml")
-    if path.name.startswith(("blstmatt", "csa", "svm", "majority"))
+    if path.name.startswith(tuple(systems.SYSTEMS))
 )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_committed_files_load(path: Path) -> None:
     _, settings = systems.load_settings(path)
-    assert settings.system == path.name.split("_")[0].removesuffix(".yaml")
+    assert settings.system == max(filter(path.name.startswith, systems.SYSTEMS), key=len)
 
 
 @pytest.mark.parametrize("name", systems.SYSTEMS)
@@ -99,7 +99,7 @@ BLSTMATT, CSA = ROOT / "conf/blstmatt.yaml", ROOT / "conf/csa.yaml"
         (
             CSA,
             "system=null",
-            "system must name one of blstmatt, csa, majority, svm, or my_package.my_module:NAME, "
+            "system must name one of attention_pooling, blstmatt, cnn_lstm, csa, majority, svm, or my_package.my_module:NAME, "
             "got None; add it",
         ),
         (CSA, "features.sets=[]", "features.sets must name feature sets, each once, got none; correct it"),

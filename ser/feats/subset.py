@@ -84,6 +84,9 @@ class Features:
         keeps = not store.in_memory and 4 * self.dim * rows <= CACHE_BYTES
         self._cache: dict[int, Floats] | None = {} if keeps else None
 
+    def __len__(self) -> int:
+        return len(self._keys)
+
     @property
     def cached(self) -> bool:
         """Whether the features of all utterances are kept in memory."""

@@ -55,15 +55,19 @@ def _fit(task: Task, system: Estimator, settings: Any) -> None:
     """Fit an estimator on features as they were made."""
     emotions = labels.read_emotions(task.train / labels.EMOTIONS)
     subset = Subset(task.train, task.sets, "none", emotions=emotions)
+    sizes = models.sizes_of(subset, emotions)
     models.describe(task, emotions)
     log.info("%s: %s, %d utterances", task.folder, settings.system, len(subset))
+    arrays = system.fit(subset, settings, len(emotions), task.seed)
+    facts = models.summary_of(system, arrays, sizes)
+    models.tell_summary(task.folder, facts)
     models.save_model(
         task.folder,
         settings=settings,
         emotions=emotions,
         sets={name: set_settings(task.train, name) for name in task.sets},
-        sizes=models.sizes_of(subset, emotions),
-        arrays=system.fit(subset, settings, len(emotions), task.seed),
+        sizes=sizes,
+        arrays=arrays,
         stats={},
-        facts={"seed": task.seed} | models.feature_facts(task.train, settings, task.sets),
+        facts={"seed": task.seed} | models.feature_facts(task.train, settings, task.sets) | facts,
     )

@@ -27,6 +27,7 @@ import safetensors.numpy
 
 import ser
 from ser import config, reading, systems
+from ser.cli import log
 from ser.data import registry
 from ser.data.datadir import main_set
 from ser.data.files import whole_file
@@ -42,7 +43,7 @@ from ser.learn.calibration import FILE as CALIBRATION
 from ser.learn.calibration import Calibration, parse_calibration
 from ser.learn.packages import ModelFiles
 from ser.learn.tasks import CONFIG, MODEL, OLD_MODEL, OLD_VERSION, WEIGHTS, Task
-from ser.systems.base import Arrays, Network, Sizes
+from ser.systems.base import Arrays, Network, Sizes, System
 
 FORMAT = 2
 VERSIONS = "feature_versions"  # what a model says of the libraries that made its features
@@ -250,6 +251,18 @@ def _read_calibration(
     if files.packed and hashlib.sha256(content).hexdigest() != record.get(packages.DIGEST):
         raise CheckpointError(f"{path}: is damaged, or not the calibration of this model; {files.remedy}")
     return parse_calibration(content, emotions, path)
+
+
+def summary_of(system: System, arrays: Arrays, sizes: Sizes) -> dict[str, Any]:
+    """What ``model.json`` says of what was learnt: a mapping ``summary``, where the system has one."""
+    summary = {} if system.summary is None else system.summary(arrays, sizes)
+    return {"summary": summary} if summary else {}
+
+
+def tell_summary(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Show the summary that some facts of a model have."""
+    if summary := facts.get("summary"):
+        log.info("%s: %s", folder, ", ".join(f"{name} {value}" for name, value in summary.items()))
 
 
 def sizes_of(subset: Subset, emotions: Sequence[str]) -> Sizes:

@@ -58,6 +58,7 @@ def train_network(
             with files.locked(task.folder):
                 (task.folder / files.MADE).unlink(missing_ok=True)
                 _train(task, system, settings, device, share, tensorboard)
+                models.tell_summary(task.folder, models.read_facts(task.folder))
                 (task.folder / tasks.CHECKPOINT).unlink()
                 tasks.write_made(task)
         else:
@@ -133,7 +134,10 @@ def _train(
             sizes=sizes,
             arrays=state,
             stats=stats,
-            facts={"seed": task.seed, "epoch": epoch} | made | facts,
+            facts={"seed": task.seed, "epoch": epoch}
+            | made
+            | facts
+            | models.summary_of(system, state, sizes),
         )
 
     loader = make_loader(subset, settings, task.seed, share, stats)

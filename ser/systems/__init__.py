@@ -21,6 +21,7 @@ SYSTEMS = {
     "cnn_lstm": "ser.systems.cnn_lstm:SYSTEM",
     "csa": "ser.systems.csa:SYSTEM",
     "majority": "ser.systems.majority:SYSTEM",
+    "pooled": "ser.systems.pooled:SYSTEM",
     "svm": "ser.systems.svm:SYSTEM",
 }
 EXTRAS = {"svm": "baselines"}  # what utils/install.sh --extra must have installed for it

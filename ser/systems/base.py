@@ -39,6 +39,8 @@ class System:
     settings: type[Any]  # the dataclass that conf/<name>.yaml fits; has the field ``system``
     seeded: bool = field(default=True, kw_only=True)  # whether the random seed changes anything
     frame_attention: bool = field(default=False, kw_only=True)  # whether it gives a weight for every frame
+    # what of a model people want to know, from what was learnt and its sizes; shown, and kept in model.json
+    summary: Callable[[Arrays, Sizes], dict[str, Any]] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

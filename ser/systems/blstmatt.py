@@ -13,6 +13,7 @@ from ser.ranges import Range
 from ser.systems.base import Inputs, Network, Outputs, Sizes
 from ser.systems.layers.attention import MultiplicativeAttention
 from ser.systems.layers.blstm import Blstm
+from ser.systems.layers.layer_sum import LayerSum, layer_weights, num_layers
 from ser.systems.settings import (
     AugmentationSettings,
     Dropout,
@@ -59,19 +60,22 @@ class Blstmatt(nn.Module):
         attention_dim: int,
         frame_stack: int,
         dropout: float,
+        num_layers: int = 1,
     ) -> None:
         """Make the network.
 
         Args:
-            num_values: F.
+            num_values: F; of each layer, where there are several.
             num_classes: K.
             hidden: LSTM units per direction (paper: 512).
             layers: bidirectional layers (paper: 2).
             attention_dim: inner size of the attention (paper: 128).
             frame_stack: frames joined into one step of the BLSTM (paper: 1); more is faster.
             dropout: share of the BLSTM's units dropped in training (paper: 0).
+            num_layers: layers of an encoder that stand side by side in a frame.
         """
         super().__init__()
+        self.layers = LayerSum(num_layers)
         self.frame_stack = frame_stack
         self.encoder = Blstm(num_values * frame_stack, hidden, layers, dropout)
         self.attention = MultiplicativeAttention(2 * hidden, attention_dim)
@@ -81,7 +85,8 @@ class Blstmatt(nn.Module):
         """Classify utterances.
 
         Args:
-            inputs: one feature set, (B, T, F); what stands behind its lengths does not matter.
+            inputs: one feature set, (B, T, F), or layers side by side; what stands behind its lengths does
+                not matter.
 
         Returns:
             logits, (B, K), and attention over frames, (B, T): sum 1, 0 on padding.  With stacked frames
@@ -90,7 +95,7 @@ class Blstmatt(nn.Module):
         x, num_frames = inputs.main
         frame = torch.arange(x.shape[1], device=x.device)  # (T,)
         beyond = frame >= num_frames.unsqueeze(1)  # (B, T)
-        x = x.masked_fill(beyond.unsqueeze(-1), 0.0)
+        x = self.layers(x).masked_fill(beyond.unsqueeze(-1), 0.0)
         steps, lengths = self._stack(x), -(-num_frames // self.frame_stack)
         h = self.encoder(steps, lengths)  # (B, S, H)
         counts = self._count(num_frames, steps.shape[1])  # (B, S)
@@ -119,8 +124,14 @@ class Blstmatt(nn.Module):
 
 def build(settings: BlstmattSettings, sizes: Sizes) -> Blstmatt:
     """The network of some settings."""
-    num_values = sizes.features[settings.features.sets[0]]
-    return Blstmatt(num_values=num_values, num_classes=sizes.num_classes, **asdict(settings.model))
+    name = settings.features.sets[0]
+    layers = num_layers(sizes, name)
+    return Blstmatt(
+        num_values=sizes.features[name] // layers,
+        num_classes=sizes.num_classes,
+        num_layers=layers,
+        **asdict(settings.model),
+    )
 
 
-SYSTEM = Network(BlstmattSettings, build, frame_attention=True)
+SYSTEM = Network(BlstmattSettings, build, frame_attention=True, summary=layer_weights)

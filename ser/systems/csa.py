@@ -13,6 +13,7 @@ from ser.feats.chunking import ChunkingConfig
 from ser.ranges import Range
 from ser.systems.base import Inputs, Network, Outputs, Sizes
 from ser.systems.layers.attention import GammaMode, SelfAttention, SoftmaxAxis
+from ser.systems.layers.layer_sum import LayerSum, layer_weights, num_layers
 from ser.systems.settings import (
     AugmentationSettings,
     Dropout,
@@ -93,11 +94,12 @@ class Csa(nn.Module):
         softmax_axis: SoftmaxAxis,
         head_pool: Literal["mean", "flatten"],
         dropout: float,
+        num_layers: int = 1,
     ) -> None:
         """Make the network.
 
         Args:
-            num_values: F.
+            num_values: F; of each layer, where there are several.
             num_classes: K.
             context: frames a chunk, T; the head depends on it only with ``head_pool="flatten"``.
             conv_dim: 2: one input channel over time x frequency; 1: F input channels over time.
@@ -110,8 +112,10 @@ class Csa(nn.Module):
             softmax_axis: see :class:`~ser.systems.layers.attention.SelfAttention`.
             head_pool: mean over positions, or all positions side by side.
             dropout: share of the pooled vector dropped in training (paper: 0).
+            num_layers: layers of an encoder that stand side by side in a frame.
         """
         super().__init__()
+        self.layers = LayerSum(num_layers)
         self.conv_dim, self.head_pool = conv_dim, head_pool
         two = conv_dim == 2
         blocks: list[nn.Module] = []
@@ -142,12 +146,12 @@ class Csa(nn.Module):
         """Classify chunks.
 
         Args:
-            inputs: one feature set, (B, T, F), T the context.
+            inputs: one feature set, (B, T, F), or layers side by side, T the context.
 
         Returns:
             logits, (B, K); ``extra`` has the self-attention E, (B, N, N), as ``self_attention``.
         """
-        x, _ = inputs.main
+        x = self.layers(inputs.main[0])
         x = x.unsqueeze(1) if self.conv_dim == 2 else x.transpose(1, 2)  # (B, 1, T, F) or (B, F, T)
         y = self.blocks(x).flatten(2)  # (B, C, N)
         y, weights = self.attention(y)  # (B, C, N), (B, N, N)
@@ -164,7 +168,8 @@ def _positions(size: int, pool: Sequence[int]) -> int:
 def build(settings: CsaSettings, sizes: Sizes) -> Csa:
     """The network of some settings."""
     name = settings.features.sets[0]
-    num_values = sizes.features[name]
+    layers = num_layers(sizes, name)
+    num_values = sizes.features[name] // layers
     if settings.model.conv_dim == 2 and not sizes.layout(name).ordered:
         raise ValueError(
             f"model.conv_dim must be 1 (over time), the values of the set '{name}' have no order, got 2"
@@ -175,8 +180,9 @@ def build(settings: CsaSettings, sizes: Sizes) -> Csa:
         num_values=num_values,
         num_classes=sizes.num_classes,
         context=settings.unit.context,
+        num_layers=layers,
         **asdict(settings.model),
     )
 
 
-SYSTEM = Network(CsaSettings, build)
+SYSTEM = Network(CsaSettings, build, summary=layer_weights)

@@ -1,15 +1,16 @@
 """A linear support vector machine whose cost is chosen on speakers that are held out of its training subset.
 
 A feature set of frames is read as the mean and the standard deviation of its frames; several sets stand side
-by side.  N utterances to train on, M to decide on, D values of an utterance, K classes, P pairs of classes.
+by side.  Of a set that has several layers of an encoder one is chosen, together with the cost.
+
+N utterances to train on, M to decide on, D values of an utterance, K classes, P pairs of classes, L layers.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any, Literal
 
 import numpy as np
@@ -17,18 +18,18 @@ import numpy.typing as npt
 
 from ser.errors import DataError, UsageError
 from ser.feats import cmvn
-from ser.feats.subset import Subset
+from ser.feats.subset import Features, Subset
 from ser.scoring.metrics import confusion_matrix, decide, uar
-from ser.systems.base import Arrays, Doubles, Estimator
+from ser.systems.base import Arrays, Doubles, Estimator, Sizes
 from ser.systems.settings import InputSettings
 
-log = logging.getLogger("ser")
 Labels = npt.NDArray[np.int64]
 
 COSTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of the SVM
 NUM_GROUPS = 5  # of the search; fewer where there are fewer speakers
 SCALES = tuple(float(scale) for scale in np.geomspace(0.05, 50.0, 61))
 _STILL = 1e-6  # of the mean: a feature that deviates less does not vary
+NO_LAYER = -1  # of a set without layers, or whose layers stand together
 _SMALLEST = 1e-12  # probability of a class that an inner training subset does not have
 
 
@@ -39,9 +40,18 @@ class SvmSettings:
     system: str  # the code: a word of ser/systems, or my_package.my_module:SYSTEM
     features: InputSettings  # norm is speaker, global, auto or none
     unit: Literal["utterance"]  # what it is trained on
+    # of a set with several layers of an encoder: choose the best one on held-out speakers, as the cost is; or
+    # all of them together, side by side. May be left out: choose
+    layers: Literal["choose", "together"] = "choose"
+    # of the frames of an utterance, side by side; may be left out: mean and deviation
+    statistics: tuple[Literal["mean", "deviation"], ...] = ("mean", "deviation")
 
     def __post_init__(self) -> None:
-        """Refuse a normalisation that one vector an utterance cannot have."""
+        """Refuse a normalisation that one vector an utterance cannot have, and no statistics."""
+        if not self.statistics or len(set(self.statistics)) < len(self.statistics):
+            raise ValueError(
+                f"statistics must name mean, deviation or both, got {', '.join(self.statistics) or 'none'}"
+            )
         if self.features.norm == "utterance":
             raise ValueError("features.norm must be auto, speaker, global or none for an SVM, got utterance")
 
@@ -50,9 +60,15 @@ class SvmSettings:
 class Choice:
     """What was chosen inside the training subset."""
 
+    candidate: int  # which of the descriptions of the utterances
     cost: float
     scale: float  # posteriors are softmax(scale * scores)
-    search: dict[float, float]  # cost -> mean recall over the held-out speakers
+    search: dict[tuple[int, float], float]  # candidate, cost -> mean recall over the held-out speakers
+
+    @property
+    def uar(self) -> float:
+        """Mean recall of what was chosen, over the held-out speakers."""
+        return self.search[self.candidate, self.cost]
 
 
 def standardise(features: Doubles, reference: Doubles) -> Doubles:
@@ -95,15 +111,16 @@ def standardise_speakers(
 
 
 def choose(
-    features: Doubles, labels: Labels, speakers: Sequence[str], num_classes: int, *, within: bool
+    candidates: Sequence[Doubles], labels: Labels, speakers: Sequence[str], num_classes: int, *, within: bool
 ) -> Choice:
-    """Choose the cost with the best mean recall over held-out speakers, and the scale of its scores.
+    """Choose description and cost with the best mean recall over held-out speakers, and the scores' scale.
 
     The speakers are divided into five groups, each held out once.  Of costs that are equally good the
-    smallest is taken; the scale is the one with which the held-out posteriors have the least cross-entropy.
+    smallest is taken, then the first description; the scale is the one with which the held-out posteriors
+    have the least cross-entropy.
 
     Args:
-        features: (N, D).
+        candidates: descriptions of the utterances, (N, D) each; D may differ.
         labels: class indices, (N,).
         speakers: N of them.
         num_classes: K.
@@ -123,18 +140,32 @@ def choose(
         from sklearn.model_selection import GroupKFold
     except ImportError as error:
         raise UsageError(_missing(error)) from error
-    scores = {cost: np.empty((len(labels), num_classes)) for cost in COSTS}
-    for train, held in GroupKFold(min(NUM_GROUPS, groups)).split(features, labels, list(speakers)):
+    inner = list(GroupKFold(min(NUM_GROUPS, groups)).split(labels, labels, list(speakers)))
+    scores = {}
+    for number, features in enumerate(candidates):
+        for cost, rows in _held_out(features, labels, inner, num_classes, within).items():
+            scores[number, cost] = rows
+    search = {
+        point: float(uar(confusion_matrix(labels, decide(rows), num_classes)))
+        for point, rows in scores.items()
+    }
+    best = max(search, key=lambda point: (round(search[point], 9), -point[1], -point[0]))
+    scale = min(SCALES, key=lambda scale: _cross_entropy(scores[best], labels, scale))
+    return Choice(*best, scale, search)
+
+
+def _held_out(
+    features: Doubles, labels: Labels, inner: Sequence[tuple[Labels, Labels]], num_classes: int, within: bool
+) -> dict[float, Doubles]:
+    """Scores of every utterance by machines that do not know its speaker: cost -> (N, K)."""
+    scores: dict[float, Doubles] = {cost: np.empty((len(labels), num_classes)) for cost in COSTS}
+    for train, held in inner:
         known, other = features[train], features[held]
         if within:
             known, other = standardise(known, known), standardise(other, known)
         for cost, rows in fit_and_score(known, labels[train], other, COSTS, num_classes).items():
             scores[cost][held] = rows
-    search = {
-        cost: float(uar(confusion_matrix(labels, decide(rows), num_classes))) for cost, rows in scores.items()
-    }
-    best = max(COSTS, key=lambda cost: (round(search[cost], 9), -cost))
-    return Choice(best, min(SCALES, key=lambda scale: _cross_entropy(scores[best], labels, scale)), search)
+    return scores
 
 
 def fit_and_score(
@@ -243,44 +274,76 @@ def _missing(error: ImportError) -> str:
 # ---------------------------------------------------------------------------------------------- the system
 
 
-def vectors(subset: Subset) -> Doubles:
-    """What the utterances of a subset are described by, (N, D)."""
+def vectors(subset: Subset, settings: SvmSettings) -> Doubles:
+    """What the utterances of a subset are described by, (N, D): set after set, layer after layer."""
     rows = []
     for index in range(len(subset)):
         values: list[Doubles] = []
         for features in subset.inputs.values():
             raw = features.raw(index).astype(np.float64)
-            values += [raw] if raw.ndim == 1 else [raw.mean(axis=0), raw.std(axis=0)]
+            if raw.ndim > 1:
+                by_name = {"mean": raw.mean(axis=0), "deviation": raw.std(axis=0)}
+                count = len(_layers(features, settings))
+                of_layers = [by_name[name].reshape(count, -1) for name in settings.statistics]
+                raw = np.concatenate(of_layers, axis=1).ravel()
+            values.append(raw)
         rows.append(np.concatenate(values))
     return np.stack(rows)
 
 
+def columns(subset: Subset, settings: SvmSettings) -> dict[tuple[int, ...], Labels]:
+    """Which of the values D describe an utterance, for every choice of a layer of each set."""
+    by_set: list[dict[int, Labels]] = []
+    begin = 0
+    for features in subset.inputs.values():
+        kinds = 1 if features.num_frames is None else len(settings.statistics)
+        layers, end = _layers(features, settings), begin + kinds * features.dim
+        by_set.append(dict(zip(layers, np.split(np.arange(begin, end), len(layers)), strict=True)))
+        begin = end
+    return {
+        layers: np.concatenate([each[layer] for each, layer in zip(by_set, layers, strict=True)])
+        for layers in product(*by_set)
+    }
+
+
+def _layers(features: Features, settings: SvmSettings) -> tuple[int, ...]:
+    """The layers of a set to choose from."""
+    layers = features.layout.layers
+    return layers if len(layers) > 1 and settings.layers == "choose" else (NO_LAYER,)
+
+
 def fit(train: Subset, settings: SvmSettings, num_classes: int, seed: int) -> Arrays:  # noqa: ARG001  (an estimator's)
-    """Choose cost and scale on held-out speakers, then train on all; the costs tried are in ``search_*``."""
-    x, speakers = vectors(train), list(train.speakers.values())
+    """Choose layers, cost and scale on held-out speakers, train on all; ``search_*`` has what was tried."""
+    x, speakers = vectors(train, settings), list(train.speakers.values())
     if settings.features.norm == "speaker":
         x = standardise_speakers(x, speakers)
-    within = settings.features.norm == "global"
+    within, candidates = settings.features.norm == "global", columns(train, settings)
     try:
-        choice = choose(x, train.labels, speakers, num_classes, within=within)
+        described = [np.ascontiguousarray(x[:, own]) for own in candidates.values()]
+        choice = choose(described, train.labels, speakers, num_classes, within=within)
     except DataError as error:
         raise DataError(f"{train.folder}: {error}") from error
+    layers = list(candidates)[choice.candidate]
+    x = described[choice.candidate]
     model: Arrays = {"num_classes": np.array(num_classes), "scale": np.array(choice.scale)}
-    model |= {"cost": np.array(choice.cost), "search_costs": np.array(list(choice.search))}
+    model |= {"cost": np.array(choice.cost), "layers": np.array(layers), "uar": np.array(choice.uar)}
+    model["search_layers"] = np.array([list(candidates)[number] for number, _ in choice.search])
+    model["search_costs"] = np.array([cost for _, cost in choice.search])
     model["search_uar"] = np.array(list(choice.search.values()))
     if within:
         model |= {"mean": x.mean(axis=0), "deviation": x.std(axis=0)}
         x = standardise(x, x)
-    log.info("%s: C %g, uar %.3f on held-out speakers", train.folder, choice.cost, choice.search[choice.cost])
     return model | separate(x, train.labels, choice.cost)
 
 
 def posteriors(model: Arrays, settings: SvmSettings, subset: Subset) -> Doubles:
     """Softmax of the scaled scores, (M, K); the normalisation by speaker uses all that a speaker said."""
-    x = vectors(subset)
+    x, candidates = vectors(subset, settings), columns(subset, settings)
     if settings.features.norm == "speaker":
         x = standardise_speakers(x, list(subset.speakers.values()), subset.speaker_stats)
-    elif settings.features.norm == "global":
+    if len(candidates) > 1:
+        x = np.ascontiguousarray(x[:, candidates[tuple(int(layer) for layer in model["layers"])]])
+    if settings.features.norm == "global":
         deviation = model["deviation"]
         x = (x - model["mean"]) / np.where(deviation > 0, deviation, np.inf)
     return softmax(scores_of(model, x, int(model["num_classes"])), float(model["scale"]))
@@ -290,7 +353,17 @@ def speaker_stats(settings: SvmSettings, subset: Subset) -> dict[str, Doubles]:
     """What the normalisation by speaker takes of each speaker; nothing where there is none."""
     if settings.features.norm != "speaker":
         return {}
-    return vector_stats(vectors(subset), list(subset.speakers.values()))
+    return vector_stats(vectors(subset, settings), list(subset.speakers.values()))
 
 
-SYSTEM = Estimator(SvmSettings, fit, posteriors, speaker_stats, seeded=False)
+def summary(model: Arrays, sizes: Sizes) -> dict[str, Any]:
+    """What was chosen, and the mean recall that it had over the held-out speakers."""
+    layers = {
+        f"layer of {name}": int(layer)
+        for name, layer in zip(sizes.features, model["layers"], strict=True)
+        if layer != NO_LAYER
+    }
+    return {"C": float(model["cost"]), **layers, "uar on held-out speakers": round(float(model["uar"]), 4)}
+
+
+SYSTEM = Estimator(SvmSettings, fit, posteriors, speaker_stats, seeded=False, summary=summary)

@@ -35,6 +35,7 @@ from ser.systems.blstmatt import BlstmattSettings
 from ser.systems.cnn_lstm import CnnLstmSettings
 from ser.systems.csa import CsaSettings
 from ser.systems.majority import MajoritySettings
+from ser.systems.pooled import PooledSettings
 from ser.systems.svm import SvmSettings
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
@@ -44,6 +45,7 @@ FILES: dict[str, Any] = {
     "cnn_lstm.yaml": CnnLstmSettings,
     "attention_pooling.yaml": AttentionPoolingSettings,
     "svm_*.yaml": SvmSettings,
+    "pooled_*.yaml": PooledSettings,
     "majority.yaml": MajoritySettings,
     "fbank.yaml, align_fbank.yaml": FbankSettings,
     "egemaps.yaml, compare.yaml": FunctionalsSettings,

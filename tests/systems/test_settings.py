@@ -99,7 +99,7 @@ BLSTMATT, CSA = ROOT / "conf/blstmatt.yaml", ROOT / "conf/csa.yaml"
         (
             CSA,
             "system=null",
-            "system must name one of attention_pooling, blstmatt, cnn_lstm, csa, majority, svm, or "
+            "system must name one of attention_pooling, blstmatt, cnn_lstm, csa, majority, pooled, svm, or "
             "my_package.my_module:NAME, got None; add it",
         ),
         (CSA, "features.sets=[]", "features.sets must name feature sets, each once, got none; correct it"),

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from ser.data import tables
+from ser.data.labels import write_emotions
 from ser.errors import DataError, UsageError
+from ser.feats.subset import Subset
+from ser.learn.models import sizes_of
 from ser.systems import svm
+from ser.systems.settings import InputSettings
 
 pytest.importorskip("sklearn", reason="utils/install.sh --extra baselines is not done")
 
@@ -44,15 +52,17 @@ def test_the_search_is_that_of_scikit_learn(within: bool) -> None:
     features, labels = material()
     if not within:
         features = svm.standardise_speakers(features, SPEAKERS)
-    choice = svm.choose(features, labels, SPEAKERS, 3, within=within)
-    for cost, uar in choice.search.items():
+    choice = svm.choose([features], labels, SPEAKERS, 3, within=within)
+    search = {cost: uar for (_, cost), uar in choice.search.items()}
+    for cost, uar in search.items():
         machine = SVC(C=cost, kernel="linear", class_weight="balanced", break_ties=True)
         steps = make_pipeline(StandardScaler(), machine) if within else machine
         hyp = cross_val_predict(steps, features, labels, groups=SPEAKERS, cv=GroupKFold(5))
         assert uar == pytest.approx(recall_score(labels, hyp, average="macro"), abs=1e-12)
-    best = max(choice.search.values())
-    assert choice.cost == min(cost for cost, uar in choice.search.items() if uar == best)
-    assert len(set(choice.search.values())) > 1
+    best = max(search.values())
+    assert choice.cost == min(cost for cost, uar in search.items() if uar == best)
+    assert len(set(search.values())) > 1
+    assert (choice.candidate, choice.uar) == (0, best)
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])
@@ -77,8 +87,8 @@ def test_a_class_that_an_inner_subset_lacks() -> None:
     alone = svm.fit_and_score(features, np.ones(84, dtype=np.int64), features[:3], [1.0], 3)[1.0]
     np.testing.assert_array_equal(svm.softmax(alone, 1.0), [[0, 1, 0]] * 3)
     only = np.where(np.array(SPEAKERS) == "s0", 2, labels)  # a class of one speaker: some group lacks it
-    choice = svm.choose(svm.standardise(features, features), only, SPEAKERS, 3, within=True)
-    assert 0 < choice.search[choice.cost] < 1
+    choice = svm.choose([svm.standardise(features, features)], only, SPEAKERS, 3, within=True)
+    assert 0 < choice.uar < 1
 
 
 @pytest.mark.parametrize("num_classes", [1, 2, 3, 4])
@@ -109,10 +119,107 @@ def test_the_scale_is_the_one_of_least_cross_entropy() -> None:
     assert best == pytest.approx(3.0, rel=0.15)
 
 
+def test_the_best_description_is_chosen_with_its_cost() -> None:
+    """Each has what it has alone; of equally good ones the first is taken."""
+    features, labels = material()
+    noise = np.random.default_rng(2).normal(size=(84, 4))
+    alone = [svm.choose([x], labels, SPEAKERS, 3, within=True) for x in (noise, features)]
+    choice = svm.choose([noise, features, features], labels, SPEAKERS, 3, within=True)
+    assert choice.candidate == 1
+    assert (choice.cost, choice.scale) == (alone[1].cost, alone[1].scale)
+    for (number, cost), uar in choice.search.items():
+        assert uar == alone[min(number, 1)].search[0, cost]
+    assert choice.uar > alone[0].uar
+
+
+LAYERS = 3, 5, 9
+
+
+def layered(folder: Path, layers: Sequence[int], values: dict[str, np.ndarray]) -> Subset:
+    """A data folder of frames, some of three layers of two values; only the middle one tells the classes."""
+    folder.mkdir()
+    picked = [2 * LAYERS.index(layer) + each for layer in layers for each in (0, 1)]
+    with tables.ArkWriter(folder / "feats") as archive:
+        for key, frames in values.items():
+            archive.write(key, frames[:, picked])
+    tables.write_table(folder / "utt2spk", {key: key[:2] for key in values})
+    tables.write_table(folder / "utt2emo", {key: "ab"[int(key[-2:]) // 4 % 2] for key in values})
+    tables.write_table(folder / "utt2num_frames", {key: len(frames) for key, frames in values.items()})
+    write_emotions(folder / "emotions.txt", ["a", "b"])
+    layout = f"layout: {{layers: {list(layers)}, ordered: false}}\n" if len(layers) > 1 else ""
+    (folder / "feats.yaml").write_text(f"set: whisper\n{layout}")
+    return Subset(folder, ["whisper"], "none", emotions=["a", "b"])
+
+
+def settings(norm: str = "global", **others: Any) -> svm.SvmSettings:
+    return svm.SvmSettings("svm", InputSettings(("whisper",), norm), "utterance", **others)
+
+
+@pytest.fixture
+def frames() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(4)
+    values = {}
+    for number in range(40):
+        x = rng.normal(size=(int(rng.integers(3, 9)), 6)).astype(np.float32)
+        x[:, 2] *= 1 + 3 * (number // 4 % 2)  # the deviation of a value of layer 5
+        values[f"s{number % 4}-{number:02d}"] = x
+    return dict(sorted(values.items()))
+
+
+@pytest.mark.parametrize("norm", ["global", "speaker"])
+def test_a_layer_is_chosen_on_held_out_speakers(
+    tmp_path: Path, frames: dict[str, np.ndarray], norm: str
+) -> None:
+    """It decides as an SVM that is given this layer alone; the model says which, and what others had."""
+    whole = layered(tmp_path / "all", LAYERS, frames)
+    own = settings(norm)
+    model = svm.fit(whole, own, 2, 0)
+    alone = layered(tmp_path / "one", [5], frames)
+    only = svm.fit(alone, own, 2, 0)
+    assert model["layers"].tolist() == [5]
+    assert only["layers"].tolist() == [svm.NO_LAYER]
+    np.testing.assert_array_equal(model["weights"], only["weights"])
+    np.testing.assert_array_equal(svm.posteriors(model, own, whole), svm.posteriors(only, own, alone))
+    assert model["search_layers"].ravel().tolist() == [layer for layer in LAYERS for _ in svm.COSTS]
+    points = zip(model["search_layers"][:, 0], model["search_costs"], strict=True)
+    best = dict(zip(points, model["search_uar"], strict=True))
+    summary = svm.summary(model, sizes_of(whole, ["a", "b"]))
+    assert summary == {
+        "C": float(model["cost"]),
+        "layer of whisper": 5,
+        "uar on held-out speakers": round(float(best[5, float(model["cost"])]), 4),
+    }
+    assert list(svm.summary(only, sizes_of(alone, ["a", "b"]))) == ["C", "uar on held-out speakers"]
+    assert max(uar for (layer, _), uar in best.items() if layer != 5) < summary["uar on held-out speakers"]
+
+
+def test_layers_together_and_statistics(tmp_path: Path, frames: dict[str, np.ndarray]) -> None:
+    subset = layered(tmp_path / "all", LAYERS, frames)
+    raw = [x.astype(np.float64) for x in frames.values()]
+    means, deviations = (np.stack([f(x, axis=0) for x in raw]) for f in (np.mean, np.std))
+
+    def described(own: svm.SvmSettings) -> dict[tuple[int, ...], np.ndarray]:
+        x = svm.vectors(subset, own)
+        return {layers: x[:, which] for layers, which in svm.columns(subset, own).items()}
+
+    together = described(settings(layers="together"))
+    assert list(together) == [(svm.NO_LAYER,)]
+    np.testing.assert_array_equal(together[svm.NO_LAYER,], np.concatenate([means, deviations], axis=1))
+    only = described(settings(layers="together", statistics=("mean",)))
+    np.testing.assert_array_equal(only[svm.NO_LAYER,], means)
+    each = described(settings())
+    for number, layer in enumerate(LAYERS):
+        own = slice(2 * number, 2 * number + 2)
+        expected = np.concatenate([means[:, own], deviations[:, own]], axis=1)
+        np.testing.assert_array_equal(each[layer,], expected)
+    with pytest.raises(ValueError, match="^statistics must name mean, deviation or both, got none$"):
+        settings(statistics=())
+
+
 def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     features, labels = material()
     with pytest.raises(DataError) as error:
-        svm.choose(features, labels, ["s"] * 84, 3, within=True)
+        svm.choose([features], labels, ["s"] * 84, 3, within=True)
     assert str(error.value) == (
         "there is 1 speaker to train on; the SVM's cost is chosen on held-out speakers, which takes two"
     )
@@ -121,4 +228,4 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
         UsageError,
         match="scikit-learn cannot be loaded .*; install it with: utils/install.sh --extra baselines$",
     ):
-        svm.choose(features, labels, SPEAKERS, 3, within=True)
+        svm.choose([features], labels, SPEAKERS, 3, within=True)

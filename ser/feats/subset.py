@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -194,6 +194,13 @@ class Subset:
     """
 
     speaker_stats: Mapping[str, Doubles] | None = None
+    cut_it: ClassVar[str] = (
+        "cut it into several where the corpus is prepared"  # what is done about a long one
+    )
+
+    def name_of(self, index: int) -> str:
+        """An utterance, for messages."""
+        return f"{self.folder}: the utterance {self.keys[index]}"
 
     def __init__(
         self,
@@ -310,12 +317,14 @@ class Subset:
 
 
 class MemorySubset(Subset):
-    """Utterances whose features are in memory, without labels."""
+    """Utterances whose features are in memory, without labels; numbers are their keys."""
+
+    cut_it = "cut it into pieces"
 
     def __init__(
         self,
-        place: str,
-        speakers: Mapping[str, str],
+        places: Sequence[str],
+        speakers: Sequence[str],
         stores: Sequence[Store],
         norm: Norm,
         *,
@@ -327,8 +336,8 @@ class MemorySubset(Subset):
         """Normalise them as those of a data folder.
 
         Args:
-            place: what stands for a data folder in messages.
-            speakers: utterance -> speaker, in the order of the stores.
+            places: of the utterances, for messages, N > 0.
+            speakers: of the utterances.
             stores: a feature set each, the main one of the system first.
             norm: which statistics normalise the features.
             global_stats: statistics of the training subset for each set, for ``norm="global"``.
@@ -337,8 +346,9 @@ class MemorySubset(Subset):
             speaker_stats: of all that each speaker says, what :meth:`Features.speaker_stats` gave for each
                 set, and an estimator's ``speaker_stats`` for "" ; None: of these utterances.
         """
-        self.folder = Path(place)
-        self.speakers, self.keys = dict(speakers), list(speakers)
+        self._places, self.folder = places, Path(places[0])
+        self.keys = [str(number) for number in range(len(places))]
+        self.speakers = dict(zip(self.keys, speakers, strict=True))
         self.labels, self.targets, self.target_names = np.empty(0, dtype=np.int64), {}, {}
         self.inputs = {
             store.name: Features(
@@ -353,3 +363,7 @@ class MemorySubset(Subset):
             for store in stores
         }
         self.speaker_stats = (speaker_stats or {}).get("")
+
+    def name_of(self, index: int) -> str:
+        """An utterance, for messages."""
+        return self._places[index]

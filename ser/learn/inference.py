@@ -42,8 +42,8 @@ def _decode_utterances(network: nn.Module, subset: Subset, device: torch.device)
             longest = int(indices[-1])
             if lack := shortage(network, subset, int(lengths[longest]), 1, device, training=False):
                 raise DataError(
-                    f"{subset.folder}: the utterance {subset.keys[longest]}, {lengths[longest]} frames long, "
-                    f"{lack}; decode where there is more, or cut it into several where the corpus is prepared"
+                    f"{subset.name_of(longest)}, {lengths[longest]} frames long, {lack}; decode where there "
+                    f"is more, or {subset.cut_it}"
                 )
             outputs = network(read_inputs(subset, indices).to(device))
             posteriors = _softmax(outputs.logits)

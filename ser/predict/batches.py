@@ -101,7 +101,6 @@ class Preparation:
     def _subset(
         self, batch: Sequence[Prepared], norm: Norm, use: SpeechUse, sums: Sums | None
     ) -> MemorySubset:
-        speakers = {str(number): piece.speaker for number, (piece, _) in enumerate(batch)}
         stores = [
             MemoryStore(name, [made.values[name] for _, made in batch], each.timing, each.layout)
             for name, each in self.front_end.sets.items()
@@ -109,10 +108,11 @@ class Preparation:
         table = None
         if use.is_asked:
             speech = [made.speech for _, made in batch if made.speech is not None]
-            table = SpeechTable(Path("speech activity"), list(speakers), speech, use, self.front_end.main)
+            places = [piece.source for piece, _ in batch]
+            table = SpeechTable(Path("speech activity"), places, speech, use, self.front_end.main)
         return MemorySubset(
-            batch[0].piece.source,
-            speakers,
+            [f"{piece.source}: the piece at {piece.start_s:.2f} s" for piece, _ in batch],
+            [piece.speaker for piece, _ in batch],
             stores,
             norm,
             global_stats=self._model.stats,

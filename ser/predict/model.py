@@ -14,7 +14,6 @@ from pathlib import Path
 from ser.data.corpus import ChannelChoice
 from ser.data.normalisation import LEAST_UTTERANCES, LITTLE_S
 from ser.errors import CheckpointError, DataError, UsageError, examples, plural
-from ser.feats.base import Floats
 from ser.feats.front_end import Made
 from ser.feats.level import added
 from ser.feats.subset import MemorySubset
@@ -22,7 +21,7 @@ from ser.learn.decoding import decisions
 from ser.learn.models import VERSIONS, TrainedModel, load_model
 from ser.predict.batches import Failed, Preparation, Prepared, Sums, fail
 from ser.predict.names import find_model
-from ser.predict.recording import read_whole
+from ser.predict.recording import Audio, whole_piece
 from ser.predict.result import Doubles, Piece, Result, Track
 from ser.systems.base import Decision, Estimator
 
@@ -263,7 +262,7 @@ class Model:
     def _notes_of(self, seen: Classified, speakers: Speakers | None) -> Iterator[str]:
         yield from seen.piece.notes
         if seen.decision.posterior is None:
-            yield f"shorter than the context, its last frame is repeated ({seen.decision.reason})"
+            yield f"shorter than the context, padded ({seen.decision.reason})"
         if seen.made.speech is not None and not seen.made.speech.any():
             yield "no speech found, all frames are read"
         if self.needs_speakers and speakers is not None:
@@ -273,7 +272,7 @@ class Model:
 
     def predict(
         self,
-        audio: str | Path | tuple[Floats, int],
+        audio: Audio,
         *,
         channel: ChannelChoice = None,
         speaker: str = "",
@@ -294,9 +293,13 @@ class Model:
         Raises:
             DataError: the recording cannot be used.
         """
-        samples, name = read_whole(audio, self.sampling_rate_hz, channel)
-        end_s = len(samples) / self.sampling_rate_hz
-        piece = Piece(name, speaker or SOMEBODY, 0.0, end_s, samples)
+        piece = whole_piece(
+            audio,
+            target_hz=self.sampling_rate_hz,
+            least_samples=self.least_samples,
+            channel=channel,
+            speaker=speaker or SOMEBODY,
+        )
         if self.needs_speakers and speakers is None:
             speakers = self.speakers([piece])
         return replace(next(self.results([piece], speakers, track)), speaker=speaker)

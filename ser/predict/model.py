@@ -117,7 +117,7 @@ class Model:
             )
         main = next(iter(front_end.sets.values()), None)
         self._timing = None if main is None else main.timing
-        self._vectors = main is not None and main.timing is None
+        self._vectors = isinstance(system, Estimator) or self._timing is None  # that statistics are of
         self.notes = self._version_notes()
 
     def _version_notes(self) -> tuple[str, ...]:

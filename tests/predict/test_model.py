@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 import ser
+import ser.errors
 from ser.data import tables
+from ser.feats.audio import resample
+from ser.feats.base import Floats
+from ser.feats.fbank import Fbank
+from ser.learn import memory, models
 from ser.predict import batches
 from ser.predict.model import Model
 from ser.predict.result import Piece, Result
@@ -34,6 +43,8 @@ CASES = {
     "svm-global": ("svm", ["features.norm=global"]),
     "majority": ("majority", []),
 }
+QUICK = ("blstmatt-speaker-trim", "csa-global-frames", "svm-speaker")
+EVERY = [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +53,22 @@ def fold(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return recipe.make_data(tmp_path_factory.mktemp("plain"))
 
 
+class Folders:
+    """Model folders, trained and decoded when they are asked for."""
+
+    def __init__(self, fold: Path, out: Path) -> None:
+        self._fold, self._out = fold, out
+
+    def __getitem__(self, case: str) -> Path:
+        if not (self._out / case).exists():
+            recipe.train(self._fold, self._out / case, *CASES[case])
+        return self._out / case / "model"
+
+
 @pytest.fixture(scope="module")
-def folders(fold: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Model folders, decoded."""
-    out = tmp_path_factory.mktemp("models")
-    return {name: recipe.train(fold, out / name, system, keys) for name, (system, keys) in CASES.items()}
+def folders(fold: Path, tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """Of all cases."""
+    return Folders(fold, tmp_path_factory.mktemp("models"))
 
 
 def all_results(model: Model, pieces: list[Piece]) -> dict[str, Result]:
@@ -63,8 +85,8 @@ def decoded(folder: Path) -> dict[str, list[float]]:
     return tables.read_vectors(padded if padded.exists() else out / "post")
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_says_what_stage_5_says(case: str, fold: Path, folders: dict[str, Path]) -> None:
+@pytest.mark.parametrize("case", EVERY)
+def test_says_what_stage_5_says(case: str, fold: Path, folders: Folders) -> None:
     model = ser.load(folders[case], use_gpu="no")
     results = all_results(model, list(recipe.read_pieces(fold / "test")))
     expected = decoded(folders[case])
@@ -81,9 +103,9 @@ def test_says_what_stage_5_says(case: str, fold: Path, folders: dict[str, Path])
             assert (result.timing.shift_s, result.timing.middle_s) == (0.01, 0.0125)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", EVERY)
 def test_batches_order_and_number_change_nothing(
-    case: str, fold: Path, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    case: str, fold: Path, folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = ser.load(folders[case], use_gpu="no")
     pieces = list(recipe.read_pieces(fold / "test"))
@@ -99,6 +121,7 @@ def test_batches_order_and_number_change_nothing(
         np.testing.assert_allclose(alone.posterior, expected[piece.source].posterior, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compress", ["CM", "CM2"])
 def test_features_lose_what_those_of_compressed_archives_lose(compress: str, tmp_path: Path) -> None:
     fold = recipe.make_data(tmp_path / "data", compress)
@@ -109,7 +132,7 @@ def test_features_lose_what_those_of_compressed_archives_lose(compress: str, tmp
 
 
 def test_pieces_are_taken_as_they_are_needed(
-    fold: Path, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    fold: Path, folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A batch is as much audio, or as many pieces, as are classified together; no more is taken."""
     model = ser.load(folders["majority"])
@@ -130,7 +153,7 @@ def test_pieces_are_taken_as_they_are_needed(
     assert len(taken) == 3
 
 
-def test_what_is_said_of_short_and_silent_pieces(fold: Path, folders: dict[str, Path]) -> None:
+def test_what_is_said_of_short_and_silent_pieces(fold: Path, folders: Folders) -> None:
     csa = ser.load(folders["csa-global-frames"])
     short = next(recipe.read_pieces(fold / "test"))
     pause = replace(short, samples=np.zeros(8000, np.float32), notes=("as told",))
@@ -142,9 +165,7 @@ def test_what_is_said_of_short_and_silent_pieces(fold: Path, folders: dict[str, 
     assert results[1].notes[-1] == "no speech found, all frames are read"
 
 
-def test_speakers_must_be_known(
-    fold: Path, folders: dict[str, Path], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_speakers_must_be_known(fold: Path, folders: Folders, caplog: pytest.LogCaptureFixture) -> None:
     folder = folders["blstmatt-speaker-trim"]
     model = ser.load(folder)
     pieces = list(recipe.read_pieces(fold / "test"))
@@ -172,3 +193,171 @@ def test_speakers_must_be_known(
         f"normalisation: 1 of 1 speaker says too little to be normalised by (d: {little})"
     ]
     assert {note for result in model.results(pieces[:3], speakers) for note in result.notes} == {little}
+
+
+def told(model: Model, pieces: list[Piece]) -> tuple[list[str], list[str]]:
+    """The sources of the results, and what is told of the others."""
+    messages: list[str] = []
+    speakers = model.speakers(pieces, lambda *_: None) if model.needs_speakers else None
+    results = model.results(pieces, speakers, failed=lambda _, error: messages.append(str(error)))
+    return [result.source for result in results], messages
+
+
+def test_a_piece_that_cannot_be_used_is_told_and_passed_over(fold: Path, folders: Folders) -> None:
+    model = ser.load(folders["blstmatt-speaker-trim"])
+    good = list(recipe.read_pieces(fold / "test"))[:2]
+    broken = good[0].samples.copy()
+    broken[[5, 6]] = np.nan, np.inf
+    pieces = [
+        good[0],
+        replace(good[0], source="nan.wav", samples=broken),
+        replace(good[0], source="short.wav", samples=broken[100:499]),
+        good[1],
+    ]
+    messages = [
+        "nan.wav: 2 of 2400 samples are NaN or infinite; replace it, or leave it out",
+        "short.wav: is too short, 24.94 ms; the model takes 25 ms or more, leave it out",
+    ]
+    assert told(model, pieces) == (["d-0", "d-1"], messages)
+    with pytest.raises(ser.errors.DataError) as caught:
+        list(model.results(pieces, model.speakers(good)))
+    assert str(caught.value) == messages[0]
+
+
+def test_too_little_memory_fails_only_for_the_piece_that_it_is_too_little_for(
+    fold: Path, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ser.load(folders["blstmatt-none"], use_gpu="no")
+    pieces = list(recipe.read_pieces(fold / "test"))[:4]
+    long = replace(pieces[1], source="long.wav", samples=np.tile(pieces[1].samples, 20), start_s=2.5)
+    monkeypatch.setattr(memory, "LONG_FRAMES", 1000)
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 100.0)
+    frames = 1 + (len(long.samples) - 400) // 160
+    (sources, (message,)) = told(model, [*pieces, long])
+    assert sources == [piece.source for piece in pieces]
+    assert re.sub(r"takes \S+ GiB", "takes x GiB", message) == (
+        f"long.wav: the piece at 2.50 s, {frames} frames long, takes x GiB of memory or more, 0.0 are free; "
+        "decode where there is more, or cut it into pieces"
+    )
+
+
+def test_a_file_and_its_samples_are_the_same(fold: Path, folders: Folders, tmp_path: Path) -> None:
+    """Also at another rate and in one of several channels; what is taken of speakers is said."""
+    model = ser.load(folders["csa-global-frames"])
+    path = tables.read_table(fold / "test" / "wav.scp")["d-3"]
+    samples, rate_hz = soundfile.read(path, dtype="float32")
+    expected = decoded(folders["csa-global-frames"])["d-3"]
+    by_file = model.predict(path)
+    np.testing.assert_allclose(by_file.posterior, expected, atol=1e-9)
+    assert (by_file.source, by_file.start_s, by_file.end_s) == (path, 0.0, len(samples) / rate_hz)
+    assert (by_file.emotions, by_file.emotion) == (recipe.EMOTIONS, recipe.EMOTIONS[int(np.argmax(expected))])
+    assert by_file.confidence == by_file.posterior.max()
+    two = np.stack([0.01 * samples[::-1], samples], axis=1)
+    for audio in (samples, samples.astype(np.float64), two):
+        result = model.predict((audio, rate_hz), channel=None if audio.ndim == 1 else 1)
+        np.testing.assert_array_equal(result.posterior, by_file.posterior)
+        assert result.source == "(samples)"
+    fast = tmp_path / "fast.wav"
+    soundfile.write(fast, np.repeat(samples, 3), 3 * rate_hz, "FLOAT")
+    whole = resample(np.repeat(samples, 3), 3 * rate_hz, rate_hz)
+    np.testing.assert_array_equal(model.predict(fast).posterior, model.predict((whole, rate_hz)).posterior)
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "message"),
+    [
+        (np.zeros(16000, np.float32), {}, "is silent, all of its samples are the same; {}, or leave it out"),
+        (np.full(9, np.nan), {}, "9 of 9 samples are NaN or infinite; replace them"),
+        (np.ones((9, 2)), {}, "has 2 channels; {}"),
+        (np.ones((9, 2)), {"channel": 3}, "has 2 channels, so there is no channel 3; {}"),
+        (
+            np.zeros(9, np.int16),
+            {},
+            "have shape (9,) and type int16; give floats in [-1, 1], (N,) or (N, channels)",
+        ),
+        (np.arange(9.0), {}, "is too short, 0.5625 ms, the model takes 25 ms; replace it, or leave it out"),
+    ],
+)
+def test_samples_that_cannot_be_used(
+    samples: Floats, options: dict[str, int], message: str, folders: Folders
+) -> None:
+    with pytest.raises(ser.errors.DataError) as caught:
+        ser.load(folders["csa-global-frames"]).predict((samples, 16000), **options)
+    channels = 'name one with channel=0, 1, ..., or take the mean with channel="mix"'
+    assert str(caught.value) == f"(samples): {message.format(channels)}"
+
+
+def test_one_recording_is_normalised_by_itself_or_by_what_its_speaker_says(
+    fold: Path, folders: Folders
+) -> None:
+    model = ser.load(folders["svm-speaker"])
+    pieces = list(recipe.read_pieces(fold / "test"))
+    alone = model.predict((pieces[3].samples, 16000))
+    assert alone.notes == ("statistics of 1 piece, fewer than 8",)
+    assert alone.speaker == ""
+    result = model.predict((pieces[3].samples, 16000), speaker="d", speakers=model.speakers(pieces))
+    np.testing.assert_allclose(result.posterior, decoded(folders["svm-speaker"])["d-3"], atol=1e-9)
+    assert (result.speaker, result.notes) == ("d", ())
+
+
+def change_facts(folder: Path, out: Path, **facts: object) -> Path:
+    """A copy of a model folder that says something else of itself."""
+    shutil.copytree(folder, out)
+    path = out / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | facts))
+    return out
+
+
+def test_calibration_is_applied(fold: Path, folders: Folders, tmp_path: Path) -> None:
+    folder = change_facts(folders["csa-global-frames"], tmp_path / "model")
+    record = {"format": 1, "emotions": recipe.EMOTIONS, "temperature": 2.0}
+    (folder / "calibration.json").write_text(json.dumps(record))
+    piece = list(recipe.read_pieces(fold / "test"))[1]
+    (result,) = ser.load(folder).results([piece])
+    powers = np.sqrt(result.posterior)
+    np.testing.assert_allclose(result.calibrated, powers / powers.sum(), atol=1e-12)
+    assert result.calibrated is not None
+    assert result.confidence == result.calibrated.max()
+    (plain,) = ser.load(folders["csa-global-frames"]).results([piece])
+    assert plain.calibrated is None
+
+
+def test_code_that_makes_features_must_be_allowed(folders: Folders, tmp_path: Path) -> None:
+    record = json.loads((folders["csa-global-frames"] / "model.json").read_text())
+    sets, vad = record["sets"], record["vad"]
+    sets["fbank"]["settings"]["extractor"] = vad["made"]["settings"]["extractor"] = "strange:CODE"
+    for number, facts in enumerate(({"sets": sets}, {"vad": vad})):
+        folder = change_facts(folders["csa-global-frames"], tmp_path / str(number), **facts)
+        with pytest.raises(ser.errors.CheckpointError) as caught:
+            ser.load(folder)
+        assert str(caught.value) == (
+            f"{folder}: its extractor of features is code outside this package, strange:CODE, which loading "
+            "would run; if you trust it, allow it by name: --allow-code strange:CODE"
+        )
+
+
+def test_other_versions_of_what_makes_features_are_said(
+    fold: Path, folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folders["csa-global-frames"]
+    assert ser.load(folder).notes == ()
+    monkeypatch.setattr(Fbank, "versions", {"lhotse": "9"})
+    assert ser.load(folder).notes == ()  # it does not say
+    changed = change_facts(folder, tmp_path / "model", feature_versions={"fbank": {"lhotse": "8"}})
+    assert ser.load(changed).notes == (
+        "features fbank are made with lhotse 9, in training with 8; posteriors may differ",
+    )
+    made = json.loads((fold.parents[1] / "all" / "fbank" / "made.json").read_text())
+    made["settings"]["versions"] = {"lhotse": "8"}
+    data = tmp_path / "data"
+    (data / "fbank").mkdir(parents=True)
+    (data / "fbank" / "made.json").write_text(json.dumps(made))
+    facts = models.feature_facts(data, models.load_model(folders["svm-global"]).settings, ["fbank"])
+    assert facts == {"feature_versions": {"fbank": {"lhotse": "8"}}}
+
+
+def test_a_model_that_does_not_say_how_speech_is_found(folders: Folders, tmp_path: Path) -> None:
+    folder = change_facts(folders["csa-global-frames"], tmp_path / "model", vad=None)
+    with pytest.raises(ser.errors.CheckpointError) as caught:
+        ser.load(folder)
+    assert str(caught.value) == f"{folder}: asks for speech activity and does not say which; train it again"

@@ -111,18 +111,7 @@ def _train(
         _log_network(task, settings, network, subset)
     sets = {name: set_settings(task.train, name) for name in task.sets}
     made = models.feature_facts(task.train, settings, task.sets)
-    norm = {"norm": settings.features.norm} if task.norm == AUTO else {}
-    identity = {
-        "system": tasks.learnt(task.tree),
-        "seed": task.seed,
-        "emotions": list(emotions),
-        "sets": sets,
-        **{key: made[key] for key in ("vad",) if key in made},
-        **norm,
-        "stats": {name: values.tolist() for name, values in stats.items()},
-        "utterances": len(subset),
-        "frames": _count_frames(subset),
-    }
+    identity = _identity(task, settings, subset, stats, {"emotions": list(emotions), "sets": sets, **made})
 
     def keep(epoch: int) -> None:
         state = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
@@ -134,10 +123,13 @@ def _train(
             sizes=sizes,
             arrays=state,
             stats=stats,
-            facts={"seed": task.seed, "epoch": epoch}
-            | made
-            | facts
-            | models.summary_of(system, state, sizes),
+            facts={
+                "seed": task.seed,
+                "epoch": epoch,
+                **made,
+                **facts,
+                **models.summary_of(system, state, sizes),
+            },
         )
 
     loader = make_loader(subset, settings, task.seed, share, stats)
@@ -149,6 +141,21 @@ def _train(
     )  # fmt: skip
     with _Board(task.folder if tensorboard else None) as board:
         trainer.run(lambda row, speed: _report(row, speed, settings.training.epochs, board))
+
+
+def _identity(
+    task: Task, settings: Any, subset: Subset, stats: Mapping[str, Doubles], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What must be the same when a training is gone on with."""
+    return {
+        "system": tasks.learnt(task.tree),
+        "seed": task.seed,
+        **facts,
+        **({"norm": settings.features.norm} if task.norm == AUTO else {}),
+        "stats": {name: values.tolist() for name, values in stats.items()},
+        "utterances": len(subset),
+        "frames": _count_frames(subset),
+    }
 
 
 def _read_subsets(

@@ -34,6 +34,7 @@ from ser.systems.attention_pooling import AttentionPoolingSettings
 from ser.systems.blstmatt import BlstmattSettings
 from ser.systems.cnn_lstm import CnnLstmSettings
 from ser.systems.csa import CsaSettings
+from ser.systems.finetuned import FineTunedSettings
 from ser.systems.majority import MajoritySettings
 from ser.systems.pooled import PooledSettings
 from ser.systems.svm import SvmSettings
@@ -46,6 +47,7 @@ FILES: dict[str, Any] = {
     "attention_pooling.yaml": AttentionPoolingSettings,
     "svm_*.yaml": SvmSettings,
     "pooled_*.yaml": PooledSettings,
+    "finetuned_*.yaml": FineTunedSettings,
     "majority.yaml": MajoritySettings,
     "fbank.yaml, align_fbank.yaml": FbankSettings,
     "egemaps.yaml, compare.yaml": FunctionalsSettings,

@@ -256,10 +256,7 @@ def test_bad_recordings_are_named_and_the_rest_goes_on(
         rows = read(out.read_text())
         assert [Path(row["file"]).name for row in rows] == ["a.wav", "e.wav", "z.wav"]
         if options == ["global"]:
-            assert (
-                rows[1]["notes"]
-                == "shorter than the context, padded (8 frames, context 30)"
-            )
+            assert rows[1]["notes"] == "shorter than the context, padded (8 frames, context 30)"
         told = [
             text for text in caplog.messages if "; replace it, or leave it out" in text or "silent" in text
         ]

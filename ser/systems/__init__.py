@@ -18,9 +18,9 @@ from ser.feats.speech import NOT_ASKED, SpeechUse
 SYSTEMS = {
     "attention_pooling": "ser.systems.attention_pooling:SYSTEM",
     "blstmatt": "ser.systems.blstmatt:SYSTEM",
+    "cnn_capsules": "ser.systems.cnn_capsules:SYSTEM",
     "cnn_lstm": "ser.systems.cnn_lstm:SYSTEM",
     "csa": "ser.systems.csa:SYSTEM",
-    "finetuned": "ser.systems.finetuned:SYSTEM",
     "majority": "ser.systems.majority:SYSTEM",
     "pooled": "ser.systems.pooled:SYSTEM",
     "svm": "ser.systems.svm:SYSTEM",

@@ -146,12 +146,11 @@ class CnnLstm(nn.Module):
             return Outputs(self.classifier(steps.flatten(1)))
         stride = POOLED ** len(KERNELS)
         lengths = (-(-num_frames // stride)).clamp(1, steps.shape[1])  # (B,)
-        last = torch.arange(len(steps), device=steps.device), lengths - 1
-        if isinstance(self.encoder, nn.LSTM):
-            return Outputs(self.classifier(self.encoder(steps)[0][last]))
-        h = self.encoder(steps, lengths)  # (B, T / 8, H)
-        half = h.shape[2] // 2
-        return Outputs(self.classifier(torch.cat([h[last][:, :half], h[:, 0, half:]], dim=1)))
+        if isinstance(self.encoder, Blstm):
+            states = Blstm.last_states(self.encoder(steps, lengths), lengths)
+        else:
+            states = self.encoder(steps)[0][torch.arange(len(steps), device=steps.device), lengths - 1]
+        return Outputs(self.classifier(states))
 
     @staticmethod
     def steps(y: Tensor) -> Tensor:

@@ -32,9 +32,9 @@ from ser.interpret.figures import FigureConfig
 from ser.ranges import Range
 from ser.systems.attention_pooling import AttentionPoolingSettings
 from ser.systems.blstmatt import BlstmattSettings
+from ser.systems.cnn_capsules import CnnCapsulesSettings
 from ser.systems.cnn_lstm import CnnLstmSettings
 from ser.systems.csa import CsaSettings
-from ser.systems.finetuned import FineTunedSettings
 from ser.systems.majority import MajoritySettings
 from ser.systems.pooled import PooledSettings
 from ser.systems.svm import SvmSettings
@@ -45,9 +45,9 @@ FILES: dict[str, Any] = {
     "csa.yaml": CsaSettings,
     "cnn_lstm.yaml": CnnLstmSettings,
     "attention_pooling.yaml": AttentionPoolingSettings,
+    "cnn_gru.yaml, cnn_seqcap.yaml, cnn_gru_seqcap.yaml, cnn_reccap.yaml": CnnCapsulesSettings,
     "svm_*.yaml": SvmSettings,
     "pooled_*.yaml": PooledSettings,
-    "finetuned_*.yaml": FineTunedSettings,
     "majority.yaml": MajoritySettings,
     "fbank.yaml, align_fbank.yaml": FbankSettings,
     "egemaps.yaml, compare.yaml": FunctionalsSettings,

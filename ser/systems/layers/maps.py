@@ -69,6 +69,12 @@ def zero_padding(x: Tensor, num_frames: Tensor) -> Tensor:
     return x.masked_fill((frame >= num_frames.unsqueeze(1)).unsqueeze(-1), 0.0)
 
 
+def zero_steps(y: Tensor, lengths: Tensor) -> Tensor:
+    """Zeros in all of a map (B, C, T, F) that lies behind the ends (B,)."""
+    step = torch.arange(y.shape[2], device=y.device)  # (T,)
+    return y.masked_fill((step >= lengths.unsqueeze(1))[:, None, :, None], 0.0)
+
+
 def pooled(size: int, strides: Sequence[int]) -> int:
     """What max-pooling by each of the strides leaves of a size."""
     for stride in strides:

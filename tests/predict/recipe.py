@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -15,7 +16,7 @@ from ser.data.folds import make_folds
 from ser.data.labels import write_emotions
 from ser.feats import cmvn, extract
 from ser.feats.base import Floats
-from ser.feats.sets import load_set
+from ser.feats.sets import Compress, load_set
 from ser.feats.vad import VadConfig, compute_vad
 from ser.learn import fitting
 from ser.learn.decoding import decode_folder
@@ -23,9 +24,10 @@ from ser.learn.tasks import Task
 from ser.predict.result import Piece
 from tests.learn.conftest import BLSTMATT, CSA
 
+REPO = Path(__file__).resolve().parents[2]
 RATE_HZ = 16000
 EMOTIONS = ("ang", "hap", "neu", "sad")
-SPEAKERS, TESTED = "abcde", "de"
+SPEAKERS, TESTED = "abcde", ("d", "e")
 CORPUS = """\
 name: toy
 module: csv
@@ -35,17 +37,27 @@ audio: {sampling_rate_hz: 16000, channel: null, resample: refuse, on_mixed_rate:
 keep: {}
 protocol: one
 protocols:
-  one: {group: speaker, test: {one: [d, e]}, dev: null, keep: {}}
+  one: {group: speaker, test: {one: [TESTED]}, dev: null, keep: {}}
 checks: null
 """
 VAD = VadConfig("energy", 0.0, 0.0, 30.0, 2, 0.3)
 SVM = "system: svm\nfeatures: {sets: [fbank], norm: speaker}\nunit: utterance\n"
 MAJORITY = "system: majority\nunit: utterance\n"
 SYSTEMS = {"blstmatt": BLSTMATT, "csa": CSA, "svm": SVM, "majority": MAJORITY}
+ONCE = ("training.epochs=1", "training.select=last", "optim.plateau.metric=train_loss")
 
 
-def write_recordings(folder: Path) -> dict[str, Path]:
-    """Noise of a pitch for each class and a level for each speaker, with pauses; utterance -> file."""
+class Corpus(NamedTuple):
+    """Recordings, who speaks and how."""
+
+    wavs: Mapping[str, Path]
+    speakers: Mapping[str, str]
+    emotions: Mapping[str, str]
+    tested: Sequence[str]  # speakers
+
+
+def make_noise(folder: Path) -> Corpus:
+    """Noise of a pitch for each class and a level for each speaker, with pauses."""
     rng = np.random.default_rng(1)
     wavs = {}
     for speaker in SPEAKERS:
@@ -60,45 +72,67 @@ def write_recordings(folder: Path) -> dict[str, Path]:
             wavs[f"{speaker}-{number}"] = folder / "wav" / f"{speaker}-{number}.wav"
             folder.joinpath("wav").mkdir(parents=True, exist_ok=True)
             soundfile.write(wavs[f"{speaker}-{number}"], x, RATE_HZ)
-    return wavs
+    emotions = {key: EMOTIONS[int(key[2:]) % 4] for key in wavs}
+    return Corpus(wavs, {key: key[0] for key in wavs}, emotions, TESTED)
+
+
+def emodb_corpus(emodb: Path, speakers: Sequence[str], tested: Sequence[str]) -> Corpus:
+    """EMO-DB's utterances of four classes."""
+    classes = {"W": "ang", "F": "hap", "N": "neu", "T": "sad"}
+    wavs = {path.stem: path for path in sorted((emodb / "wav").glob("*.wav"))}
+    wavs = {key: path for key, path in wavs.items() if key[:2] in speakers and key[5] in classes}
+    return Corpus(wavs, {key: key[:2] for key in wavs}, {key: classes[key[5]] for key in wavs}, tested)
 
 
 def plain(items: Iterable[str], _what: str) -> Iterable[str]:
     return items
 
 
-def make_data(folder: Path, compress: str = "none") -> Path:
-    """Stages 0 to 2: the folds' folder."""
+def make_data(
+    folder: Path,
+    corpus: Corpus | None = None,
+    compress: Compress = "none",
+    sets: Sequence[str] = (),
+    vad: VadConfig = VAD,
+) -> Path:
+    """Stages 0 to 2 of a corpus, of noise if none is given, with further ``sets``: the fold's folder."""
+    corpus = corpus or make_noise(folder)
     (folder / "conf").mkdir(parents=True)
-    corpus = folder / "conf" / "corpus.yaml"
-    corpus.write_text(CORPUS)
-    wavs, data = write_recordings(folder), folder / "data" / "all"
+    conf, data = folder / "conf" / "corpus.yaml", folder / "data" / "all"
+    tested = ", ".join(f'"{speaker}"' for speaker in corpus.tested)
+    conf.write_text(CORPUS.replace("TESTED", tested))
     data.mkdir(parents=True)
-    tables.write_table(data / "wav.scp", wavs)
-    tables.write_table(data / "utt2spk", {key: key[0] for key in wavs})
-    tables.write_table(data / "spk2utt", {s: " ".join(k for k in wavs if k[0] == s) for s in SPEAKERS})
-    tables.write_table(data / "utt2emo", {key: EMOTIONS[int(key[2:]) % 4] for key in wavs})
-    tables.write_table(data / "utt2dur", {key: soundfile.info(path).duration for key, path in wavs.items()})
+    tables.write_table(data / "wav.scp", corpus.wavs)
+    tables.write_table(data / "utt2spk", corpus.speakers)
+    said = {
+        speaker: " ".join(key for key, own in corpus.speakers.items() if own == speaker)
+        for speaker in sorted(set(corpus.speakers.values()))
+    }
+    tables.write_table(data / "spk2utt", said)
+    tables.write_table(data / "utt2emo", corpus.emotions)
+    durations_s = {key: soundfile.info(path).duration for key, path in corpus.wavs.items()}
+    tables.write_table(data / "utt2dur", durations_s)
     write_emotions(data / "emotions.txt", EMOTIONS)
-    repo = Path(__file__).resolve().parents[2]
-    for name in ("fbank", "energy"):
-        features = load_set(repo / "conf" / f"{name}.yaml", corpus, compress)  # type: ignore[arg-type]
+    for name in ("fbank", "energy", *sets):
+        features = load_set(REPO / "conf" / f"{name}.yaml", conf, compress)
         extract.make_shard(data, features, 1, 1, plain)
         extract.merge_shards(data, features, 1)
     extract.make_main(data, "fbank")
-    compute_vad(data, VAD, plain)
+    compute_vad(data, vad, plain)
     cmvn.compute(data, "fbank", plain)
-    make_folds(data, folder / "data" / "folds", load_corpus(corpus), None)
+    make_folds(data, folder / "data" / "folds", load_corpus(conf))
     return folder / "data" / "folds" / "one"
 
 
 def train(fold: Path, out: Path, system: str, overrides: Sequence[str] = ()) -> Path:
-    """Stages 3 to 5: a model folder, decoded."""
-    path = out / f"{system}.yaml"
-    out.mkdir(parents=True)
-    path.write_text(SYSTEMS[system])
-    quick = ["training.epochs=1", "training.select=last"] if system in ("blstmatt", "csa") else []
-    tree = config.resolve(path, [*quick, *(["optim.plateau.metric=train_loss"] if quick else []), *overrides])
+    """Stages 3 to 5: a model folder, decoded; ``system`` is one of SYSTEMS or a file of conf/."""
+    path = REPO / "conf" / f"{system}.yaml"
+    out.mkdir(parents=True, exist_ok=True)
+    if system in SYSTEMS:
+        path = out / f"{system}.yaml"
+        path.write_text(SYSTEMS[system])
+    once = ONCE if "training" in config.resolve(path) else ()
+    tree = config.resolve(path, [*once, *overrides])
     task = Task(fold / "train", None, out / "model", 1, tree, str(path))
     fitting.train(task, use_gpu="no", tensorboard=False)
     decode_folder(out / "model", fold / "test", out / "model" / "decode_test", use_gpu="no")

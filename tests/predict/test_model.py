@@ -19,6 +19,7 @@ from ser.data import tables
 from ser.feats.audio import resample
 from ser.feats.base import Floats
 from ser.feats.fbank import Fbank
+from ser.feats.sets import Compress
 from ser.learn import memory, models
 from ser.predict import batches
 from ser.predict.model import Model
@@ -123,8 +124,8 @@ def test_batches_order_and_number_change_nothing(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("compress", ["CM", "CM2"])
-def test_features_lose_what_those_of_compressed_archives_lose(compress: str, tmp_path: Path) -> None:
-    fold = recipe.make_data(tmp_path / "data", compress)
+def test_features_lose_what_those_of_compressed_archives_lose(compress: Compress, tmp_path: Path) -> None:
+    fold = recipe.make_data(tmp_path / "data", compress=compress)
     folder = recipe.train(fold, tmp_path / "out", "blstmatt", TRIM)
     results = all_results(ser.load(folder, use_gpu="no"), list(recipe.read_pieces(fold / "test")))
     for key, row in decoded(folder).items():

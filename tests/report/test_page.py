@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ser.reporting.attention import Picture, read_pictures
 from ser.reporting.page import page
 from ser.reporting.report import Report, make_report
+from tests.browser import CONTRAST, Browser, opened
 from tests.report.experiment import Made
 
-PACKAGES = ("chromium", "chromium-driver")
 TABLE = "document.getElementById('systems').parentNode.querySelector('table')"
 DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -90,69 +86,19 @@ def test_the_drawings_of_stage_8(made: Made, tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------------- in a browser
 
 
-def find_chromium() -> tuple[str, str]:
-    """Chromium and its driver; installs them where SER_BROWSER says so, else skips and says why."""
-    if (
-        not all(map(shutil.which, ("chromium", "chromedriver")))
-        and os.environ.get("SER_BROWSER") == "install"
-    ):
-        if os.getuid() != 0 or not shutil.which("apt-get"):
-            pytest.skip("SER_BROWSER=install needs root and apt-get")
-        quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for words in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *PACKAGES]):
-            subprocess.run(["apt-get", *words], check=True, env=quiet, timeout=280)
-    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
-    if not all(programs):
-        pytest.skip(
-            f"no Chromium: apt-get install --no-install-recommends {' '.join(PACKAGES)}, or set "
-            "SER_BROWSER=install to have that done"
-        )
-    return str(programs[0]), str(programs[1])
-
-
-class Browser:
-    """A page in a headless Chromium."""
-
-    def __init__(self, driver: Any, path: Path) -> None:
-        self.driver, self.path = driver, path
-
-    def show(self, width: int, dark: bool = False, media: str = "") -> None:
-        """Load the page as a device of that width (pixels) does."""
-        metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": [scheme]})
-        self.driver.get(self.path.as_uri())
-
-    def run(self, code: str) -> Any:
-        """The value of a JavaScript expression."""
-        return self.driver.execute_script(f"return {code}")
-
-    def column(self, number: int) -> list[str]:
-        """The cells of the table of systems that are shown."""
-        return self.run(
-            f"[...{TABLE}.tBodies[0].rows].filter(r => !r.hidden).map(r => r.cells[{number}].innerText)"
-        )
-
-
 @pytest.fixture(scope="module")
 def browser(html: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    chromium, chromedriver = find_chromium()
-    from selenium.webdriver import Chrome, ChromeOptions
-    from selenium.webdriver.chrome.service import Service
-
-    options = ChromeOptions()
-    options.binary_location = chromium
-    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(html, encoding="utf-8")
-    driver = Chrome(options=options, service=Service(chromedriver))
-    try:
-        yield Browser(driver, path)
-    finally:
-        driver.quit()
+    with opened(path) as shown:
+        yield shown
+
+
+def column(browser: Browser, number: int) -> list[str]:
+    """The cells of the table of systems that are shown."""
+    return browser.run(
+        f"[...{TABLE}.tBodies[0].rows].filter(r => !r.hidden).map(r => r.cells[{number}].innerText)"
+    )
 
 
 @pytest.mark.slow
@@ -165,16 +111,16 @@ def test_opens_sorts_and_filters(browser: Browser) -> None:
     assert (
         browser.run("performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:'))") == []
     )
-    before = browser.column(0)
+    before = column(browser, 0)
     assert before[0] == "blstmatt"
     head = f"{TABLE}.tHead.rows[0].cells[5]"
     browser.run(f"{head}.querySelector('button').focus()")
     browser.driver.switch_to.active_element.send_keys(Keys.ENTER)  # by keyboard alone
-    scores = [float(cell.split()[0]) for cell in browser.column(5)]
+    scores = [float(cell.split()[0]) for cell in column(browser, 5)]
     assert scores == sorted(scores, reverse=True)
     assert browser.run(f"{head}.getAttribute('aria-sort')") == "descending"
     browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
-    assert [float(cell.split()[0]) for cell in browser.column(5)] == scores[::-1]
+    assert [float(cell.split()[0]) for cell in column(browser, 5)] == scores[::-1]
     browser.run(f"{TABLE}.tHead.rows[0].cells[0].querySelector('button').click()")
     names = [
         "blstmatt",
@@ -186,16 +132,16 @@ def test_opens_sorts_and_filters(browser: Browser) -> None:
         "majority",
         "syscomb",
     ]
-    assert browser.column(0) == names
+    assert column(browser, 0) == names
     field = browser.driver.find_element("id", "filter")
     field.send_keys("csa maj")
-    assert browser.column(0) == [name for name in names if "csa" in name or name == "majority"]
+    assert column(browser, 0) == [name for name in names if "csa" in name or name == "majority"]
     assert browser.run("document.getElementById('counter').innerText") == "4 systems shown"
     cards = "[...document.querySelectorAll('.card')].filter(c => !c.hidden).map(c => c.dataset.system)"
     assert browser.run(cards) == ["csa_20", "csa_30", "csa_60", "majority"]
     field.clear()
     field.send_keys(Keys.SPACE)
-    assert browser.column(0) == names
+    assert column(browser, 0) == names
     assert browser.driver.get_log("browser") == []
 
 
@@ -224,14 +170,6 @@ OVERLAPS = """(() => { const bad = [];
     for (const [text, box] of boxes)
       if (box.left < frame.left - 1 || box.right > frame.right + 1) bad.push(text + ' is cut off'); }
   return bad; })()"""
-CONTRAST = """((one, two) => {
-  const probe = document.createElement('i'); document.body.append(probe);
-  const light = name => { probe.style.color = `var(${name})`;
-    const parts = getComputedStyle(probe).color.match(/[0-9.]+/g).slice(0, 3).map(v => v / 255)
-      .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]; };
-  const [a, b] = [light(one), light(two)].sort((x, y) => y - x);
-  return (a + 0.05) / (b + 0.05); })"""
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from ser.data import labels, tables
 from ser.data.datadir import main_set
 from ser.errors import DataError
 from ser.feats import cmvn
+from ser.feats.base import Timing
 from ser.feats.level import Sums
 from ser.feats.speech import NOT_ASKED, SpeechFrames, SpeechTable, SpeechUse
 from ser.feats.stores import FolderStore, Store, timing_of
@@ -86,6 +87,11 @@ class Features:
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    @property
+    def timing(self) -> Timing | None:
+        """Of the frames; None where there are none, or their settings do not say."""
+        return self._store.timing
 
     @property
     def cached(self) -> bool:

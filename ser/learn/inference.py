@@ -82,18 +82,22 @@ def _decode_chunks(
     waiting: list[_Waiting] = []
     count = 0  # chunks that wait
     for index in range(len(subset)):
-        waiting.append(_cut(subset, index, chunking.in_decoding))
+        waiting.append(_cut(subset, index, chunking))
         count += len(waiting[-1].x)
         if count >= batch or index == len(subset) - 1:
             yield from _decide(network, chunking, subset, waiting, batch, device)
             waiting, count = [], 0
 
 
-def _cut(subset: Subset, index: int, chunking: ChunkingConfig) -> _Waiting:
-    """The chunks of an utterance that take part."""
-    chunks = chunk_table([int(subset.num_frames[index])], chunking)
+def decoded_chunks(subset: Subset, index: int, chunking: ChunkingConfig) -> Chunks:
+    """The chunks of an utterance that take part in its decision."""
+    chunks = chunk_table([int(subset.num_frames[index])], chunking.in_decoding)
     utts = np.full(len(chunks.starts), index)
-    chunks = chunks.of(subset.main.heard(utts, chunks.starts, chunking.context))
+    return chunks.of(subset.main.heard(utts, chunks.starts, chunking.context))
+
+
+def _cut(subset: Subset, index: int, chunking: ChunkingConfig) -> _Waiting:
+    chunks = decoded_chunks(subset, index, chunking)
     frames = chunk_frames(chunks, chunking.context)
     return _Waiting(index, chunks, take_chunks(subset.main.read(index), frames, chunks.lengths, chunking))
 

@@ -7,7 +7,7 @@ memory, a batch of pieces at a time.  How pieces fall into batches changes nothi
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,13 +16,15 @@ from ser.data.normalisation import LEAST_UTTERANCES, LITTLE_S
 from ser.errors import CheckpointError, DataError, UsageError, examples, plural
 from ser.feats.front_end import Made
 from ser.feats.level import added
-from ser.feats.subset import MemorySubset
+from ser.feats.subset import MemorySubset, Subset
 from ser.learn.decoding import decisions
 from ser.learn.models import VERSIONS, TrainedModel, load_model
 from ser.predict.batches import Failed, Preparation, Prepared, Sums, fail
 from ser.predict.names import find_model
 from ser.predict.recording import Audio, whole_piece
-from ser.predict.result import Doubles, Piece, Result, Track
+from ser.predict.result import Doubles, Piece, Result
+from ser.predict.track import TrackSettings
+from ser.predict.tracking import Tracker
 from ser.systems.base import Decision, Estimator
 
 log = logging.getLogger("ser")
@@ -73,9 +75,6 @@ class Classified:
     made: Made
     subset: MemorySubset
     decision: Decision
-
-
-MakeTrack = Callable[[Classified], Track]
 
 
 class Model:
@@ -173,7 +172,7 @@ class Model:
         self,
         pieces: Iterable[Piece],
         speakers: Speakers | None = None,
-        track: MakeTrack | None = None,
+        track: TrackSettings | None = None,
         failed: Failed | None = None,
     ) -> Iterator[Result]:
         """What the model says of pieces, in their order, as they come; a batch of them is in memory.
@@ -181,7 +180,7 @@ class Model:
         Args:
             pieces: taken one by one, as far as a batch needs.
             speakers: what :meth:`speakers` gave of all that their speakers say, of a model that needs it.
-            track: makes the emotion over time of each piece.
+            track: how the emotion over time of each piece is made; None: it is not.
             failed: told of a piece that cannot be used, which is passed over; None raises it.
 
         Raises:
@@ -193,13 +192,14 @@ class Model:
                 f"{self.trained.folder}: normalises by the statistics of each speaker, which are not given; "
                 "take them of all pieces with model.speakers(pieces), and hand them to model.results"
             )
-        return self._results(pieces, speakers, track, failed)
+        tracker = None if track is None else Tracker(self, track, speakers)
+        return self._results(pieces, speakers, tracker, failed)
 
     def _results(
         self,
         pieces: Iterable[Piece],
         speakers: Speakers | None,
-        track: MakeTrack | None,
+        tracker: Tracker | None,
         failed: Failed | None,
     ) -> Iterator[Result]:
         def check(piece: Piece) -> None:
@@ -207,7 +207,7 @@ class Model:
 
         for batch in self._preparation.batches(pieces, check, failed):
             for seen in self._classify(batch, speakers, failed):
-                yield self._result(seen, speakers, track)
+                yield self._result(seen, speakers, tracker)
 
     def _check_speaker(self, piece: Piece, speakers: Speakers | None = None) -> None:
         if not self.needs_speakers:
@@ -230,7 +230,7 @@ class Model:
         sums = speakers.sums if speakers is not None and self.needs_speakers else None
         subset = self._preparation.subset(batch, sums)
         try:
-            decided = list(decisions(self.trained, subset, self._use_gpu))
+            decided = self.decide(subset)
         except DataError as error:
             if len(batch) == 1:
                 fail(batch[0].piece, error, failed)
@@ -241,7 +241,15 @@ class Model:
         for decision in decided:
             yield Classified(*batch[decision.index], subset, decision)
 
-    def _result(self, seen: Classified, speakers: Speakers | None, track: MakeTrack | None) -> Result:
+    def decide(self, subset: Subset) -> list[Decision]:
+        """What the model says of utterances whose features are made and normalised.
+
+        Raises:
+            DataError: the memory is too small.
+        """
+        return list(decisions(self.trained, subset, self._use_gpu))
+
+    def _result(self, seen: Classified, speakers: Speakers | None, tracker: Tracker | None) -> Result:
         piece, decision, calibration = seen.piece, seen.decision, self.trained.calibration
         posterior = decision.padded if decision.posterior is None else decision.posterior
         assert posterior is not None
@@ -255,7 +263,7 @@ class Model:
             calibrated=None if calibration is None else calibration.apply(posterior),
             attention=decision.attention,
             timing=self._timing,
-            track=None if track is None else track(seen),
+            track=None if tracker is None else tracker(seen),
             notes=tuple(self._notes_of(seen, speakers)),
         )
 
@@ -277,7 +285,7 @@ class Model:
         channel: ChannelChoice = None,
         speaker: str = "",
         speakers: Speakers | None = None,
-        track: MakeTrack | None = None,
+        track: TrackSettings | None = None,
     ) -> Result:
         """What the model says of one recording, taken as a whole.
 
@@ -288,7 +296,7 @@ class Model:
             speaker: who speaks.
             speakers: statistics over all that speakers say, of a model that needs them; None takes those of
                 this recording.
-            track: makes the emotion over time.
+            track: how the emotion over time is made; None: it is not.
 
         Raises:
             DataError: the recording cannot be used.

@@ -28,7 +28,7 @@ MAX_PIECES = 500  # of a recording that are listed
 _WIDTH, _HEIGHT = 1000, 100  # of a drawing, which is stretched to its place
 _STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 _MAX_TICKS = 6
-_ROOM, _LETTER = 0.14, 0.022  # of the height, and of a phone's width a letter, that labels in areas need
+_ROOM, _LETTER = 0.14, 0.026  # of the height, and of a phone's width a letter, that labels in areas need
 
 
 @dataclass(frozen=True)
@@ -46,20 +46,42 @@ class About:
     limits: Sequence[str]
 
 
-def page(about: About, recordings: Sequence[tuple[Recording, Tiers]], left_out: int = 0) -> Iterator[str]:
-    """The page, part by part.
+class Page:
+    """A page, recording by recording; of each no more is kept than is shown."""
 
-    Args:
-        about: the model.
-        recordings: each with the words and phones that are spoken in it.
-        left_out: how many more recordings there were.
-    """
-    templates = environment("ser.predict")
-    templates.globals.update(colour=colour, clock=clock)
-    cards = [_card(number, *each) for number, each in enumerate(recordings, 1)]
-    yield from templates.get_template("page.html").generate(
-        about=about, cards=cards, left_out=left_out, audio_minutes=round(AUDIO_S / 60), max_pieces=MAX_PIECES
-    )
+    def __init__(self, about: About) -> None:
+        """``about`` is the model."""
+        self._about = about
+        self._cards: list[dict[str, Any]] = []
+        self._left_out = 0
+
+    def add(self, recording: Recording, tiers: Tiers) -> None:
+        """Add a recording, with the words and phones that are spoken in it."""
+        if len(self._cards) < MAX_RECORDINGS:
+            self._cards.append(_card(len(self._cards) + 1, recording, tiers))
+        else:
+            self._left_out += 1
+
+    def __len__(self) -> int:
+        """How many recordings are on it."""
+        return len(self._cards)
+
+    @property
+    def left_out(self) -> int:
+        """How many recordings had no room."""
+        return self._left_out
+
+    def html(self) -> Iterator[str]:
+        """The whole of it, part by part; of one recording or more."""
+        templates = environment("ser.predict")
+        templates.globals.update(colour=colour, clock=clock)
+        yield from templates.get_template("page.html").generate(
+            about=self._about,
+            cards=self._cards,
+            left_out=self._left_out,
+            audio_minutes=round(AUDIO_S / 60),
+            max_pieces=MAX_PIECES,
+        )
 
 
 def _card(number: int, recording: Recording, tiers: Tiers) -> dict[str, Any]:
@@ -70,7 +92,16 @@ def _card(number: int, recording: Recording, tiers: Tiers) -> dict[str, Any]:
     highest = 1.08 * max((float(values.max()) for _, values in attention), default=1.0)
     return {
         "id": f"r{number}",
-        "recording": recording,
+        "source": recording.source,
+        "start_s": recording.start_s,
+        "end_s": recording.end_s,
+        "notes": recording.notes,
+        "emotions": recording.emotions,
+        "num_pieces": len(recording.results),
+        "pieces": [
+            (each.start_s, each.end_s, each.emotion, each.confidence, each.posterior.tolist())
+            for each in recording.results[:MAX_PIECES]
+        ],
         "summary": _summary(recording),
         "length": clock(recording.end_s - recording.start_s),
         "audio": _audio_uri(recording),

@@ -16,6 +16,8 @@ from ser.predict.result_tables import TableFormat, open_results
 from ser.predict.segments import SegmentRule
 from ser.predict.sources import Source, find_sources, standard_input
 from ser.predict.speakers import SpeakerOf, with_speakers
+from ser.predict.tracking import on_chunks
+from ser.predict.views import ViewOptions, Views, facts_of
 
 log = logging.getLogger("ser")
 
@@ -23,6 +25,7 @@ _NORMS = {
     "none": "none",
     "utterance": "by the statistics of each piece itself",
     "global": "by the statistics of what the model was trained on",
+    "speaker": "by the statistics of all that each speaker says",
 }
 
 
@@ -38,6 +41,7 @@ class Options:
         speakers: a table of who speaks.
         speaker_of: what has a speaker of its own.
         strict: stop at the first recording that cannot be used.
+        views: tracks, figures and a page.
     """
 
     out: Path | None = None
@@ -47,6 +51,7 @@ class Options:
     speakers: Path | None = None
     speaker_of: SpeakerOf | None = None
     strict: bool = False
+    views: ViewOptions = ViewOptions()
 
 
 def parse_channel(text: str | None) -> ChannelChoice:
@@ -97,7 +102,7 @@ def predict_recordings(
             least_samples=model.least_samples,
             strict=options.strict,
         )
-        _write(model, pieces, options)
+        _write(model, name, pieces, options)
     if pieces.failures:
         number = f"{len(pieces.failures)} of {plural(len(sources), 'recording')}"
         raise DataError(f"{number} could not be used, as said above; the others are in the table")
@@ -114,11 +119,23 @@ def _normalised(model: Model, name: str, sources: list[Source], options: Options
     return sources
 
 
-def _write(model: Model, pieces: Pieces, options: Options) -> None:
+def _write(model: Model, name: str, pieces: Pieces, options: Options) -> None:
+    views = _views(model, name, options)
     speakers = None
     if model.needs_speakers:
         speakers = model.speakers(pieces.read("statistics of speakers"), pieces.failed)
-    results = model.results(pieces.read("recordings"), speakers, failed=pieces.failed)
+    watched = views.watch(pieces.read("recordings"))
+    results = model.results(watched, speakers, options.views.settings, pieces.failed)
     with open_results(options.out, options.format, model.emotions) as write:
-        for result in results:
+        for result in views.show(results):
             write(result)
+
+
+def _views(model: Model, name: str, options: Options) -> Views:
+    """What is made besides the table; says what a track is."""
+    settings = options.views.settings
+    track = "" if settings is None else settings.describe(on_chunks(model))
+    if track:
+        log.info("track: %s", track)
+    facts = facts_of(model.emotions, _NORMS[model.norm], track, options.views.smooth_s)
+    return Views(options.views, model.sampling_rate_hz, name, facts, model.notes)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +23,7 @@ from ser.predict.track import join, smooth, stretches
 Ints = npt.NDArray[np.int64]
 
 MAX_BINS = 2048  # of a waveform
-MP3_RATES_HZ = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000}
+MP3_RATES_HZ = {16000, 32000, 44100, 48000}  # at which its constant bit rate keeps times to the sample
 _BLOCK = 1 << 16  # samples that an encoder takes at once
 
 
@@ -210,7 +209,7 @@ class _Sound:
 
 
 class Collector:
-    """Puts the results of pieces together, recording by recording."""
+    """Puts the results of pieces together, recording by recording; those of one must follow each other."""
 
     def __init__(
         self, sampling_rate_hz: int, *, sound: bool, audio_s: float = 0.0, smooth_s: float = 0.0
@@ -227,6 +226,7 @@ class Collector:
         self._rate, self._sound, self._smooth_s = sampling_rate_hz, sound, smooth_s
         self._left = round(audio_s * sampling_rate_hz)  # samples of audio that may still be kept
         self._sounds: dict[str, _Sound] = {}
+        self._results: list[Result] = []
 
     def watch(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
         """The same pieces; keeps what is shown of their samples."""
@@ -259,24 +259,32 @@ class Collector:
             del self._sounds[name]
         return self._sounds.pop(source)
 
-    def recordings(self, results: Iterable[Result]) -> Iterator[Recording]:
-        """Each recording as soon as the results of its pieces are there, which must follow each other."""
-        for source, group in groupby(results, key=lambda result: result.source):
-            own = tuple(sorted(group, key=lambda result: (result.start_s, result.end_s)))
-            track = join(result.track for result in own if result.track is not None)
-            sound = self._take(source)
-            yield Recording(
-                source,
-                own,
-                None if track is None else smooth(track, self._smooth_s),
-                sound.waveform if sound else None,
-                self._rate,
-                encode(sound.parts, self._rate) if sound and sound.parts else None,
-            )
+    def add(self, result: Result) -> Recording | None:
+        """Add a result; gives the recording before, which is whole once a result of another comes."""
+        before = self.finish() if self._results and self._results[0].source != result.source else None
+        self._results.append(result)
+        return before
+
+    def finish(self) -> Recording | None:
+        """The last recording, whose results are all there."""
+        if not self._results:
+            return None
+        results, self._results = self._results, []
+        results.sort(key=lambda result: (result.start_s, result.end_s))
+        track = join(result.track for result in results if result.track is not None)
+        sound = self._take(results[0].source)
+        return Recording(
+            results[0].source,
+            tuple(results),
+            None if track is None else smooth(track, self._smooth_s),
+            sound.waveform if sound else None,
+            self._rate,
+            encode(sound.parts, self._rate) if sound and sound.parts else None,
+        )
 
 
 def encode(parts: Iterable[tuple[int, npt.NDArray[np.int16]]], rate_hz: int) -> Audio:
-    """Audio for a page: MP3, which every browser plays, or Vorbis at rates that MP3 does not have.
+    """Audio for a page: MP3, which every browser plays, or Vorbis at rates at which MP3 moves it.
 
     MP3 has a constant bit rate, so that browsers find the right place when they are sent to a time.
 
@@ -287,7 +295,9 @@ def encode(parts: Iterable[tuple[int, npt.NDArray[np.int16]]], rate_hz: int) -> 
     mp3 = rate_hz in MP3_RATES_HZ
     kind, subtype = ("MP3", "MPEG_LAYER_III") if mp3 else ("OGG", "VORBIS")
     stream = io.BytesIO()
-    rate = {"bitrate_mode": "CONSTANT"} if mp3 else {}
+    rate = (
+        {"bitrate_mode": "CONSTANT", "compression_level": 0.8} if mp3 else {}
+    )  # the mode alone does nothing
     with soundfile.SoundFile(stream, "w", rate_hz, 1, subtype, format=kind, **rate) as sound:
         ordered = sorted(parts, key=lambda part: part[0])
         done = ordered[0][0]

@@ -16,6 +16,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ser.data.alignment import seconds
 from ser.data.files import whole_file
 from ser.predict.result import Track
 from ser.predict.result_tables import probability_text
@@ -46,11 +47,6 @@ def suffix(kind: str) -> str:
     return KINDS[kind][0]
 
 
-def seconds(value: float) -> str:
-    """A time to the microsecond, as all these files have it."""
-    return f"{value:.6f}"
-
-
 def _write_table(delimiter: str) -> _Writer:
     def write(path: Path, track: Track, emotions: Sequence[str], duration_s: float) -> None:  # noqa: ARG001
         best = track.posteriors.argmax(axis=1)
@@ -70,8 +66,8 @@ def _write_jsonl(path: Path, track: Track, emotions: Sequence[str], duration_s: 
     with whole_file(path) as stream:
         for start, end, row in zip(track.start_s, track.end_s, track.posteriors, strict=True):
             record = {
-                "start": round(float(start), 6),
-                "end": round(float(end), 6),
+                "start": float(seconds(start)),
+                "end": float(seconds(end)),
                 TIER: emotions[int(row.argmax())],
                 "posterior": {
                     name: float(probability_text(value)) for name, value in zip(emotions, row, strict=True)

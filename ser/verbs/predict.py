@@ -45,6 +45,7 @@ def get_parser() -> cli.Parser:
         choices=["file", "folder", "all"],
         help="who speaks: each file a speaker, each folder one, or one in all",
     )
+    _add_view_options(parser)
     parser.add_argument("--strict", action="store_true", help="stop at the first recording that is no good")
     parser.add_argument(
         "--allow-code",
@@ -57,11 +58,53 @@ def get_parser() -> cli.Parser:
     return parser
 
 
+def _add_view_options(parser: cli.Parser) -> None:
+    """Options of tracks, figures and the page."""
+    views = parser.add_argument_group("emotion over time (docs/tracks.md)")
+    views.add_argument(
+        "--track", type=Path, metavar="FOLDER", help="write each recording's emotion over time"
+    )
+    views.add_argument(
+        "--track-format",
+        choices=["tsv", "csv", "jsonl", "textgrid", "audacity", "elan"],
+        help="posteriors of every window (tsv, csv, jsonl), or intervals of the likeliest class (tsv)",
+    )
+    views.add_argument(
+        "--track-window",
+        type=float,
+        metavar="SECONDS",
+        help="of sliding windows (the system's own chunks, where it has any; else 2)",
+    )
+    views.add_argument(
+        "--track-hop", type=float, metavar="SECONDS", help="from a window to the next (a quarter of it)"
+    )
+    views.add_argument(
+        "--smooth", type=float, metavar="SECONDS", help="standard deviation of a Gaussian over time (none)"
+    )
+    views.add_argument(
+        "--figure", type=Path, metavar="FOLDER", help="draw each recording: waveform, track, attention"
+    )
+    views.add_argument("--figure-format", choices=["png", "svg", "pdf"], help="(png)")
+    views.add_argument(
+        "--html", type=Path, metavar="FILE", help="one page with players, which needs no network"
+    )
+    views.add_argument(
+        "--alignment",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="words and phones for figures and the page: word.ctm, phone.ctm, a TextGrid, or a folder of "
+        "these; may be given again",
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb."""
     args = get_parser().parse_intermixed_args(argv)
     from ser.predict.predictions import Options, parse_channel, predict_recordings
     from ser.predict.segments import SegmentRule
+    from ser.predict.views import ViewOptions
 
     options = Options(
         out=args.out,
@@ -71,6 +114,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         speakers=args.speakers,
         speaker_of=args.speaker_of,
         strict=args.strict,
+        views=ViewOptions(
+            track=args.track,
+            track_format=args.track_format,
+            track_window_s=args.track_window,
+            track_hop_s=args.track_hop,
+            smooth_s=args.smooth,
+            figure=args.figure,
+            figure_format=args.figure_format,
+            html=args.html,
+            alignment=tuple(args.alignment),
+        ),
     )
     predict_recordings(args.words, options, use_gpu=args.use_gpu, allow=args.allow_code)
     return 0

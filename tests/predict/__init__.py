@@ -1,0 +1,1 @@
+"""What tests of recordings and their pages share."""

@@ -19,6 +19,7 @@ from ser.systems.base import Decision, Doubles, Inputs
 from ser.systems.settings import Unit
 
 BATCH_FRAMES = 20_000  # padded frames a batch in decoding
+CPU_CHUNK_FRAMES = 2_000  # frames of a batch of chunks on a CPU, whose caches more do not fit
 WINDOW = 512  # utterances whose order is free within a window, so that like lengths meet
 
 
@@ -78,7 +79,8 @@ class _Waiting(NamedTuple):
 def _decode_chunks(
     network: nn.Module, chunking: ChunkingConfig, subset: Subset, device: torch.device
 ) -> Iterator[Decision]:
-    batch = max(1, BATCH_FRAMES // chunking.context)
+    most = min(CPU_CHUNK_FRAMES, BATCH_FRAMES) if device.type == "cpu" else BATCH_FRAMES
+    batch = max(1, most // chunking.context)
     waiting: list[_Waiting] = []
     count = 0  # chunks that wait
     for index in range(len(subset)):

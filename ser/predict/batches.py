@@ -17,7 +17,7 @@ from ser.learn.models import TrainedModel
 from ser.predict.result import Piece
 from ser.systems.base import Estimator
 
-BATCH_S, BATCH_PIECES = 600.0, 512  # audio and number of the pieces that are classified together
+BATCH_S, BATCH_PIECES = 200.0, 512  # audio and number of the pieces that are classified together
 Failed = Callable[[Piece, DataError], None]
 Sums = Mapping[str, Mapping[str, Doubles]]  # feature set (of an estimator: "") -> speaker -> sums
 

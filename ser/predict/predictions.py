@@ -105,7 +105,7 @@ def predict_recordings(
         _write(model, name, pieces, options)
     if pieces.failures:
         number = f"{len(pieces.failures)} of {plural(len(sources), 'recording')}"
-        raise DataError(f"{number} could not be used, as said above; the others are in the table")
+        raise DataError(f"{number} could not be used, as said above; what could be is in the table")
 
 
 def _normalised(model: Model, name: str, sources: list[Source], options: Options) -> list[Source]:

@@ -1,7 +1,8 @@
 """What README.md and docs/ say holds: links, paths, options, commands, and the code that they print.
 
 A block whose first line is ``# <path>`` is a file, and is written where it says.  Above a block of commands
-may stand ``<!-- run -->`` (it is run as it is) or ``<!-- run slowly -->`` (with settings that finish soon).
+may stand ``<!-- run -->`` (it is run as it is) or ``<!-- run slowly -->`` (with settings that finish soon),
+above the block behind it ``<!-- output -->``: what the last prints, but for measured numbers and classes.
 Of every block the options are checked, and each ``./run.sh`` is planned.
 """
 
@@ -37,6 +38,7 @@ for _name in ("IEMOCAP", "EMODB", "CSV", "LHOTSE", "PYTHONPATH"):
     ENVIRONMENT.pop(_name, None)
 
 QUICK = "--set training.epochs=1 --nj 2 --use-gpu no"
+VERBS = ("predict",)  # that no script starts
 TOPS = "conf|docs|egs|local|ser|steps|tests|utils"
 PROGRAM = re.compile(
     r"(?<![\w/-])ser (?P<verb>\w+)|(?P<script>\./run\.sh|(?:steps|utils|local|tests)/\w+\.(?:sh|pl))"
@@ -185,7 +187,7 @@ def all_options() -> set[str]:
         f"{folder}/{path.name}" for folder in ("steps", "local") for path in (REPO / folder).glob("*.sh")
     ]
     known = [script_options(script) for script in ("./run.sh", "utils/run.pl", "utils/install.sh", *scripts)]
-    return set().union(*known)
+    return set().union(*known, *map(verb_options, VERBS))
 
 
 def command_spans(page: Path) -> list[str]:
@@ -286,8 +288,9 @@ def test_commands_run(top: Path, block: Block) -> None:
 
 
 def test_every_mark_is_known() -> None:
-    assert {block.mark for block in BLOCKS} == {"", "run", "run slowly"}
-    assert all(block.language == "sh" for block in BLOCKS if block.mark)
+    languages = {"run": "sh", "run slowly": "sh", "output": "text"}
+    assert {block.mark for block in BLOCKS} == {"", *languages}
+    assert all(block.language == languages[block.mark] for block in BLOCKS if block.mark)
 
 
 def test_posteriors_of_somebody_else(top: Path) -> None:
@@ -321,6 +324,28 @@ def run_page(top: Path, page: str) -> str:
             assert done.returncode == 0, done.stderr
             printed += done.stdout + done.stderr
     return printed
+
+
+def masked(text: str) -> str:
+    """An output without what depends on the training: classes, and digits behind a point."""
+    return re.sub(r"\b(ang|hap|neu|sad)\b", "class", re.sub(r"\d+\.(\d+)", count_digits, text))
+
+
+def count_digits(number: re.Match[str]) -> str:
+    """Probabilities have seven digits behind the point, times as many as it takes."""
+    return "probability" if len(number[1]) == 7 else "time"
+
+
+@pytest.mark.slow
+def test_outputs_are_those_of_the_commands(mini: Path) -> None:
+    """Of the pages that show them; files and columns to the letter, numbers in their format."""
+    outputs = [place for place, block in enumerate(BLOCKS) if block.mark == "output"]
+    assert outputs
+    for place in outputs:
+        command, output = BLOCKS[place - 1], BLOCKS[place]
+        done = run(mini, command.text, timeout_s=200)
+        assert done.returncode == 0, done.stderr
+        assert masked(done.stdout).endswith(masked(output.text)), name(output)
 
 
 def rows(exp: Path) -> list[str]:

@@ -251,7 +251,7 @@ def test_bad_recordings_are_named_and_the_rest_goes_on(
     for options in (["global"], ["speaker", "--speaker-of", "all"]):
         caplog.clear()
         assert refusal(*options, str(tmp_path), "--out", str(out)) == (
-            "3 of 6 recordings could not be used, as said above; the others are in the table"
+            "3 of 6 recordings could not be used, as said above; what could be is in the table"
         )
         rows = read(out.read_text())
         assert [Path(row["file"]).name for row in rows] == ["a.wav", "e.wav", "z.wav"]

@@ -5,7 +5,7 @@ table (path, and if you like speaker, start and end or duration), or - for stand
 standard output, or to --out; all else that is said goes to standard error. Recordings that cannot be used
 are named, the rest goes on, and the exit code is 1. docs/use.md says more.
 
-Example: ser predict exp/emodb/03/csa_30/seed1 --speaker-of folder recordings > emotions.tsv
+Example: ser predict MODEL --speaker-of folder recordings > emotions.tsv
 """
 
 from __future__ import annotations

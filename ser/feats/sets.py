@@ -27,6 +27,7 @@ Compress = Literal["none", "CM", "CM2"]
 EXTRACTORS = {
     "fbank": "ser.feats.fbank:Fbank",
     "functionals": "ser.feats.functionals:Functionals",
+    "mel_functionals": "ser.feats.mel_functionals:MelFunctionals",
     "energy": "ser.feats.energy:Energy",
     "silero": "ser.feats.silero:Silero",
     "spectrogram": "ser.feats.spectrogram:Spectrogram",
@@ -35,6 +36,7 @@ EXTRACTORS = {
 DEFAULT_SET = "fbank"
 TRACKS = {
     "fbank": "log-mel",
+    "mel_functionals": "log-mel",
     "spectrogram": "spectrogram",
     "functionals": "functionals",
     "pretrained": "pretrained",

@@ -24,6 +24,7 @@ from ser.data.phones import PhoneSet
 from ser.feats.energy import EnergySettings
 from ser.feats.fbank import FbankSettings
 from ser.feats.functionals import FunctionalsSettings
+from ser.feats.mel_functionals import MelFunctionalsSettings
 from ser.feats.pretrained import PretrainedSettings
 from ser.feats.silero import SileroSettings
 from ser.feats.spectrogram import SpectrogramSettings
@@ -51,6 +52,7 @@ FILES: dict[str, Any] = {
     "majority.yaml": MajoritySettings,
     "fbank.yaml, align_fbank.yaml": FbankSettings,
     "egemaps.yaml, compare.yaml": FunctionalsSettings,
+    "mel_functionals.yaml": MelFunctionalsSettings,
     "spectrogram.yaml": SpectrogramSettings,
     "whisper.yaml, whisper_all.yaml": PretrainedSettings,
     "energy.yaml": EnergySettings,

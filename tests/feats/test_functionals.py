@@ -18,6 +18,7 @@ from ser.data.corpus import AudioConfig
 from ser.errors import ConfigError, DataError, StaleError, UsageError
 from ser.feats import extract, functionals
 from ser.feats.sets import FeatureSet, load_set
+from ser.feats.trimming import TrimSettings, trimmed
 from tests.feats.conftest import make, plain
 
 opensmile = pytest.importorskip("opensmile", reason="utils/install.sh --extra baselines is not done")
@@ -82,7 +83,7 @@ def test_what_lies_before_and_behind_speech_is_left_out(emodb: Path) -> None:
     hiss = np.random.default_rng(1).normal(0, 1e-4, (2, 20000)).astype(np.float32)
     samples = np.concatenate([hiss[0], speech, hiss[1, :12345]])
     for margin_ms, margin in ((100.0, 10), (0.0, 0)):
-        found = functionals.trimmed(samples, 16000, functionals.TrimSettings(40.0, margin_ms))
+        found = trimmed(samples, 16000, TrimSettings(40.0, margin_ms))
         np.testing.assert_array_equal(found, between(samples, margin))
         assert len(speech) - 4000 < len(found) < len(speech) + 5000
     extractor = feature_set().make()
@@ -95,13 +96,13 @@ def test_what_lies_before_and_behind_speech_is_left_out(emodb: Path) -> None:
 @pytest.mark.parametrize("level", [0.0, 1e-6])
 def test_all_is_taken_where_there_is_no_speech(level: float) -> None:
     samples = np.full(16000, level, np.float32)  # digital silence, and a constant, which has no energy
-    assert len(functionals.trimmed(samples, 16000, functionals.TrimSettings(40.0, 100.0))) == 16000
+    assert len(trimmed(samples, 16000, TrimSettings(40.0, 100.0))) == 16000
 
 
 def test_all_is_taken_where_too_little_is_left() -> None:
     samples = np.zeros(16000, np.float32)
     samples[200:210] = 0.5  # a click in the first two of six frames, which makes the first one speech
-    left = functionals.trimmed(samples, 16000, functionals.TrimSettings(40.0, 0.0))
+    left = trimmed(samples, 16000, TrimSettings(40.0, 0.0))
     extractor = feature_set("egemaps", AUDIO, "trim.margin_ms=0").make()
     whole = feature_set("egemaps", AUDIO, "trim=null").make()
     assert len(left) == 400 < extractor.min_samples

@@ -293,13 +293,13 @@ def test_settings_that_the_extractor_refuses(tmp_path: Path) -> None:
         ("extractor: fbnk\n", "extractor fbnk is unknown; did you mean fbank?"),
         (
             "extractor: wav2vec\n",
-            "extractor wav2vec is unknown; known are fbank, functionals, energy, silero, spectrogram, "
-            "pretrained, or my_package.my_module:NAME for your own",
+            "extractor wav2vec is unknown; known are fbank, functionals, mel_functionals, energy, silero, "
+            "spectrogram, pretrained, or my_package.my_module:NAME for your own",
         ),
         (
             "num_mel_bins: 23\n",
-            "extractor must name one of fbank, functionals, energy, silero, spectrogram, pretrained, or "
-            "my_package.my_module:NAME, got None; add it",
+            "extractor must name one of fbank, functionals, mel_functionals, energy, silero, spectrogram, "
+            "pretrained, or my_package.my_module:NAME, got None; add it",
         ),
         (
             "extractor: functionals\nfeature_set: eGeMAPS\n",

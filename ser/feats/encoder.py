@@ -47,7 +47,7 @@ class Encoder:
         """
         self._front, self._layers, self._pad = front, layers, pad
         self._dtype, self._device = DTYPES[dtype], _choose(device)
-        self._network = _load(files, front, max(layers)).to(self._device, self._dtype).eval()
+        self._network = load_network(files, front, max(layers)).to(self._device, self._dtype).eval()
         self._normalize = bool(files.front.get("do_normalize", False))
         self._mel = _mel_extractor(files) if front.kind == "mel" else None
 
@@ -119,8 +119,13 @@ def _keep_output(states: dict[int, Tensor], number: int) -> Any:
 # ------------------------------------------------------------------------------------------------- loading
 
 
-def _load(files: EncoderFiles, front: Front, top: int) -> Any:
-    """The encoder with its first ``top`` layers, at least one."""
+def load_network(files: EncoderFiles, front: Front, top: int) -> Any:
+    """The library's network of an encoder with its first ``top`` layers, at least one, in float32 on the CPU.
+
+    Raises:
+        UsageError: transformers cannot be loaded.
+        DataError: the weights are not those of the model that the folder says it is.
+    """
     transformers = _library()
     path = files.folder / CONFIG
     options: dict[str, Any] = {

@@ -34,6 +34,7 @@ from ser.learn.tasks import CHECKPOINT, HISTORY
 from ser.systems.base import Loss, Outputs
 from ser.systems.settings import OptimSettings, Unit
 
+RATE = "rate"  # of a group of parameters: what the learning rate is multiplied by
 SAVE_EVERY_S = 300.0  # the training state is written at least this often, also within an epoch
 MOMENTUM = 0.9  # of ``optim.algorithm: sgd``, Nesterov's
 COLUMNS = ("epoch", "lr", "train_loss", "train_acc", "dev_loss", "dev_uar")
@@ -69,6 +70,7 @@ class Trainer:
         keep: Callable[[int], None],
         device: torch.device,
         share: Share,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         """Prepare a training.
 
@@ -85,13 +87,14 @@ class Trainer:
             keep: writes the network as the model of an epoch.
             device: CPU or GPU.
             share: this process's share of each batch.
+            rates: beginnings of parameters' names -> what the learning rate is multiplied by for them.
         """
         self.folder, self.settings, self.seed = folder, settings, seed
         self.network, self.loader, self.dev = network, loader, dev
         self.emotions, self.identity, self.keep = tuple(emotions), identity, keep
         self.loss, self.device, self.share = loss, device, share
         optim = settings.optim
-        self.optimizer = make_optimizer(network, optim)
+        self.optimizer = make_optimizer(network, optim, rates or {})
         self.plateau = ReduceLROnPlateau(
             self.optimizer, "min", patience=optim.plateau.patience, factor=optim.plateau.factor
         )
@@ -225,7 +228,7 @@ class Trainer:
 
     def _set_lr(self, lr: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get(RATE, 1.0)
 
     # ---------------------------------------------------------------------------------------- on disk
 
@@ -298,12 +301,19 @@ class Trainer:
                 stream.write("\t".join(f"{row[name]:.8g}" for name in columns) + "\n")
 
 
-def make_optimizer(network: nn.Module, optim: OptimSettings) -> torch.optim.Optimizer:
-    """What ``optim.algorithm`` names, over all parameters."""
+def make_optimizer(
+    network: nn.Module, optim: OptimSettings, rates: Mapping[str, float]
+) -> torch.optim.Optimizer:
+    """What ``optim.algorithm`` names, over all parameters; those with a rate of their own come last."""
     options: dict[str, Any] = {"lr": optim.lr, "weight_decay": optim.weight_decay, "fused": True}
+    groups: dict[str, dict[str, Any]] = {"": {"params": []}}
+    groups |= {name: {"params": [], "lr": optim.lr * rate, RATE: rate} for name, rate in rates.items()}
+    for name, parameter in network.named_parameters():
+        own = next((start for start in rates if name.startswith(start)), "")
+        groups[own]["params"].append(parameter)
     if optim.algorithm == "sgd":
-        return torch.optim.SGD(network.parameters(), momentum=MOMENTUM, nesterov=True, **options)
-    return torch.optim.AdamW(network.parameters(), **options)
+        return torch.optim.SGD(groups.values(), momentum=MOMENTUM, nesterov=True, **options)
+    return torch.optim.AdamW(groups.values(), **options)
 
 
 def cosine_factor(progress: float, warmup: float) -> float:

@@ -104,12 +104,12 @@ def _train(
     sizes = models.sizes_of(subset, emotions)
     systems.check_network(system, settings, sizes, task.source)
     torch.manual_seed(task.seed)
-    network = system.build(settings, sizes).to(device)
+    sets = {name: set_settings(task.train, name) for name in task.sets}
+    network = _begin(task, system, settings, system.build(settings, sizes), sets).to(device)
     network = _shared_batch_norm(network, device, share)
     if share.rank == 0:
         models.describe(task, emotions)
         _log_network(task, settings, network, subset)
-    sets = {name: set_settings(task.train, name) for name in task.sets}
     made = models.feature_facts(task.train, settings, task.sets)
     identity = _identity(task, settings, subset, stats, {"emotions": list(emotions), "sets": sets, **made})
 
@@ -138,6 +138,7 @@ def _train(
     trainer = Trainer(
         task.folder, settings, task.seed, network, loader, dev, emotions,
         loss=system.loss, identity=identity, keep=keep, device=device, share=share,
+        rates=system.rates and system.rates(settings),
     )  # fmt: skip
     with _Board(task.folder if tensorboard else None) as board:
         trainer.run(lambda row, speed: _report(row, speed, settings.training.epochs, board))
@@ -156,6 +157,18 @@ def _identity(
         "utterances": len(subset),
         "frames": _count_frames(subset),
     }
+
+
+def _begin(
+    task: Task, system: Network, settings: Any, network: nn.Module, sets: Mapping[str, Mapping[str, Any]]
+) -> nn.Module:
+    """Give a new network what it begins with, where that is not random weights."""
+    if system.begin is not None:
+        try:
+            system.begin(network, settings, sets)
+        except ConfigError as error:
+            raise ConfigError(f"{task.source}: {error}; correct it") from error
+    return network
 
 
 def _read_subsets(

@@ -21,6 +21,7 @@ SYSTEMS = {
     "cnn_capsules": "ser.systems.cnn_capsules:SYSTEM",
     "cnn_lstm": "ser.systems.cnn_lstm:SYSTEM",
     "csa": "ser.systems.csa:SYSTEM",
+    "finetuned": "ser.systems.finetuned:SYSTEM",
     "majority": "ser.systems.majority:SYSTEM",
     "pooled": "ser.systems.pooled:SYSTEM",
     "svm": "ser.systems.svm:SYSTEM",

@@ -138,10 +138,16 @@ class Network(System):
     ``build`` makes the network, whose ``forward`` takes :class:`Inputs` and gives :class:`Outputs`.
     ``loss`` gives the loss of each item, (B,), from the outputs and the targets (``emotion`` and what the
     setting ``targets`` names, class indices (B,)); None is cross-entropy.  Class weights are applied to it.
+
+    ``begin`` gives a new network what it begins with instead of random weights; it gets the network, the
+    settings and those of its feature sets, by name.  ``rates`` gives, from the settings, beginnings of
+    parameters' names and what the learning rate is multiplied by for them; it is 1 for all others.
     """
 
     build: Callable[[Any, Sizes], nn.Module]
     loss: Loss | None = None
+    begin: Callable[[nn.Module, Any, Mapping[str, Mapping[str, Any]]], None] | None = None
+    rates: Callable[[Any], dict[str, float]] | None = None
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from ser.systems.blstmatt import BlstmattSettings
 from ser.systems.cnn_capsules import CnnCapsulesSettings
 from ser.systems.cnn_lstm import CnnLstmSettings
 from ser.systems.csa import CsaSettings
+from ser.systems.finetuned import FineTunedSettings
 from ser.systems.majority import MajoritySettings
 from ser.systems.pooled import PooledSettings
 from ser.systems.svm import SvmSettings
@@ -49,6 +50,7 @@ FILES: dict[str, Any] = {
     "cnn_gru.yaml, cnn_seqcap.yaml, cnn_gru_seqcap.yaml, cnn_reccap.yaml": CnnCapsulesSettings,
     "svm_*.yaml": SvmSettings,
     "pooled_*.yaml": PooledSettings,
+    "finetuned_*.yaml": FineTunedSettings,
     "majority.yaml": MajoritySettings,
     "fbank.yaml, align_fbank.yaml": FbankSettings,
     "egemaps.yaml, compare.yaml": FunctionalsSettings,

@@ -11,6 +11,7 @@ import bisect
 import json
 import math
 import time
+import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -302,7 +303,7 @@ class Trainer:
 
 
 def make_optimizer(
-    network: nn.Module, optim: OptimSettings, rates: Mapping[str, float]
+    network: nn.Module, optim: OptimSettings, rates: Mapping[str, float] = types.MappingProxyType({})
 ) -> torch.optim.Optimizer:
     """What ``optim.algorithm`` names, over all parameters; those with a rate of their own come last."""
     options: dict[str, Any] = {"lr": optim.lr, "weight_decay": optim.weight_decay, "fused": True}

@@ -89,22 +89,27 @@ def check_kind(path: Path) -> int:
     if size == 0:
         raise DataError(f"{path}: is empty (0 bytes); {_COPY}")
     with open(path, "rb") as stream:
-        head = stream.read(64)
-        if head.startswith(b"version https://git-lfs"):
-            raise DataError(
-                f"{path}: is a pointer of Git LFS, the audio is still to be fetched (git lfs pull); run that "
-                "in its folder"
-            )
-        for place, magic, kind in _UNKNOWN:
-            if head[place : place + len(magic)] == magic:
-                raise DataError(f"{path}: is {kind}, which is not read{_convert(path)}")
-        if head[:1] == b"\xff" and head[1:2] and head[1] & 0xF6 == 0xF0:  # ADTS: a sync word and layer 0
-            raise DataError(f"{path}: is AAC (such as .aac), which is not read{_convert(path)}")
-        if head.startswith(b"NIST_1A\n"):
-            _check_sphere(path, head + stream.read(_SPHERE_BYTES))
-        if head[:4] not in (b"RIFF", b"RIFX") or head[8:12] != b"WAVE":
-            return 0
-        return _check_wav(path, stream, size, "<" if head[:4] == b"RIFF" else ">")
+        return check_content(path, stream, size)
+
+
+def check_content(path: Path, stream: IO[bytes], size: int) -> int:
+    """As :func:`check_kind`, of an open stream of ``size`` bytes; ``path`` is only its name in messages."""
+    head = stream.read(64)
+    if head.startswith(b"version https://git-lfs"):
+        raise DataError(
+            f"{path}: is a pointer of Git LFS, the audio is still to be fetched (git lfs pull); run that "
+            "in its folder"
+        )
+    for place, magic, kind in _UNKNOWN:
+        if head[place : place + len(magic)] == magic:
+            raise DataError(f"{path}: is {kind}, which is not read{_convert(path)}")
+    if head[:1] == b"\xff" and head[1:2] and head[1] & 0xF6 == 0xF0:  # ADTS: a sync word and layer 0
+        raise DataError(f"{path}: is AAC (such as .aac), which is not read{_convert(path)}")
+    if head.startswith(b"NIST_1A\n"):
+        _check_sphere(path, head + stream.read(_SPHERE_BYTES))
+    if head[:4] not in (b"RIFF", b"RIFX") or head[8:12] != b"WAVE":
+        return 0
+    return _check_wav(path, stream, size, "<" if head[:4] == b"RIFF" else ">")
 
 
 def _check_sphere(path: Path, head: bytes) -> None:

@@ -106,7 +106,8 @@ class LongRecording:
         missing = span.stop - self._start - len(self._held)
         if missing > 0:
             kept = self._held[self._asked - self._start :]
-            self._start, self._held = self._asked, np.concatenate([kept, self._read(missing)])
+            read = self._read(missing)
+            self._start, self._held = self._asked, np.concatenate([kept, read]) if len(kept) else read
         self._asked = span.start
         assert span.start >= self._start
         return self._held[span.start - self._start : span.stop - self._start]

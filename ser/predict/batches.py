@@ -14,6 +14,7 @@ from ser.feats.stores import MemoryStore
 from ser.feats.subset import Doubles, MemorySubset, Norm
 from ser.learn.decoding import read_norm
 from ser.learn.models import TrainedModel
+from ser.predict.kept import KeptFeatures
 from ser.predict.result import Piece
 from ser.systems.base import Estimator
 
@@ -35,6 +36,7 @@ class Preparation:
     Attributes:
         front_end: makes the features.
         speech: which frames are read, which statistics are of, whose level is subtracted.
+        kept: features of pieces that were made before; None: none are kept.
     """
 
     def __init__(self, model: TrainedModel, allow: Sequence[str]) -> None:
@@ -44,6 +46,7 @@ class Preparation:
             CheckpointError: it names code that is not allowed, or settings that cannot be used.
         """
         self._model, self.speech = model, SpeechUse.of(model.settings)
+        self.kept: KeptFeatures | None = None
         path, vad = model.folder, model.facts.get("vad")
         if not self.speech.is_asked:
             vad = None
@@ -72,7 +75,7 @@ class Preparation:
         for piece in pieces:
             try:
                 check(piece)
-                made = self.front_end.make(piece.samples, piece.source, piece.source)
+                made = self._make(piece)
             except DataError as error:
                 fail(piece, error, failed)
                 continue
@@ -83,6 +86,14 @@ class Preparation:
                 batch, num_samples = [], 0
         if batch:
             yield batch
+
+    def _make(self, piece: Piece) -> Made:
+        made = None if self.kept is None else self.kept.get(piece)
+        if made is None:
+            made = self.front_end.make(piece.samples, piece.source, piece.source)
+            if self.kept is not None:
+                self.kept.put(piece, made)
+        return made
 
     def subset(self, batch: Sequence[Prepared], sums: Sums | None) -> MemorySubset:
         """A batch as the model reads it; ``sums`` are of all that its speakers say, where it needs them."""

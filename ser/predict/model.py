@@ -7,7 +7,9 @@ memory, a batch of pieces at a time.  How pieces fall into batches changes nothi
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from ser.feats.subset import MemorySubset, Subset
 from ser.learn.decoding import decisions
 from ser.learn.models import VERSIONS, TrainedModel, load_model
 from ser.predict.batches import Failed, Preparation, Prepared, Sums, fail
+from ser.predict.kept import KeptFeatures
 from ser.predict.names import find_model
 from ser.predict.recording import Audio, whole_piece
 from ser.predict.result import Doubles, Piece, Result
@@ -136,6 +139,19 @@ class Model:
         for note in notes:
             log.warning("%s: %s", self.trained.folder, note)
         return tuple(notes)
+
+    @contextmanager
+    def features_kept(self) -> Iterator[None]:
+        """Keep features in a temporary file while the block runs: pieces that come again need none made.
+
+        For :meth:`speakers` and :meth:`results` of the same pieces, which source and times must tell apart.
+        """
+        with tempfile.TemporaryFile(prefix="ser-") as stream:
+            self._preparation.kept = KeptFeatures(stream)
+            try:
+                yield
+            finally:
+                self._preparation.kept = None
 
     def speakers(self, pieces: Iterable[Piece], failed: Failed | None = None) -> Speakers:
         """Statistics over all that each speaker says, in one pass; warns of speakers who say little.

@@ -99,7 +99,7 @@ class Pieces:
 
     def _piece(self, source: Source, recording: LongRecording, span: Span, *, is_only: bool) -> Piece:
         samples = recording[span[0] : span[1]].copy()  # a view would keep all that is held
-        if is_only and rms_dbfs(samples) == -np.inf:
+        if is_only and samples.min() == samples.max():
             raise DataError("is silent, all of its samples are the same; check the channel (--channel)")
         return make_piece(
             samples,

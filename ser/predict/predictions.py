@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,11 +123,13 @@ def _normalised(model: Model, name: str, sources: list[Source], options: Options
 def _write(model: Model, name: str, pieces: Pieces, options: Options) -> None:
     views = _views(model, name, options)
     speakers = None
-    if model.needs_speakers:
-        speakers = model.speakers(pieces.read("statistics of speakers"), pieces.failed)
-    watched = views.watch(pieces.read("recordings"))
-    results = model.results(watched, speakers, options.views.settings, pieces.failed)
-    with open_results(options.out, options.format, model.emotions) as write:
+    with ExitStack() as stack:
+        if model.needs_speakers:
+            stack.enter_context(model.features_kept())
+            speakers = model.speakers(pieces.read("statistics of speakers"), pieces.failed)
+        watched = views.watch(pieces.read("predictions"))
+        results = model.results(watched, speakers, options.views.settings, pieces.failed)
+        write = stack.enter_context(open_results(options.out, options.format, model.emotions))
         for result in views.show(results):
             write(result)
 

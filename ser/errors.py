@@ -45,6 +45,10 @@ class UsageError(SerError):
     exit_code = 2
 
 
+class MissingPackageError(UsageError):
+    """A Python package that an extra of utils/install.sh has is not installed."""
+
+
 class ConfigError(SerError):
     """A settings file or an override that cannot be used."""
 

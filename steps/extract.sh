@@ -11,6 +11,7 @@ set -euo pipefail
 
 nj=4          # number of jobs of each array
 cmd=run.pl    # how to run them: run.pl, or e.g. "queue.pl --mem 2G"
+use_gpu=auto  # for networks that make features: auto, yes or no
 compress=none # archives of frames: none, CM (a byte a value) or CM2 (two bytes a value)
 main=true     # false: the sets are made beside the main one, which stays what it is
 
@@ -19,8 +20,7 @@ main=true     # false: the sets are made beside the main one, which stays what i
 . utils/parse_options.sh
 
 (($# >= 3)) || usage_die "expected <corpus.yaml> <data-dir> <set.yaml> ..., got $# arguments"
-corpus=$1
-data=$2
+corpus=$1 data=$2
 shift 2
 
 ((nj >= 1)) || usage_die "--nj $nj: must be 1 or more"
@@ -35,7 +35,7 @@ fi
 logs=$data/log
 mkdir -p "$logs"
 read -ra runner <<<"$cmd"
-options=(--num-jobs "$nj" --compress "$compress")
+options=(--num-jobs "$nj" --compress "$compress" --use-gpu "$use_gpu")
 for conf in "$@"; do
   name=$(basename "$conf" .yaml)
   rm -f "$logs/extract_$name".*.log

@@ -27,7 +27,7 @@ corpus_dir=                        # the corpus's release, of csv its table, of 
 stage=0                            # first stage
 stop_stage=9                       # last stage
 nj=$(env -u OMP_NUM_THREADS nproc) # jobs at once
-use_gpu=auto                       # train on a GPU: auto, yes or no; decoding takes the CPU
+use_gpu=auto                       # train, and make features with networks, on a GPU: auto, yes or no; decoding takes the CPU
 num_proc=1                         # processes (GPUs) that train one system together
 experiment=                        # YAML file of an experiment: the keys systems to set below; options go before it
 systems=                           # what to train, files of conf/ or NAME=FILE: "blstmatt csa_20 svm_compare" (csa_20: context 20)
@@ -107,7 +107,7 @@ main() {
 
   if in_stage 1 "features"; then
     ((stage == 0)) || step python3 -m ser summarise_corpus --nj "$nj" --config "$conf" "$data" # of tables of one's own, too
-    step steps/extract.sh --cmd "$train_cmd" --nj "$nj" --compress "$compress" "$conf" "$data" "${sets[@]}"
+    step steps/extract.sh --cmd "$train_cmd" --nj "$nj" --use-gpu "$use_gpu" --compress "$compress" "$conf" "$data" "${sets[@]}"
     [[ ! -s $tasks/vad ]] || step steps/compute_vad.sh "$(<"$tasks/vad")" "$data"
   fi
 

@@ -15,7 +15,7 @@ from ser.data.corpus import CorpusConfig
 from ser.data.tables import check_key
 from ser.errors import ConfigError, DataError, UsageError
 from ser.experiment.asked import Experiment, is_path, meant
-from ser.feats.sets import DEFAULT_SET, absolute, relative_paths
+from ser.feats.sets import DEFAULT_SET, absolute, paths_of
 from ser.feats.sets import EXTRAS as SET_EXTRAS
 from ser.feats.speech import asks_for_speech
 from ser.feats.vad import VadConfig
@@ -256,7 +256,7 @@ def work_out_settings(experiment: Experiment, corpus_conf: Path, folder: Path) -
 def _make_absolute(file: File, folder: Path) -> None:
     """Make a set's paths absolute: a file's are seen from its own folder, those of --set from ``folder``."""
     given = {text.partition("=")[0] for text in file.overrides}
-    for key, path in relative_paths(file.tree).items():
+    for key, path in paths_of(file.tree).items():
         file.tree[key] = absolute(path, folder if key in given else file.source.parent)
         file.overrides.append(f"{key}={json.dumps(file.tree[key])}")
 

@@ -6,6 +6,7 @@ import logging
 import shlex
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ser.data.datadir import lost_tables
 from ser.data.division import NONE
 from ser.data.folds import FoldLine, fold_facts, fold_warnings, plan_folds
 from ser.data.tuning import other_sources
-from ser.errors import DataError, UsageError, plural
+from ser.errors import DataError, MissingPackageError, UsageError, plural
 from ser.experiment.asked import FUSED, Experiment, meant
 from ser.experiment.fusions import plan_fusions
 from ser.experiment.settings import VAD_NAME, Chosen, File, Settings, check_names, extras, sets_of
@@ -154,15 +155,17 @@ def check_settings(settings: Settings) -> None:
     Raises:
         ConfigError: settings that do not fit.
     """
-    sets = {
-        name: load_set(file.source, settings.config.audio, "none", file.overrides)
-        for name, file in settings.sets.items()
-    }
+    sets = {}
+    for name, file in settings.sets.items():
+        with suppress(MissingPackageError):  # it is installed next, and stage 0 looks at the set again
+            sets[name] = load_set(file.source, settings.config.audio, "none", file.overrides)
     dims = {name: features.make().dim for name, features in sets.items()}
     for chosen in settings.systems:
         source = str(chosen.file.source)
         system, own = systems.build_settings(chosen.file.tree, source)
         own_sets = sets_of(chosen.file)
+        if not sets.keys() >= set(own_sets):
+            continue
         sizes = Sizes(
             {name: dims[name] for name in own_sets},
             len(settings.config.classes),

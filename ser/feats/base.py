@@ -59,6 +59,8 @@ class Extractor(Protocol):
         in_blocks: may be left out; true: ``compute`` of a long recording gets no array but a
             :class:`ser.feats.audio.LongRecording`, whose samples it takes in slices that go forward.
         layout: may be left out; a :class:`Layout`, of values that are no one scale.
+        device: no piece of it, but a setting of this name, if it is auto, becomes cuda or cpu with
+            ``--use-gpu`` yes or no.
         min_samples: may be left out; the fewest samples that features can be made of.  Utterances of fewer
             are found before any features are made.
         compress: may be left out; CM or CM2, how the archives are compressed where nothing else is asked for.

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from ser import reading
-from ser.errors import DataError, UsageError
+from ser.errors import DataError, MissingPackageError, UsageError
 from ser.feats.base import Floats
-from ser.feats.encoder_files import CONFIG, INSTALL, EncoderFiles, Front
+from ser.feats.encoder_files import CONFIG, MISSING, EncoderFiles, Front
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -168,7 +168,7 @@ def _library() -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise UsageError(f"the Python package transformers cannot be loaded ({error}); {INSTALL}") from error
+        raise MissingPackageError(MISSING) from error
     return transformers
 
 

@@ -22,15 +22,16 @@ from typing import Any
 from ser import reading
 from ser.cli import log
 from ser.data.files import file_digest
-from ser.errors import DataError, UsageError, short, shown
+from ser.errors import DataError, MissingPackageError, short, shown
 from ser.feats.base import Timing
 
 CONFIG, FRONT = "config.json", "preprocessor_config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PLACES = "SER_PRETRAINED"  # variable: folders, separated by colons, that hold folders of models, or are one
-INSTALL = "install it with: utils/install.sh --extra pretrained"
+MISSING = "the Python package transformers is missing; install it with: utils/install.sh --extra pretrained"
+_SHARD = "model-*-of-*.safetensors"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
-_HUB_NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
+_NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
 _NEEDED = f"a folder with {CONFIG}, {FRONT} and {WEIGHTS}"
 # keys of config.json on which no value of a frame depends
 _IDLE_KEYS = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
@@ -72,39 +73,40 @@ class EncoderFiles:
 # ------------------------------------------------------------------------------------------- where they are
 
 
-def find_files(model: str, revision: str | None) -> EncoderFiles:
+def find_files(model: str, revision: str | None, sha256: str | None = None) -> EncoderFiles:
     """The files of a model.
 
     Args:
-        model: a folder's path, which begins with ``/``, ``./``, ``../`` or ``~``, or a name of the hub.
-            A name is looked for in the folders that :data:`PLACES` names, then in the hub's local cache, then
-            in the hub, unless ``HF_HUB_OFFLINE`` is set.
+        model: a folder's path, which is absolute, or a name.
+            A name is looked for in the folders that :data:`PLACES` names; one with a slash then in the hub's
+            local cache, and in the hub, unless ``HF_HUB_OFFLINE`` is set.
         revision: of the hub: a branch, a tag or a commit; None: its main branch.
+        sha256: of the weights, for messages.
 
     Raises:
         DataError: it is nowhere, or its files cannot be used.
-        UsageError: it would have to be fetched, and the library for that is not installed.
+        MissingPackageError: it would have to be fetched, and the library for that is not installed.
     """
-    if is_folder(model):
-        folder = Path(model).expanduser()
-        return _read_folder(folder.resolve().name, revision, folder)
-    if not _HUB_NAME.fullmatch(model):
+    if model.startswith("/"):
+        return _read_folder(Path(model).resolve().name, revision, Path(model))
+    if not _NAME.fullmatch(model):
         raise DataError(
-            f"model {shown(model)}: is neither a name of the hub, such as openai/whisper-base, nor a folder, "
-            "which is written with a leading / or ./; correct it"
+            f"model {shown(model)}: is neither a name, such as openai/whisper-base, nor a folder, which is "
+            "written with a leading / or ./; correct it"
         )
     for place in _places():
         for folder in (place / model, place / model.rpartition("/")[2], place):
             if folder.name == model.rpartition("/")[2] and (folder / CONFIG).is_file():
                 return _read_folder(model, revision, folder)
+    if "/" not in model:
+        which = f" with weights of the sha256 {sha256}" if sha256 else ""
+        raise DataError(
+            f"model {model}: no folder of that name{which} is in those that the variable {PLACES} names; "
+            "name the folder that it lies in there"
+        )
     folder = _from_hub(model, revision)
     commit = folder.name if re.fullmatch("[0-9a-f]{40}", folder.name) else revision
     return _read_folder(model, commit, folder)
-
-
-def is_folder(model: str) -> bool:
-    """Whether a model is named by the path of its folder."""
-    return model.startswith(("/", "./", "../", "~")) or model in (".", "..")
 
 
 def _places() -> Iterator[Path]:
@@ -117,11 +119,12 @@ def _from_hub(model: str, revision: str | None) -> Path:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError
     except ImportError as error:
-        raise UsageError(f"the Python package transformers is missing ({error}); {INSTALL}") from error
-    patterns = [CONFIG, FRONT, "*.safetensors", INDEX]
+        raise MissingPackageError(f"model {model}: {MISSING}") from error
+    patterns = [CONFIG, FRONT, WEIGHTS, INDEX, _SHARD]
     try:
         cached = Path(snapshot_download(model, revision=revision, local_files_only=True))
-        if (cached / CONFIG).is_file() and (cached / FRONT).is_file():
+        files = [cached / CONFIG, cached / FRONT, next(cached.glob("model*.safetensors"), cached / WEIGHTS)]
+        if all(path.is_file() for path in files):
             return cached
     except FileNotFoundError:
         pass  # it has never been fetched
@@ -175,7 +178,7 @@ def _find_weights(folder: Path) -> tuple[Path, ...]:
             f"{folder}: its weights are in {pickles[0]}, which may run code when it is read; name a "
             f"revision or a copy of the model that has {WEIGHTS}"
         )
-    raise DataError(f"{folder}: has no weights; put {WEIGHTS} there")
+    raise DataError(f"{folder}: has no {WEIGHTS}; put it there, or name a revision that has it")
 
 
 def _shards(folder: Path) -> tuple[Path, ...]:
@@ -313,4 +316,4 @@ def library_version() -> str:
     try:
         return version("transformers")
     except PackageNotFoundError as error:
-        raise UsageError(f"the Python package transformers is missing; {INSTALL}") from error
+        raise MissingPackageError(MISSING) from error

@@ -99,7 +99,9 @@ def compute(samples: Floats | LongRecording, extractor: Extractor, key: str, pla
 # ------------------------------------------------------------------------------------------------- shards
 
 
-def make_shard(data: Path, features: FeatureSet, job: int, num_jobs: int, progress: Progress) -> None:
+def make_shard(
+    data: Path, features: FeatureSet, job: int, num_jobs: int, progress: Progress, use_gpu: str = "auto"
+) -> None:
     """Make one shard of a feature set of the utterances of a data folder, unless it is up to date.
 
     Args:
@@ -108,6 +110,7 @@ def make_shard(data: Path, features: FeatureSet, job: int, num_jobs: int, progre
         job: which shard, 1 to ``num_jobs``.
         num_jobs: number of shards; those beyond the number of utterances stay empty.
         progress: goes through the ids that it is given, and shows that.
+        use_gpu: auto, yes or no; for networks that make features.
 
     Raises:
         UsageError: ``job`` is no shard.
@@ -122,7 +125,7 @@ def make_shard(data: Path, features: FeatureSet, job: int, num_jobs: int, progre
         log.info("%s: nothing to do, there are %d utterances for %d jobs", folder, len(recordings), num_jobs)
         return
     own = {utt: recordings[utt] for utt in shard_of(list(recordings), job, num_shards)}
-    extractor = features.make()
+    extractor = features.make(use_gpu)
     settings = _record(features, extractor)
     if _is_complete(folder) and _is_same(folder, settings, own, recordings):
         log.info("%s: up to date", folder)

@@ -46,6 +46,7 @@ class FrontEnd:
         vad: Mapping[str, Any] | None,
         main: Mapping[str, Any] | None,
         source: str,
+        use_gpu: str = "auto",
     ) -> None:
         """Import what makes the features.
 
@@ -55,6 +56,7 @@ class FrontEnd:
             main: those of the set in whose frames it is, as ``feats.yaml`` has them; None: the first of
                 ``sets``.
             source: where they stood, for messages.
+            use_gpu: auto, yes or no; for networks that make features.
 
         Raises:
             ConfigError: settings that cannot be used.
@@ -68,7 +70,7 @@ class FrontEnd:
         rates = {each.audio.sampling_rate_hz for each in self._used}
         if len(rates) > 1:
             raise ConfigError(f"{source}: its feature sets are of samples at {rates} Hz; train it again")
-        self._extractors: list[Extractor] = [each.make() for each in self._used]
+        self._extractors: list[Extractor] = [each.make(use_gpu) for each in self._used]
         self.sampling_rate_hz = rates.pop() if rates else ANY_RATE_HZ
         self.least_samples = max((getattr(each, "min_samples", 1) for each in self._extractors), default=1)
 

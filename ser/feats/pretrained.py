@@ -58,10 +58,10 @@ class Pretrained:
             ValueError: settings that do not fit the model.
         """
         self._settings = settings
-        self._files = find_files(settings.model, settings.revision)
+        self._files = find_files(settings.model, settings.revision, settings.weights_sha256)
         self._front = read_front(self._files)
         _check_digests(settings, self._files)
-        self.layers = _wanted_layers(settings, self._front)
+        self.layers = _wanted_layers(settings, self._front, self._files.name)
         if self._front.rate_hz != sampling_rate_hz:
             raise ValueError(
                 f"{self._files.name} takes recordings at {self._front.rate_hz} Hz, audio.sampling_rate_hz is "
@@ -184,7 +184,7 @@ def _check_digests(settings: PretrainedSettings, files: EncoderFiles) -> None:
             )
 
 
-def _wanted_layers(settings: PretrainedSettings, front: Front) -> tuple[int, ...]:
+def _wanted_layers(settings: PretrainedSettings, front: Front, name: str) -> tuple[int, ...]:
     """Numbers of layers, rising."""
     asked = settings.layers
     if asked == "all":
@@ -194,7 +194,7 @@ def _wanted_layers(settings: PretrainedSettings, front: Front) -> tuple[int, ...
         raise ValueError(f"layers must be a rising list of layers, got {list(layers)}")
     if not 0 <= layers[0] <= layers[-1] <= front.num_layers:
         raise ValueError(
-            f"layers must be 0 to {front.num_layers}, which is what {settings.model} has, got {asked}"
+            f"layers must be 0 to {front.num_layers}, which is what {name} has, got {list(layers)}"
         )
     return layers
 
@@ -209,6 +209,6 @@ def _chunk_frames(settings: PretrainedSettings, front: Front, name: str) -> tupl
         raise ValueError(f"chunk_s must be {longest_s:g} or less for {name}, got {settings.chunk_s:g}")
     if chunk <= 2 * overlap:
         raise ValueError(
-            f"chunk_s must be more than twice overlap_s, got {settings.chunk_s:g}, {settings.overlap_s:g}"
+            f"chunk_s must be more than twice overlap_s, got {settings.chunk_s:g} and {settings.overlap_s:g}"
         )
     return chunk, overlap

@@ -19,7 +19,7 @@ from ser.data import registry
 from ser.data.corpus import AudioConfig, load_corpus
 from ser.data.datadir import MAIN, main_set, source_of
 from ser.data.durations import Shortest
-from ser.errors import ConfigError, DataError
+from ser.errors import ConfigError, DataError, shown
 from ser.feats.base import ONE_SCALE, Extractor, Layout, Timing
 
 Compress = Literal["none", "CM", "CM2"]
@@ -68,13 +68,19 @@ class FeatureSet:
     # what was asked for, where it is more than is recorded: where files lie, what computes
     asked: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
-    def make(self) -> Extractor:
+    def make(self, use_gpu: str = "auto") -> Extractor:
         """The extractor; imports the code that the settings name.
+
+        Args:
+            use_gpu: auto, yes or no; what a setting ``device`` means that is ``auto``.
 
         Raises:
             ConfigError: there is no such extractor, or the settings do not fit it.
         """
-        return _make(self.asked or self.settings, self.audio, f"the feature set {self.name}")
+        settings = self.asked or self.settings
+        if settings.get("device") == "auto":
+            settings = {**settings, "device": {"yes": "cuda", "no": "cpu"}.get(use_gpu, "auto")}
+        return _make(settings, self.audio, f"the feature set {self.name}")
 
     def shortest(self) -> Shortest:
         """The shortest utterance that the set can be made of; of any length if the extractor names none."""
@@ -121,7 +127,7 @@ def load_set(
             "and not like a table of a data folder"
         )
     tree = config.resolve(path, overrides)
-    tree |= {key: absolute(value, path.parent) for key, value in relative_paths(tree).items()}
+    tree |= {key: absolute(value, path.parent) for key, value in paths_of(tree).items()}
     given = load_corpus(corpus).audio if isinstance(corpus, Path) else corpus
     audio = AudioConfig(given.sampling_rate_hz, given.channel, given.resample)  # all that features depend on
     settings = config.to_dict(config.build(_find(tree, str(path)).Settings, tree, str(path)))
@@ -142,14 +148,15 @@ def load_set(
     return FeatureSet(name, recorded, audio, compress, extractor.timing, layout, settings)
 
 
-def relative_paths(tree: Mapping[str, Any]) -> dict[str, str]:
-    """Those settings of a set that are relative paths: key -> path."""
+def is_path(value: object) -> bool:
+    """Whether a setting that may be a path is one, and no name."""
+    return isinstance(value, str) and (value in (".", "..") or value.startswith(("/", "./", "../", "~")))
+
+
+def paths_of(tree: Mapping[str, Any]) -> dict[str, str]:
+    """Those settings of a set that are paths: key -> path."""
     found = {key: tree.get(key) for key in PATHS.get(str(tree.get(_KEY)), ())}
-    return {
-        key: value
-        for key, value in found.items()
-        if isinstance(value, str) and (value in (".", "..") or value.startswith(("./", "../", "~")))
-    }
+    return {key: str(value) for key, value in found.items() if is_path(value)}
 
 
 def absolute(path: str, folder: Path) -> str:
@@ -195,6 +202,12 @@ def parse_set(name: str, tree: Mapping[str, Any], source: str) -> FeatureSet:
     settings = rest.pop("settings", None)
     if not isinstance(settings, Mapping):
         raise ConfigError(f"{source}: missing key settings (a mapping); make the features again")
+    for key in PATHS.get(str(settings.get(_KEY)), ()):
+        if is_path(value := settings.get(key)):
+            raise ConfigError(
+                f"{source}: {key} must be a name where features or a model are received, got the path "
+                f"{shown(value)}; make them again"
+            )
     common = config.build(_Common, rest, source)
     return FeatureSet(name, settings, common.audio, common.compress, common.timing, common.layout)
 

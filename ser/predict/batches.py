@@ -39,8 +39,8 @@ class Preparation:
         kept: features of pieces that were made before; None: none are kept.
     """
 
-    def __init__(self, model: TrainedModel, allow: Sequence[str]) -> None:
-        """``allow`` is code outside ``ser`` that makes the features.
+    def __init__(self, model: TrainedModel, allow: Sequence[str], use_gpu: str = "auto") -> None:
+        """``allow`` is code outside ``ser`` that makes the features, ``use_gpu`` where networks make them.
 
         Raises:
             CheckpointError: it names code that is not allowed, or settings that cannot be used.
@@ -56,7 +56,7 @@ class Preparation:
         for name in extractor_names([*model.sets.values(), (vad or {}).get("made"), main]):
             systems.check_allowed(name, allow, path, "extractor of features")
         try:
-            self.front_end = FrontEnd(model.sets, vad, main, str(path))
+            self.front_end = FrontEnd(model.sets, vad, main, str(path), use_gpu)
         except ConfigError as error:
             raise CheckpointError(str(error)) from error
 

@@ -107,7 +107,7 @@ class Model:
         """
         self.trained, self._use_gpu = trained, use_gpu
         self.emotions, self.norm = trained.emotions, str(trained.norm)
-        self._preparation = Preparation(trained, allow)
+        self._preparation = Preparation(trained, allow, use_gpu)
         front_end = self._preparation.front_end
         self.sampling_rate_hz, self.least_samples = front_end.sampling_rate_hz, front_end.least_samples
         self.needs_speakers = "speaker" in (self.norm, self._preparation.speech.level)

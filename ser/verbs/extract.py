@@ -30,6 +30,12 @@ def get_parser() -> cli.Parser:
         default="none",
         help="of the archives of frames: CM takes a byte a value, CM2 two (%(default)s)",
     )
+    parser.add_argument(
+        "--use-gpu",
+        choices=["auto", "yes", "no"],
+        default="auto",
+        help="for networks that make features (%(default)s)",
+    )
     parser.add_argument("corpus", type=Path, help="conf/corpus.yaml")
     parser.add_argument("data", type=cli.existing_dir, help="data/all")
     parser.add_argument("sets", type=Path, nargs="+", metavar="set", help="conf/<set>.yaml")
@@ -42,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sets = [load_set(path, args.corpus, args.compress) for path in args.sets]
     if not args.merge:
         for features in sets:
-            extract.make_shard(args.data, features, args.job, args.num_jobs, cli.progress)
+            extract.make_shard(args.data, features, args.job, args.num_jobs, cli.progress, args.use_gpu)
         return 0
     for features in sets:
         extract.merge_shards(args.data, features, args.num_jobs)

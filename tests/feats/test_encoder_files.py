@@ -109,8 +109,8 @@ def test_a_cache_that_lacks_weights_is_no_model(model: Path, cache: Path) -> Non
     (model / "model.safetensors").unlink()
     put_into_cache(model, cache)
     assert refusal("someone/hubert") == (
-        f"{cache}/models--someone--hubert/snapshots/{COMMIT}: has no model.safetensors; put it there, or name "
-        "a revision that has it"
+        f"{cache}/models--someone--hubert/snapshots/{COMMIT}: has no model.safetensors; put it there, or "
+        "name a revision that has it"
     )
 
 

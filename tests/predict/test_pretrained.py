@@ -112,6 +112,6 @@ def test_other_encoders_are_refused(
     with pytest.raises(CheckpointError) as refused:
         ser.load(folder)
     assert str(refused.value) == (
-        f"{model}: its weights have the sha256 {after[:16]}, expected {before[:16]} of wavlm; name the folder "
-        "of the model that the features were made with"
+        f"{model}: its weights have the sha256 {after[:16]}, expected {before[:16]} of wavlm; name the "
+        "folder of the model that the features were made with"
     )

@@ -236,3 +236,22 @@ def _extractor(settings: FbankSettings) -> Any:
                 num_filters=settings.num_mel_bins,
             )
         )
+
+
+def as_matrices(settings: FbankSettings) -> tuple[npt.NDArray[np.float64], Floats]:
+    """The filterbank as two linear maps, for code that makes the same features elsewhere.
+
+    Returns:
+        The first takes a frame of L samples to the real, then the imaginary parts of the lines of its
+        spectrum, (L, 2 S): mean, preemphasis and window are in it, the scale of the samples too.  The second
+        takes the power of these lines (or its root, the magnitude) to the energies of the filters, (S, F).
+    """
+    import torch
+
+    extractor = _extractor(settings).extractor
+    frames = torch.eye(settings.length_samples, dtype=torch.float32)[None]  # each sample by itself
+    windowed = extractor.wav2win._forward_strided(frames)[0][0].double().numpy()  # (L, length of the FFT)
+    spectrum = np.fft.rfft(windowed, axis=1)
+    scale = INT16_SCALE if settings.sample_scale == "int16" else 1.0
+    filters: Floats = extractor._fb.detach().numpy().copy()
+    return scale * np.concatenate([spectrum.real, spectrum.imag], axis=1), filters

@@ -96,7 +96,7 @@ class Blstmatt(nn.Module):
         frame = torch.arange(x.shape[1], device=x.device)  # (T,)
         beyond = frame >= num_frames.unsqueeze(1)  # (B, T)
         x = self.layers(x).masked_fill(beyond.unsqueeze(-1), 0.0)
-        steps, lengths = self._stack(x), -(-num_frames // self.frame_stack)
+        steps, lengths = self._stack(x), (num_frames + self.frame_stack - 1) // self.frame_stack
         h = self.encoder(steps, lengths)  # (B, S, H)
         counts = self._count(num_frames, steps.shape[1])  # (B, S)
         context, weights = self.attention(h, counts / self.frame_stack)  # (B, H), (B, S)
@@ -107,7 +107,7 @@ class Blstmatt(nn.Module):
         if self.frame_stack == 1:
             return x
         missing = -x.shape[1] % self.frame_stack
-        return F.pad(x, (0, 0, 0, missing)).reshape(len(x), -1, self.frame_stack * x.shape[2])
+        return F.pad(x, (0, 0, 0, missing)).reshape(x.shape[0], -1, self.frame_stack * x.shape[2])
 
     def _count(self, num_frames: Tensor, num_steps: int) -> Tensor:
         """Real frames of each step, (B, S), 0 to ``frame_stack``."""

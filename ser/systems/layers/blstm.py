@@ -40,7 +40,7 @@ class Blstm(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, T, F) and the lengths (B,) to (B, T, 2 hidden); rows behind the lengths mean nothing."""
         x = x.transpose(0, 1)  # (T, B, F), as LSTMs compute
-        step = torch.arange(len(x), device=x.device).unsqueeze(1)  # (T, 1)
+        step = torch.arange(x.shape[0], device=x.device).unsqueeze(1)  # (T, 1)
         mirror = lengths - 1 - step  # (T, B)
         mirror = torch.where(mirror >= 0, mirror, step)  # padding stays where it is
         row = torch.arange(x.shape[1], device=x.device)  # (B,)
@@ -63,9 +63,11 @@ class Blstm(nn.Module):
 def _run(lstm: nn.Module, x: Tensor) -> Tensor:
     """What an LSTM gives for ``x`` (T, B, F); without a gradient a long one goes through it in blocks.
 
-    It wants much memory beside its output, and torch's on CPUs cannot take a million steps at once.
+    It wants much memory beside its output, and torch's on CPUs cannot take a million steps at once.  What is
+    exported has no blocks.
     """
-    if torch.is_grad_enabled() or len(x) <= BLOCK_STEPS:
+    traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # torch's
+    if torch.is_grad_enabled() or traced or len(x) <= BLOCK_STEPS:
         given: Tensor = lstm(x)[0]
         return given
     blocks, state = [], None
@@ -94,5 +96,8 @@ class _Swap(torch.autograd.Function):
 
 def _reorder(x: Tensor, order: Tensor) -> Tensor:
     """The T * B rows of ``x`` (T, B, F) in the ``order`` (T * B,), which swaps them in pairs."""
-    swapped: Tensor = _Swap.apply(x.flatten(0, 1), order)  # type: ignore[no-untyped-call]  # torch's
+    rows = x.flatten(0, 1)
+    if not torch.is_grad_enabled():
+        return rows.index_select(0, order).view_as(x)
+    swapped: Tensor = _Swap.apply(rows, order)  # type: ignore[no-untyped-call]  # torch's
     return swapped.view_as(x)

@@ -1,0 +1,1 @@
+"""A trained model for other programs: ONNX, TorchScript, packages with a model card."""

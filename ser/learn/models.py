@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -30,9 +31,10 @@ from ser import config, reading, systems
 from ser.cli import log
 from ser.data import registry
 from ser.data.datadir import main_set
+from ser.data.durations import known_durations
 from ser.data.files import whole_file
 from ser.data.labels import EMOTIONS, write_emotions
-from ser.data.tables import check_key
+from ser.data.tables import check_key, read_table
 from ser.errors import CheckpointError, DataError, shown
 from ser.feats.base import ONE_SCALE
 from ser.feats.speech import SpeechUse, vad_settings
@@ -284,10 +286,11 @@ def feature_facts(data: Path, settings: Any, sets: Sequence[str]) -> dict[str, A
         sets: the feature sets that it reads.
 
     Returns:
-        Versions of the libraries that made them, by feature set, where there are any; of a system that asks
-        for speech activity, how that was decided, and the main set, in whose frames it is.
+        How much it was trained on; versions of the libraries that made them, by feature set, where there are
+        any; of a system that asks for speech activity, how that was decided, and the main set, in whose
+        frames it is.
     """
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {"training_data": _training_data(data)}
     names = dict.fromkeys(sets)
     if SpeechUse.of(settings).is_asked:
         main = main_set(data)
@@ -297,6 +300,17 @@ def feature_facts(data: Path, settings: Any, sets: Sequence[str]) -> dict[str, A
             facts["vad_main"] = {"set": main, **set_settings(data, main)}
     versions = {name: made for name in names if (made := set_versions(data, name))}
     return facts | ({VERSIONS: versions} if versions else {})
+
+
+def _training_data(data: Path) -> dict[str, Any]:
+    """How much a training subset is; names nobody."""
+    utt2emo, speakers = read_table(data / "utt2emo"), read_table(data / "utt2spk")
+    return {
+        "utterances": len(utt2emo),
+        "speakers": len(set(speakers.values())),
+        "seconds": round(sum(known_durations(data).values()), 2),
+        "classes": dict(sorted(Counter(utt2emo.values()).items())),
+    }
 
 
 def describe(task: Task, emotions: Sequence[str]) -> None:

@@ -61,9 +61,7 @@ def calibrate(model: Path, data: Path, folders: Sequence[Path]) -> Calibration:
     outputs = [read_posteriors(folder) for folder in folders]
     for output in outputs:
         if list(output.emotions) != emotions:
-            raise DataError(
-                f"{output.name}: is of other classes than {model}; decode with models of its kind"
-            )
+            raise DataError(f"{output.name}: is of other classes than {model}; name posteriors of its kind")
     references = read_references(data)
     _check_held_out(model, folders, outputs)
     pooled = pool(outputs)

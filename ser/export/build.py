@@ -14,6 +14,7 @@ from ser.export.features import Filterbank, SpeechActivity
 from ser.export.frames import Kept, Normalise
 from ser.export.graph import NUM_SAMPLES, SAMPLES, Graph, Reading
 from ser.feats.base import Timing
+from ser.feats.chunking import ChunkingConfig
 from ser.feats.energy import Energy, EnergySettings
 from ser.feats.fbank import Fbank, FbankSettings
 from ser.feats.speech import SpeechUse
@@ -65,7 +66,7 @@ def make_graph(model: TrainedModel, *, features_inside: bool) -> Graph:
         asks_speech=use.is_asked,
         over_speech=use.over_speech,
         temperature=None if model.calibration is None else model.calibration.temperature,
-        has_attention=model.system.frame_attention,
+        has_attention=model.system.frame_attention and not isinstance(model.settings.unit, ChunkingConfig),
     )
     return graph.eval().requires_grad_(False)
 
@@ -103,6 +104,9 @@ def _activity(model: TrainedModel, main: Timing | None) -> SpeechActivity:
             f"the graph; {OUTSIDE}"
         )
     where = f"{model.folder} (vad)"
+    other = model.facts.get("vad_main")
+    if isinstance(other, dict) and _timing(other) != main:
+        raise CheckpointError(f"{where}: is in frames of another set than the model reads; {OUTSIDE}")
     try:
         vad, frames = config.build(VadConfig, tree, where), config.build(EnergySettings, own, where)
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""The model card: what is known of a trained model, with the metadata of the Hugging Face hub; nothing else."""
+"""The model card: what is known of a trained model and nothing else, with the Hugging Face hub's metadata."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _NORMS = {
     "none": "Features are not normalised.",
     "utterance": "Features are normalised by mean and variance of each recording.",
     "global": "Features are normalised by mean and variance of the training data.",
-    "speaker": "Features are normalised by mean and variance of all that a speaker says: results need to know "
-    "who speaks, and use all of his or her audio, without labels.",
+    "speaker": "Features are normalised by mean and variance of all that a speaker says: results need to "
+    "know who speaks, and use all of his or her audio, without labels.",
 }
 
 
@@ -138,7 +138,7 @@ def _section(title: str, lines: list[str]) -> Iterator[str]:
 def _opening(model: TrainedModel) -> str:
     version = model.facts.get("versions", {}).get("ser", "")
     return (
-        f"Speech emotion recognition, {len(model.emotions)} classes in this order: {', '.join(model.emotions)}. "
+        f"Speech emotion recognition, {len(model.emotions)} classes: {', '.join(model.emotions)}. "
         f"The system is {model.settings.system}, trained with ser {version} from the seed "
         f"{model.facts.get('seed', '(not known)')}."
     )
@@ -192,7 +192,7 @@ def _calibration(model: TrainedModel) -> list[str]:
     facts = model.calibration.facts
     ece, loss = facts["ece"], facts["log_loss"]
     return [
-        f"Posteriors are given as they are, and at the temperature {model.calibration.temperature:.3f}, which "
+        f"Posteriors are given as they are and at the temperature {model.calibration.temperature:.3f}. It "
         f"was fitted on {plural(facts['utterances'], 'utterance')} of {plural(facts['speakers'], 'speaker')} "
         "that models of the same settings had not heard. Expected calibration error "
         f"{100 * ece['before']:.1f} % before, {100 * ece['after']:.1f} % after; log loss "

@@ -1,4 +1,4 @@
-"""A trained model as one file, or one folder, for others: weights, settings, model card, licence, calibration."""
+"""A trained model as one file, or one folder, for others: weights, settings, card, licence, calibration."""
 
 from __future__ import annotations
 

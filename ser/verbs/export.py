@@ -2,8 +2,8 @@
 
   ser export MODEL --format onnx         --out FILE   a graph for onnxruntime and others
   ser export MODEL --format torchscript  --out FILE   a graph for torch.jit.load
-  ser export MODEL --format package      --out FILE   one .zip that ser predict takes, with a model card; if FILE
-                                                      does not end in .zip, a folder in the Hugging Face hub's layout
+  ser export MODEL --format package      --out FILE   a .zip that ser predict takes, with a model card;
+                                                      without .zip a folder in the hub's layout
 
 reads   MODEL: a model folder, or a package
 prints  the inputs of a graph, in their order
@@ -11,7 +11,7 @@ prints  the inputs of a graph, in their order
 A graph takes utterances in a batch, of any number and any lengths, and gives posteriors (and calibrated ones,
 and attention, where the model has them).  With features inside it takes samples (utterances, samples) at the
 model's rate and their numbers (utterances,); outside, the features of each set as they were made.  Statistics
-of speakers, of a model that is normalised by them, are inputs: <set>_mean and <set>_std, (utterances, values).
+of speakers, of a model that is normalised by them, are inputs: <set>_mean, <set>_std, (utterances, values).
 What is written was compared with PyTorch.
 """
 

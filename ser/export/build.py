@@ -46,9 +46,11 @@ def make_graph(model: TrainedModel, *, features_inside: bool) -> Graph:
     front_end = _front_end(model) if features_inside else None
     activity = None
     main = next(iter(timings.values()))
-    if use.is_asked and front_end is not None:
+    over_speech = use.over_speech and "utterance" in (str(model.norm), use.level)
+    asks_speech = use.vad.use != "none" or over_speech  # statistics of others were taken over speech already
+    if asks_speech and front_end is not None:
         activity = _activity(model, main)
-    if front_end is None and use.is_asked and any(timing != main for timing in timings.values()):
+    if front_end is None and asks_speech and any(timing != main for timing in timings.values()):
         raise CheckpointError(
             f"{model.folder}: reads speech activity in sets of unlike frames; export a package"
         )
@@ -63,8 +65,8 @@ def make_graph(model: TrainedModel, *, features_inside: bool) -> Graph:
         readings,
         front_end=front_end,
         activity=activity,
-        asks_speech=use.is_asked,
-        over_speech=use.over_speech,
+        asks_speech=asks_speech,
+        over_speech=over_speech,
         temperature=None if model.calibration is None else model.calibration.temperature,
         has_attention=model.system.frame_attention and not isinstance(model.settings.unit, ChunkingConfig),
     )

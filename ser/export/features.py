@@ -39,12 +39,17 @@ class Filterbank(nn.Module):
         assert settings.dither == 0
         self.length, self.shift = settings.length_samples, settings.shift_samples
         self.snip_edges, self.use_power = settings.snip_edges, settings.use_power
+        self.remove_dc_offset = settings.remove_dc_offset
         lines, filters = fbank.as_matrices(settings)
         self.register_buffer("lines", torch.from_numpy(lines.T.copy()).float().unsqueeze(1))  # (2 S, 1, L)
         self.register_buffer("filters", torch.from_numpy(filters))  # (S, F)
 
     def forward(self, samples: Tensor, num_samples: Tensor) -> tuple[Tensor, Tensor]:
         """Samples (B, N) in [-1, 1] and true lengths (B,) to energies (B, T, F) and frames (B,)."""
+        if self.remove_dc_offset:  # that of each frame is in the convolution; without a large one it is exact
+            inside = up_to(samples.shape[1]) < num_samples.unsqueeze(1)
+            offset = (samples * inside).sum(dim=1, keepdim=True) / num_samples.unsqueeze(1)
+            samples = samples - offset
         if self.snip_edges:
             num_frames = 1 + (num_samples - self.length) // self.shift
         else:

@@ -145,7 +145,7 @@ def _opening(model: TrainedModel) -> str:
 
 
 def _rate(model: TrainedModel) -> str:
-    audio = next((each.get("audio", {}) for each in model.sets.values()), {})
+    audio: dict[str, Any] = next((each.get("audio", {}) for each in model.sets.values()), {})
     return str(audio.get("sampling_rate_hz", "16000"))
 
 

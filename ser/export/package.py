@@ -70,7 +70,7 @@ def package_members(folder: Path, model: TrainedModel, said: Said) -> dict[str, 
     """The files of a package."""
     files = ModelFiles(folder, MODEL, REMEDY)
     record: dict[str, Any] = {"model_type": "ser", **model.facts}
-    for key in (packages.DIGEST, "license", "limits", "name"):
+    for key in (packages.DIGEST, packages.LIMITS, "license", "name"):
         record.pop(key, None)
     members: dict[str, bytes] = {WEIGHTS: files.read(WEIGHTS)}
     if model.calibration is not None:
@@ -81,7 +81,7 @@ def package_members(folder: Path, model: TrainedModel, said: Said) -> dict[str, 
         record["license"] = said.license
         members[LICENSE] = (said.license_text or f"{said.license}\n").encode()
     if said.limits:
-        record["limits"] = list(said.limits)
+        record[packages.LIMITS] = list(said.limits)
     members[CONFIG] = (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
     members[CARD] = write_card(model, said).encode()
     return members
@@ -94,5 +94,5 @@ def license_text(path: Path) -> str:
         CheckpointError: it cannot be read.
     """
     return reading.read_text(
-        path, "name the text of the licence", CheckpointError, limit=packages.LIMITS[LICENSE]
+        path, "name the text of the licence", CheckpointError, limit=packages.MEMBERS[LICENSE]
     )

@@ -35,10 +35,11 @@ CARD, CONFIG, WEIGHTS, CALIBRATION, LICENSE = (
 )
 NEEDED = (CONFIG, WEIGHTS)
 SUFFIX = ".zip"
-DIGEST = "calibration"  # the key of config.json that has the digest of the calibration
+# keys of config.json: the digest of the calibration, and what users must know, a list of sentences
+DIGEST, LIMITS = "calibration", "limits"
 MAX_BYTES = (1 << 31) - 1  # of a package, and of its weights
 _SMALL = 1 << 20
-LIMITS = {CARD: _SMALL, CONFIG: _SMALL, WEIGHTS: MAX_BYTES, CALIBRATION: _SMALL, LICENSE: _SMALL}
+MEMBERS = {CARD: _SMALL, CONFIG: _SMALL, WEIGHTS: MAX_BYTES, CALIBRATION: _SMALL, LICENSE: _SMALL}
 _MAX_RATIO, _FREE_BYTES = 100, 1 << 16  # how far a member may expand, beyond so many bytes
 _END = struct.Struct("<4s4H2LH")  # the end of a zip file's directory
 _MAX_DIRECTORY = 1 << 14  # bytes
@@ -85,7 +86,7 @@ class ModelFiles:
         """
         if self.place.is_file():
             return _read_member(self.place, name)
-        limit = LIMITS.get(name, reading.SMALL_LIMIT) if self.packed else reading.LIMIT << 3
+        limit = MEMBERS.get(name, reading.SMALL_LIMIT) if self.packed else reading.LIMIT << 3
         return reading.read_bytes(self.path(name), self.remedy, CheckpointError, missing=missing, limit=limit)
 
 
@@ -115,8 +116,8 @@ def _check_directory(stream: IO[bytes]) -> None:
     if len(last) < _END.size or not last.startswith(b"PK\5\6"):
         raise reading.BadFileError("is no package: a zip file without comment that ends where it should")
     *_, count, directory, _, _ = _END.unpack(last)
-    if directory > _MAX_DIRECTORY or count > len(LIMITS):
-        raise reading.BadFileError(f"has {count} members; a package has {len(LIMITS)} at most")
+    if directory > _MAX_DIRECTORY or count > len(MEMBERS):
+        raise reading.BadFileError(f"has {count} members; a package has {len(MEMBERS)} at most")
 
 
 def _check_members(members: list[zipfile.ZipInfo]) -> None:
@@ -124,7 +125,7 @@ def _check_members(members: list[zipfile.ZipInfo]) -> None:
     names = [member.filename for member in members]
     for member in members:
         name = member.filename
-        if name not in LIMITS:
+        if name not in MEMBERS:
             leaves = name.startswith(("/", "\\")) or ".." in name or ":" in name
             what = "would leave the package" if leaves else "belongs to no package"
             raise reading.BadFileError(f"has the member {shown(name)}, which {what}")
@@ -134,9 +135,9 @@ def _check_members(members: list[zipfile.ZipInfo]) -> None:
             raise reading.BadFileError(f"its member {name} is no regular file, but a link or a device")
         if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise reading.BadFileError(f"its member {name} is encrypted, or neither stored nor deflated")
-        if member.file_size > LIMITS[name]:
+        if member.file_size > MEMBERS[name]:
             raise reading.BadFileError(
-                f"its member {name} has {member.file_size} bytes, it may have {LIMITS[name]}"
+                f"its member {name} has {member.file_size} bytes, it may have {MEMBERS[name]}"
             )
         if member.file_size > _FREE_BYTES and member.file_size > _MAX_RATIO * member.compress_size:
             raise reading.BadFileError(
@@ -152,9 +153,9 @@ def _read_member(path: Path, name: str) -> bytes:
         if name not in archive.namelist():
             raise reading.BadFileError(f"has no {name}")
         with archive.open(name) as stream:
-            content = stream.read(LIMITS[name] + 1)
-        if len(content) > LIMITS[name]:
-            raise reading.BadFileError(f"its member {name} has more than {LIMITS[name]} bytes")
+            content = stream.read(MEMBERS[name] + 1)
+        if len(content) > MEMBERS[name]:
+            raise reading.BadFileError(f"its member {name} has more than {MEMBERS[name]} bytes")
         return content
 
 
@@ -163,20 +164,20 @@ def write_package(path: Path, members: Mapping[str, bytes]) -> None:
 
     Args:
         path: the file to make.
-        members: name -> content, some of :data:`LIMITS`.
+        members: name -> content, some of :data:`MEMBERS`.
 
     Raises:
         CheckpointError: a member is larger than one may be.
         DataError: the file cannot be written.
     """
     for name, content in members.items():
-        if len(content) > LIMITS[name]:
+        if len(content) > MEMBERS[name]:
             raise CheckpointError(
-                f"{path}: {name} has {len(content)} bytes, in a package it may have {LIMITS[name]}; share "
+                f"{path}: {name} has {len(content)} bytes, in a package it may have {MEMBERS[name]}; share "
                 "the model folder instead"
             )
     with whole_file(path, "wb") as stream, zipfile.ZipFile(stream, "w") as archive:
-        for name in LIMITS:
+        for name in MEMBERS:
             if name in members:
                 info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
                 info.create_system, info.external_attr = 3, (stat.S_IFREG | 0o644) << 16

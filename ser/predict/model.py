@@ -21,6 +21,7 @@ from ser.feats.level import added
 from ser.feats.subset import MemorySubset, Subset
 from ser.learn.decoding import decisions
 from ser.learn.models import VERSIONS, TrainedModel, load_model
+from ser.learn.packages import LIMITS
 from ser.predict.batches import Failed, Preparation, Prepared, Sums, fail
 from ser.predict.kept import KeptFeatures
 from ser.predict.names import find_model
@@ -91,6 +92,7 @@ class Model:
         sampling_rate_hz: of the samples that it takes.
         least_samples: the fewest that it takes.
         notes: what must be known of all that it says.
+        limits: what its maker says it cannot; nothing of a model folder.
     """
 
     def __init__(self, trained: TrainedModel, allow: Sequence[str] = (), use_gpu: str = "auto") -> None:
@@ -121,6 +123,8 @@ class Model:
         self._timing = None if main is None else main.timing
         self._vectors = isinstance(system, Estimator) or self._timing is None  # that statistics are of
         self.notes = self._version_notes()
+        limits = trained.facts.get(LIMITS)
+        self.limits = tuple(str(limit) for limit in limits) if isinstance(limits, list) else ()
 
     def _version_notes(self) -> tuple[str, ...]:
         """Say which libraries make the features in another version than in training."""

@@ -12,6 +12,7 @@ from ser.data.corpus import ChannelChoice
 from ser.errors import DataError, UsageError, plural
 from ser.predict import model as models
 from ser.predict.model import Model
+from ser.predict.names import split_words
 from ser.predict.pieces import Pieces
 from ser.predict.result_tables import TableFormat, open_results
 from ser.predict.segments import SegmentRule
@@ -79,7 +80,8 @@ def predict_recordings(
     """Write what a model says of recordings.
 
     Args:
-        words: the model's name or path, then the recordings, see :func:`ser.predict.sources.find_sources`.
+        words: the model's name or path, or none, then the recordings, see
+            :func:`ser.predict.sources.find_sources`.
         options: everything else.
         use_gpu: auto, yes or no.
         allow: code outside ``ser`` that the model may name.
@@ -89,8 +91,10 @@ def predict_recordings(
         CheckpointError: there is no usable model.
         DataError: recordings could not be used; without ``options.strict`` all others are in the table.
     """
-    name, *inputs = words
+    name, inputs, is_default = split_words(words)
     model = models.load(name, allow, use_gpu)
+    if is_default:
+        log.warning("no model was named, %s is taken, which comes with ser: %s", name, " ".join(model.limits))
     if not inputs:
         raise UsageError(f"name recordings behind the model {name}: files, folders, a table, or -")
     with standard_input(inputs) as stdin:

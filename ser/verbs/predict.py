@@ -22,8 +22,9 @@ def get_parser() -> cli.Parser:
     parser.add_argument(
         "words",
         nargs="+",
-        metavar="model recording",
-        help="model folder, exp/<fold>/<system>/seed<k>; then files, folders, tables, or -",
+        metavar="[model] recording",
+        help="model folder, exp/<fold>/<system>/seed<k>, or package; without one emodb is taken, which comes "
+        "with ser; then files, folders, tables, or -",
     )
     parser.add_argument("--format", choices=["tsv", "csv", "jsonl"], default="tsv", help="(%(default)s)")
     parser.add_argument("--out", type=Path, help="file of the table, which appears whole at the end")

@@ -29,7 +29,7 @@ setup(
     version=version(),
     description="Speech emotion recognition with attention: BLSTMATT and CSA, a Kaldi-style recipe",
     packages=find_packages(include=["ser", "ser.*"]),
-    package_data={"": ["py.typed", "*.txt", "*.tsv", "*.html", "*.css", "*.js"]},
+    package_data={"": ["py.typed", "*.txt", "*.tsv", "*.html", "*.css", "*.js", "models/*/*"]},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.4",

@@ -30,7 +30,10 @@ if [[ -n $ravdess ]]; then
   data=$work_dir/ravdess
   ./run.sh --corpus ravdess --corpus-dir "$ravdess" --corpus-conf egs/ravdess/conf/corpus_4.yaml "${common[@]}" \
     --systems csa_small_30 --data-dir "$data" --exp-dir "$data/exp" --stop-stage 2
-  python3 -m ser decode "$model" "$data/all" "$data/decode" --use-gpu no
+  python3 -m ser predict "$model" "$data/all" --segments whole --out "$data/predicted.tsv"
+  mkdir -p "$data/decode"
+  cp "$data/all/emotions.txt" "$data/decode"
+  awk -F '\t' 'NR > 1 { print $1 "  [ " $5, $6, $7, $8 " ]" }' "$data/predicted.tsv" >"$data/decode/post"
   python3 -m ser score "$data/all" "$data/decode"
   scores=(--scores "RAVDESS=$data/decode")
 fi

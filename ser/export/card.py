@@ -12,6 +12,7 @@ import yaml
 from ser import config
 from ser.data import files, tables
 from ser.errors import UsageError, plural
+from ser.feats.speech import SpeechUse
 from ser.learn.models import TrainedModel, read_facts
 from ser.learn.tasks import learnt
 from ser.plan import read_plan
@@ -27,6 +28,11 @@ _NORMS = {
     "global": "Features are normalised by mean and variance of the training data.",
     "speaker": "Features are normalised by mean and variance of all that a speaker says: results need to "
     "know who speaks, and use all of his or her audio, without labels.",
+}
+_LEVELS = {
+    "none": "",
+    "utterance": " The level of each recording is subtracted first.",
+    "speaker": " The level of each speaker is subtracted first.",
 }
 
 
@@ -64,7 +70,7 @@ def of_experiment(exp: Path, model: TrainedModel) -> Measured:
         DataError: it was not scored.
     """
     plan = read_plan(exp)
-    wanted = learnt(config.to_dict(model.settings))
+    wanted = learnt(model.facts["settings"])
     differing = ""
     for system in plan.systems if plan.tested else ():
         path = plan.model(plan.final[0].name, system.name, system.seeds[0])
@@ -99,14 +105,15 @@ def mean(results: dict[str, dict[str, str]]) -> dict[str, str]:
     for key, value in first.items():
         values = [value, *(other.get(key, "-") for other in others)]
         try:
-            means[key] = f"{sum(map(float, values)) / len(values):.6f}" if others else value
+            same = len(set(values)) == 1
+            means[key] = value if same else f"{sum(map(float, values)) / len(values):.6f}"
         except ValueError:
             means[key] = value
     return means
 
 
-def write_card(model: TrainedModel, said: Said) -> str:
-    """The text of ``README.md``: YAML metadata, then Markdown."""
+def write_card(model: TrainedModel, said: Said, corpus: str) -> str:
+    """The text of ``README.md``: YAML metadata, then Markdown; ``corpus`` may not be known, "" then."""
     metadata = yaml.safe_dump(_metadata(model, said), sort_keys=False, allow_unicode=True, width=1000)
     paragraphs = [
         f"# {said.name}",
@@ -115,11 +122,11 @@ def write_card(model: TrainedModel, said: Said) -> str:
         "```\nser predict <this file or folder> recording.wav\n```\n\n"
         f"Recordings of any sampling rate are taken; features are made of {_rate(model)} Hz.",
         *_section("## Limits", [f"- {limit}" for limit in said.limits]),
-        *_section("## Training data", _training_data(model)),
+        *_section("## Training data", _training_data(model, corpus)),
         *_section("## Results", _results(said)),
         *_section("## Calibration", _calibration(model)),
         "## Normalisation",
-        _NORMS[str(model.norm)],
+        _NORMS[str(model.norm)] + _LEVELS[SpeechUse.of(model.settings).level],
         "## Settings",
         "```yaml\n" + config.dump(config.to_dict(model.settings)).rstrip() + "\n```",
         *_section("## Licence", [f"{said.license}; see LICENSE."] if said.license else []),
@@ -149,14 +156,15 @@ def _rate(model: TrainedModel) -> str:
     return str(audio.get("sampling_rate_hz", "16000"))
 
 
-def _training_data(model: TrainedModel) -> list[str]:
+def _training_data(model: TrainedModel, corpus: str) -> list[str]:
     data = model.facts.get("training_data")
     if not isinstance(data, dict):
-        return []
+        return [corpus] if corpus else []
     classes = ", ".join(f"{count} {name}" for name, count in data["classes"].items())
     return [
-        f"{plural(data['utterances'], 'utterance')} of {plural(data['speakers'], 'speaker')}, "
-        f"{data['seconds'] / 60:.1f} minutes: {classes}."
+        (f"{corpus}: " if corpus else "")
+        + f"{plural(data['utterances'], 'utterance')} of {plural(data['speakers'], 'speaker')}, "
+        f"{data['seconds'] / 60:.1f} minutes ({classes})."
     ]
 
 
@@ -164,8 +172,8 @@ def _results(said: Said) -> list[str]:
     if not said.measured:
         return []
     lines = [
-        "Models of the same settings, on speakers that they had not heard; [..] is the 95 % interval of a "
-        "bootstrap over the speakers.",
+        "On speakers that were not heard in training: of models with the same settings, of another corpus by "
+        "this model itself. [..] is the 95 % interval of a bootstrap over the speakers.",
         "",
         "| corpus | protocol | utterances | speakers | trainings a number | accuracy % | UAR % | recall % |",
         "|---|---|---:|---:|---:|---:|---:|---|",

@@ -17,6 +17,7 @@ from ser.learn import packages
 from ser.learn.models import REMEDY, TrainedModel, load_model
 from ser.learn.packages import CALIBRATION, CARD, CONFIG, LICENSE, WEIGHTS, ModelFiles
 from ser.learn.tasks import MODEL
+from ser.plan import PLAN, read_plan
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ def package_members(folder: Path, model: TrainedModel, said: Said) -> dict[str, 
     record: dict[str, Any] = {"model_type": "ser", **model.facts}
     for key in (packages.DIGEST, packages.LIMITS, "license", "name"):
         record.pop(key, None)
+    if corpus := _corpus_of(folder):
+        record["corpus"] = corpus
     members: dict[str, bytes] = {WEIGHTS: files.read(WEIGHTS)}
     if model.calibration is not None:
         members[CALIBRATION] = files.read(CALIBRATION)
@@ -83,8 +86,14 @@ def package_members(folder: Path, model: TrainedModel, said: Said) -> dict[str, 
     if said.limits:
         record[packages.LIMITS] = list(said.limits)
     members[CONFIG] = (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
-    members[CARD] = write_card(model, said).encode()
+    members[CARD] = write_card(model, said, str(record.get("corpus", ""))).encode()
     return members
+
+
+def _corpus_of(folder: Path) -> str:
+    """The corpus of the experiment that a model folder belongs to; nothing where that is not known."""
+    above = folder.resolve().parents
+    return read_plan(above[2]).corpus if len(above) > 2 and (above[2] / PLAN).exists() else ""
 
 
 def license_text(path: Path) -> str:

@@ -20,8 +20,8 @@ _NEAR = 3  # model folders that a message names
 def split_words(words: Sequence[str]) -> tuple[str, list[str], bool]:
     """A model and recordings, of words of which the first may be the model.
 
-    A file that is no package, a folder without a model in it, ``-`` and what is not there but is called like a
-    file are recordings.
+    A file that is no package, a folder without a model in it, ``-``, and what is not there but is called like
+    a file, are recordings.
 
     Args:
         words: one or more.

@@ -88,7 +88,7 @@ def test_the_card_says_what_is_known(model: Path, tmp_path: Path) -> None:
         "| toy | protocol one, 1 fold | 40 | 4 | 2 | 85.0 [70.0, 90.0] | 75.0 [65.0, 85.0] | "
         "ang 90.0, sad - |"
     )
-    assert "temperature 0.500, which was fitted on 40 utterances of 4 speakers" in told["Calibration"]
+    assert "temperature 0.500. It was fitted on 40 utterances of 4 speakers" in told["Calibration"]
     assert "20.0 % before, 5.0 % after; log loss 0.600 before, 0.500 after." in told["Calibration"]
     assert told["Normalisation"] == "Features are normalised by mean and variance of the training data."
     assert told["Licence"] == "cc0-1.0; see LICENSE."

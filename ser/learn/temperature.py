@@ -127,7 +127,7 @@ def _cross_tempered(posteriors: Floats, references: Counts, speakers: Sequence[s
 
 
 def _name(folder: Path) -> str:
-    """A folder of posteriors without what is above the experiment: ``03/csa_30/seed1/decode_test``."""
+    """A folder of posteriors without what is above the experiment: ``<fold>/<system>/seed1/decode_test``."""
     return "/".join(folder.resolve().parts[-4:])
 
 

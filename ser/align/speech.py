@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ser.align.cepstra import cepstra
 from ser.align.features import ALIGN_SET, frame_timing
 from ser.align.lexicon import Lexicon, read_words, unknown_error, unknown_words
 from ser.align.phone_model import AlignConfig
@@ -19,6 +18,7 @@ from ser.data.datadir import MAIN
 from ser.errors import DataError
 from ser.feats import cmvn
 from ser.feats.base import Floats
+from ser.feats.cepstra import cepstra
 from ser.feats.cmvn import Doubles
 from ser.feats.sets import SETTINGS, FeatureSet, read_set, set_folder
 

@@ -21,12 +21,14 @@ SYSTEMS = {
     "cnn_capsules": "ser.systems.cnn_capsules:SYSTEM",
     "cnn_lstm": "ser.systems.cnn_lstm:SYSTEM",
     "csa": "ser.systems.csa:SYSTEM",
+    "factor_analysis": "ser.systems.factor_analysis:SYSTEM",
     "finetuned": "ser.systems.finetuned:SYSTEM",
     "majority": "ser.systems.majority:SYSTEM",
     "pooled": "ser.systems.pooled:SYSTEM",
     "svm": "ser.systems.svm:SYSTEM",
 }
-EXTRAS = {"svm": "baselines"}  # what utils/install.sh --extra must have installed for it
+# what utils/install.sh --extra must have installed for it
+EXTRAS = {"factor_analysis": "baselines", "svm": "baselines"}
 UNSEEDED = frozenset({"majority", "svm"})  # of these, whose results no random seed changes
 MAX_PARAMETERS = 1 << 30  # of a network; training takes 16 bytes for each
 _KEY, _HOME = "system", "ser/systems/base.py"

@@ -16,7 +16,7 @@ import kaldifst
 import numpy as np
 import numpy.typing as npt
 
-from ser.align.cepstra import differences
+from ser.feats.cepstra import differences
 
 SHIFT_S, LENGTH_S = 0.010, 0.025
 NUM_PASSES, LAST_GROWTH, TOTAL_GAUSSIANS = 40, 30, 1000

@@ -36,6 +36,7 @@ from ser.systems.blstmatt import BlstmattSettings
 from ser.systems.cnn_capsules import CnnCapsulesSettings
 from ser.systems.cnn_lstm import CnnLstmSettings
 from ser.systems.csa import CsaSettings
+from ser.systems.factor_analysis import FactorAnalysisSettings
 from ser.systems.finetuned import FineTunedSettings
 from ser.systems.majority import MajoritySettings
 from ser.systems.pooled import PooledSettings
@@ -48,6 +49,7 @@ FILES: dict[str, Any] = {
     "cnn_lstm.yaml": CnnLstmSettings,
     "attention_pooling.yaml": AttentionPoolingSettings,
     "cnn_gru.yaml, cnn_seqcap.yaml, cnn_gru_seqcap.yaml, cnn_reccap.yaml": CnnCapsulesSettings,
+    "ivector.yaml, eigenvoice.yaml": FactorAnalysisSettings,
     "svm_*.yaml": SvmSettings,
     "pooled_*.yaml": PooledSettings,
     "finetuned_*.yaml": FineTunedSettings,

@@ -1,4 +1,4 @@
-"""The aligner's acoustic values: Mel cepstra of normalised log-Mel energies, first and second differences.
+"""Mel cepstra of normalised log-Mel energies, first and second differences.
 
 Shapes: T frames, F filters, C cepstra.
 """

@@ -104,8 +104,8 @@ BLSTMATT, CSA = ROOT / "conf/blstmatt.yaml", ROOT / "conf/csa.yaml"
         (
             CSA,
             "system=null",
-            "system must name one of attention_pooling, blstmatt, cnn_capsules, cnn_lstm, csa, "
-            "factor_analysis, finetuned, majority, pooled, svm, or my_package.my_module:NAME, got None; add it",
+            f"system must name one of {', '.join(systems.SYSTEMS)}, or my_package.my_module:NAME, got None; "
+            "add it",
         ),
         (CSA, "features.sets=[]", "features.sets must name feature sets, each once, got none; correct it"),
         (BLSTMATT, "optim.clip_norm=-1.0", "optim.clip_norm must be above 0, got -1.0; correct it"),

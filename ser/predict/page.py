@@ -24,6 +24,7 @@ from ser.reporting.templates import environment
 AUDIO_S = 1800.0  # of a page
 MAX_RECORDINGS = 100  # of a page
 POINTS = 1200  # of a curve
+MAX_DIVIDED = 400  # points of areas that lines divide; of more the lines would be most of what is seen
 MAX_PIECES = 500  # of a recording that are listed
 _WIDTH, _HEIGHT = 1000, 100  # of a drawing, which is stretched to its place
 _STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
@@ -107,7 +108,8 @@ def _card(number: int, recording: Recording, tiers: Tiers) -> dict[str, Any]:
         "audio": _audio_uri(recording),
         "ticks": list(_ticks(scale)),
         "waveform": _waveform_path(scale, recording.waveform, recording.sampling_rate_hz),
-        "areas": [_area_path(scale, drawn, index) for index in range(len(recording.emotions))],
+        "areas": [(index, _area_path(scale, drawn, index)) for index in range(len(recording.emotions))][::-1],
+        "divided": sum(len(times) for times, _ in drawn) <= MAX_DIVIDED,
         "labels": list(_labels(scale, drawn, recording.emotions)),
         "attention": _line_path(scale, attention, highest),
         "uniform": round(_HEIGHT * (1 - 1 / highest), 2),
@@ -200,14 +202,13 @@ def _waveform_path(scale: _Scale, waveform: Waveform | None, rate_hz: int) -> st
 
 
 def _area_path(scale: _Scale, drawn: Sequence[tuple[Doubles, Doubles]], index: int) -> str:
-    """The area of a class, which lies on those of the classes before it."""
+    """What lies below the top of a class's area; those of the classes before it are painted over it."""
     parts = []
     for times, values in drawn:
         x = [scale.x(time) for time in times]
-        tops, bases = (values[:, :end].sum(axis=1) for end in (index + 1, index))
+        tops = values[:, : index + 1].sum(axis=1)
         forth = [f"{a:g} {_y(b):g}" for a, b in zip(x, tops, strict=True)]
-        back = [f"{a:g} {_y(b):g}" for a, b in zip(reversed(x), bases[::-1], strict=True)]
-        parts.append(f"M{'L'.join(forth + back)}Z")
+        parts.append(f"M{'L'.join(forth)}L{x[-1]:g} {_HEIGHT}L{x[0]:g} {_HEIGHT}Z")
     return "".join(parts)
 
 

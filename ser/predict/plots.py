@@ -22,6 +22,7 @@ from ser.reporting.colours import SERIES
 
 FORMATS = ("png", "svg", "pdf")
 POINTS = 2000  # of a curve
+_MAX_DIVIDED = 600  # points of areas that lines divide
 _COLOURS = SERIES["light"]
 _HATCHES = ("", "///", "...", "xxx")  # of a colour's first, second ... use
 _WIDTH_IN, _LABEL_PT = 10.0, 8.0
@@ -112,10 +113,11 @@ def _draw_track(axis: Axes, drawn: Sequence[tuple[Doubles, Doubles]], emotions: 
     axis.set_ylabel("posterior", fontsize=7, labelpad=2)
     axis.yaxis.set_major_locator(MaxNLocator(2))
     looks = _looks(len(emotions))
+    divided = sum(len(times) for times, _ in drawn) <= _MAX_DIVIDED
     for times, values in drawn:
         areas = axis.stackplot(times, values.T, colors=[colour for colour, _ in looks], linewidth=0)
         for area, (_, hatch) in zip(areas, looks, strict=True):
-            area.set(hatch=hatch, edgecolor="white", linewidth=0.4)
+            area.set(hatch=hatch, edgecolor="white", linewidth=0.4 if divided else 0.0)
     for index, name in enumerate(emotions):
         first, last = axis.get_xlim()
         length_s = (last - first) * 1.15 * text_width(name, _LABEL_PT) / (72 * _AXES_SHARE * _WIDTH_IN)

@@ -24,6 +24,7 @@ Ints = npt.NDArray[np.int64]
 
 MAX_BINS = 2048  # of a waveform
 MP3_RATES_HZ = {16000, 32000, 44100, 48000}  # at which its constant bit rate keeps times to the sample
+_SEEN = 1e-3  # of the length of a recording: a shorter gap is not drawn
 _BLOCK = 1 << 16  # samples that an encoder takes at once
 
 
@@ -121,22 +122,35 @@ class Recording:
         return list(dict.fromkeys(note for result in self.results for note in result.notes))
 
     def attention(self, points: int) -> list[tuple[Doubles, Doubles]]:
-        """Times and attention against uniform of each piece that has any; means where there are too many.
+        """Times and attention against uniform, for each time without a gap; means where there are too many.
 
         Args:
             points: of all pieces together, about.
         """
-        pieces = [each for each in self.results if each.attention is not None and each.timing is not None]
-        total = sum(len(each.attention) for each in pieces if each.attention is not None)
-        group = -(-total // points) if total else 1
-        curves = []
-        for each in pieces:
-            assert each.attention is not None
-            assert each.timing is not None
-            weights = each.attention.astype(np.float64) * len(each.attention)
-            times = each.start_s + each.timing.middle_s + np.arange(len(weights)) * each.timing.shift_s
-            curves.append((_means(times.astype(np.float64), group), _means(weights, group)))
-        return curves
+        spans, times, weights = [], [], []
+        for each in self.results:
+            if each.attention is not None and each.timing is not None:
+                spans.append((each.start_s, each.end_s))
+                frames = np.arange(len(each.attention))
+                times.append(each.start_s + each.timing.middle_s + frames * each.timing.shift_s)
+                weights.append(each.attention.astype(np.float64) * len(frames))
+        if not spans:
+            return []
+        group = -(-sum(map(len, times)) // points)
+        ends = np.append(_breaks(np.array(spans)), len(spans))
+        drawn, first = [], 0
+        for end in ends:
+            one, two = (_means(np.concatenate(column[first:end]), group) for column in (times, weights))
+            drawn.append((one, two))
+            first = end
+        return drawn
+
+
+def _breaks(spans: Doubles) -> Ints:
+    """Where spans (n, 2) follow a gap that can be seen, of a thousandth of the whole or more."""
+    least = max(1e-9, (spans[-1, 1] - spans[0, 0]) * _SEEN) if len(spans) else 0.0
+    places: Ints = np.flatnonzero(spans[1:, 0] > spans[:-1, 1] + least) + 1
+    return places
 
 
 def _means(values: Doubles, group: int) -> Doubles:
@@ -151,7 +165,7 @@ def curves(track: Track, points: int) -> list[tuple[Doubles, Doubles]]:
     """What is drawn of a track: for each time without a gap, times (P,) and posteriors (P, K).
 
     The posteriors of a window stand at its middle; they stay as they are before the first and behind the
-    last.  Of a long track as many neighbours are averaged as it takes.
+    last.  Of a long track as many neighbours are averaged as it takes; gaps too short to be seen are none.
 
     Args:
         track: of a recording.
@@ -161,7 +175,7 @@ def curves(track: Track, points: int) -> list[tuple[Doubles, Doubles]]:
     keep = edges[:, 1] > edges[:, 0]
     edges, values = edges[keep], track.posteriors[keep]
     middles = np.clip((track.start_s + track.end_s)[keep] / 2, edges[:, 0], edges[:, 1])
-    breaks = np.flatnonzero(edges[1:, 0] > edges[:-1, 1] + 1e-9) + 1
+    breaks = _breaks(edges)
     group = max(1, -(-len(edges) // points))
     drawn = []
     for part, times, rows in zip(*(np.split(x, breaks) for x in (edges, middles, values)), strict=True):

@@ -123,6 +123,14 @@ def test_curves_go_through_the_middles_and_stop_at_gaps() -> None:
     assert [values[:, 0].tolist() for _, values in drawn] == [[0.1, 0.1, 0.2, 0.3, 0.3], [0.4] * 3]
 
 
+def test_gaps_that_nobody_can_see_are_not_drawn() -> None:
+    """Of an hour a pause of 2 s is less than a point of a screen; one of 30 s is seen."""
+    start = np.concatenate([np.arange(900) * 2.0, 1802 + np.arange(885) * 2.0, 3602 + np.arange(5) * 2.0])
+    posteriors = np.random.default_rng(1).dirichlet([1, 1], len(start))
+    drawn = curves(Track(start, start + 2, posteriors), 10_000)
+    assert [(times[0], times[-1]) for times, _ in drawn] == [(0, 3572), (3602, 3612)]
+
+
 def test_long_tracks_are_drawn_by_means() -> None:
     start = 0.5 * np.arange(1001)
     posteriors = np.random.default_rng(1).dirichlet([1, 1], 1001)
@@ -141,6 +149,7 @@ def test_attention_is_drawn_against_uniform() -> None:
     pieces = [spoken("a", 2, 1), spoken("a", 3, 2, start_s=5)]
     [made] = recordings(*pieces)
     drawn = made.attention(10_000)
+    assert len(drawn) == 2
     for (_, own), (times, values) in zip(pieces, drawn, strict=True):
         assert own.attention is not None
         np.testing.assert_allclose(values, own.attention.astype(float) * len(own.attention))

@@ -25,6 +25,7 @@ Ints = npt.NDArray[np.int64]
 MAX_BINS = 2048  # of a waveform
 MP3_RATES_HZ = {16000, 32000, 44100, 48000}  # at which its constant bit rate keeps times to the sample
 _SEEN = 1e-3  # of the length of a recording: a shorter gap is not drawn
+_PLACES = 200  # of a curve that are tried for a name
 _BLOCK = 1 << 16  # samples that an encoder takes at once
 
 
@@ -189,7 +190,7 @@ def curves(track: Track, points: int) -> list[tuple[Doubles, Doubles]]:
 def label_place(
     drawn: Sequence[tuple[Doubles, Doubles]], index: int, length_s: float, thickness: float
 ) -> tuple[float, float] | None:
-    """Where the name of a class goes in its area: where that is thickest, among the curves that have room.
+    """Where the name of a class goes in its area: where most room is above and below it, along all of it.
 
     Args:
         drawn: of :func:`curves`.
@@ -202,13 +203,17 @@ def label_place(
     """
     best, spot = thickness, None
     for times, values in drawn:
+        floors, roofs = (values[:, :end].sum(axis=1) for end in (index, index + 1))
         first, last = times[0] + length_s / 2, times[-1] - length_s / 2
-        if first > last or values[:, index].max() < best:
+        if first > last:
             continue
-        time = float(np.clip(times[values[:, index].argmax()], first, last))
-        sums = [np.interp(time, times, values[:, :end].sum(axis=1)) for end in (index, index + 1)]
-        if sums[1] - sums[0] >= best:
-            best, spot = float(sums[1] - sums[0]), (time, float(sum(sums) / 2))
+        for middle in np.clip(times[:: -(-len(times) // _PLACES)], first, last):
+            ends = np.array([middle - length_s / 2, middle + length_s / 2])
+            within = slice(*np.searchsorted(times, ends))
+            floor = max(*np.interp(ends, times, floors), *floors[within])
+            roof = min(*np.interp(ends, times, roofs), *roofs[within])
+            if roof - floor > best:
+                best, spot = float(roof - floor), (float(middle), float(floor + roof) / 2)
     return spot
 
 

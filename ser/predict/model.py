@@ -157,12 +157,15 @@ class Model:
             finally:
                 self._preparation.kept = None
 
-    def speakers(self, pieces: Iterable[Piece], failed: Failed | None = None) -> Speakers:
+    def speakers(
+        self, pieces: Iterable[Piece], failed: Failed | None = None, *, warn: bool = True
+    ) -> Speakers:
         """Statistics over all that each speaker says, in one pass; warns of speakers who say little.
 
         Args:
             pieces: all of each speaker's.
             failed: told of a piece that cannot be used, which is passed over; None raises it.
+            warn: of speakers who say little; notes of results say so anyway.
 
         Raises:
             DataError: a piece cannot be used, or its speaker is not known.
@@ -179,7 +182,8 @@ class Model:
                 count[piece.speaker] = count.get(piece.speaker, 0) + 1
         speakers = Speakers(sums, seconds, count)
         texts = {name: speakers.little(name, vectors=self._vectors) for name in seconds}
-        if little := [f"{name}: {text}" for name, text in texts.items() if text and self.needs_speakers]:
+        little = [f"{name}: {text}" for name, text in texts.items() if text and self.needs_speakers]
+        if little and warn:
             log.warning(
                 "normalisation: %s of %s too little to be normalised by (%s)",
                 len(little),

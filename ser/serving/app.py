@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-import json
 from collections.abc import Collection, Mapping
 from importlib import resources
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -24,7 +24,7 @@ from ser.predict.result import Result
 from ser.predict.result_tables import record_of
 from ser.predict.track import TrackSettings
 from ser.reporting.colours import variables
-from ser.serving.guard import Guard
+from ser.serving.guard import Guard, Json
 from ser.serving.limits import Limits, RefusedError
 from ser.serving.uploads import NAME, Body, Upload, decode
 from ser.serving.worker import Worker
@@ -38,14 +38,6 @@ _WORDS = {
     404: "there is nothing here; ask for /, /predict, /model or /health",
     405: "asked in the wrong way; POST a recording to /predict, GET the others",
 }
-
-
-class _Json(JSONResponse):
-    """JSON of one line, as ``ser predict --format jsonl`` writes it."""
-
-    def render(self, content: Any) -> bytes:
-        """Its bytes."""
-        return json.dumps(content, allow_nan=False).encode("ascii") + b"\n"
 
 
 class Service:
@@ -73,12 +65,12 @@ class Service:
 
     async def health(self, request: Request) -> Response:  # noqa: ARG002 -- Starlette hands it over
         """Whether the server is at work, and on how many requests."""
-        return _Json({"status": "ok", "version": ser.__version__, "requests": self.worker.requests})
+        return Json({"status": "ok", "version": ser.__version__, "requests": self.worker.requests})
 
     async def describe(self, request: Request) -> Response:  # noqa: ARG002 -- Starlette hands it over
         """The model's classes and limits, and what may be sent."""
         limits = self._limits
-        return _Json(
+        return Json(
             {
                 "emotions": list(self._model.emotions),
                 "sampling_rate_hz": self._model.sampling_rate_hz,
@@ -96,11 +88,24 @@ class Service:
             with self.worker.place():
                 upload = await body.upload()
                 with upload.content:
-                    answer = await self.worker.run(lambda: self._answer(upload, asked))
+                    answer = await self._compute(upload, asked, body)
         except SerError:
             await body.discard()
             raise
-        return _Json(answer)
+        return Json(answer)
+
+    async def _compute(self, upload: Upload, asked: Collection[str], body: Body) -> dict[str, Any]:
+        """An upload's result, as JSON; not computed for a sender who has gone before its turn."""
+        answer = asyncio.ensure_future(self.worker.run(lambda: self._answer(upload, asked)))
+        gone = asyncio.ensure_future(body.gone())
+        try:
+            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise ClientDisconnect
+            return answer.result()
+        finally:
+            answer.cancel()
+            gone.cancel()
 
     def _answer(self, upload: Upload, asked: Collection[str]) -> dict[str, Any]:
         """An upload's result, as JSON; in the worker's thread."""
@@ -123,7 +128,7 @@ class Service:
             source=NAME,
             speaker=_SPEAKER,
         )
-        speakers = model.speakers([piece]) if model.needs_speakers else None
+        speakers = model.speakers([piece], warn=False) if model.needs_speakers else None
         result = next(model.results([piece], speakers, TrackSettings() if track else None))
         if model.needs_speakers:
             result = dataclasses.replace(result, notes=(*result.notes, _ALONE))
@@ -205,7 +210,7 @@ def _failed(request: Request, error: Exception) -> Response:  # noqa: ARG001 -- 
         status, text = 400, "the upload broke off"
     else:
         status, text = 500, "a fault of this server; what it was is in its log"
-    return _Json({"error": short(text, 500)}, status, headers)
+    return Json({"error": short(text, 500)}, status, headers)
 
 
 def build_app(service: Service, names: Collection[str], *, addresses: bool = False) -> ASGIApp:

@@ -8,9 +8,11 @@ own), and the page that asks (``Origin`` and ``Sec-Fetch-Site``, which pages can
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 import time
 from collections.abc import Collection
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -33,6 +35,14 @@ _SECURITY = {
     "permissions-policy": "microphone=(self), camera=(), geolocation=()",
     "cache-control": "no-store",
 }
+
+
+class Json(JSONResponse):
+    """JSON of one line, as ``ser predict --format jsonl`` writes it."""
+
+    def render(self, content: Any) -> bytes:
+        """Its bytes."""
+        return json.dumps(content, allow_nan=False).encode("ascii") + b"\n"
 
 
 class Guard:
@@ -60,7 +70,7 @@ class Guard:
         refusal = self._refusal(scope["method"], Headers(scope=scope))
         try:
             if refusal:
-                await JSONResponse({"error": refusal}, 403)(scope, receive, guarded)
+                await Json({"error": refusal}, 403)(scope, receive, guarded)
             else:
                 await self._app(scope, receive, guarded)
         finally:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import ipaddress
 import json
+import logging
 import socket
 
 import uvicorn
@@ -147,12 +148,13 @@ def serve(model: Model, sock: socket.socket, limits: Limits, *, open_to_network:
         ws="none",
         lifespan="off",
         log_config=None,
-        log_level="warning",
+        log_level="error",
         access_log=False,
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=_END_S,
     )
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # else it tells of bytes that were sent
     print(f"http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
     try:
         uvicorn.Server(config).run(sockets=[sock])

@@ -87,6 +87,11 @@ class Body:
                 408, f"the upload was not complete within {self._limits.upload_s:g} s; try again"
             ) from error
 
+    async def gone(self) -> None:
+        """Wait until the sender has gone, once all of it has been read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     async def discard(self) -> None:
         """Take in what is refused, if that is little: many clients read no answer before all is sent."""
         if self._number == 0 and "expect" in self.request.headers:
@@ -133,6 +138,8 @@ async def _read_form(request: Request) -> Upload:
         form = await request.form(max_files=1, max_fields=0)
     except HTTPException as error:
         raise RefusedError(400, f"{error.detail.rstrip('.')}; {how}") from error
+    except UnicodeError as error:
+        raise RefusedError(400, f"the form is not in the charset that it names; {how}") from error
     file = form.get("file")
     if file is None or isinstance(file, str):
         raise RefusedError(400, f"the form has no file named 'file'; {how}")

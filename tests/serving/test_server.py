@@ -23,6 +23,7 @@ import soundfile
 import ser
 from ser.errors import DataError
 from ser.verbs import serve
+from tests.predict.trained import make_model
 from tests.serving.conftest import HASTY, REPO, Server
 
 pytestmark = pytest.mark.slow
@@ -150,6 +151,26 @@ def test_the_examples_of_the_page(server: Server, recordings: list[Path], tmp_pa
         assert re.fullmatch(shape(shown), done.stdout.rstrip("\n")), (command, done.stdout[:500])
 
 
+def test_a_model_that_normalises_by_speaker(tmp_path: Path, recordings: list[Path]) -> None:
+    """A recording is taken for all that its speaker says, which the answer says, and no log line more."""
+    folder = make_model(tmp_path / "model", norm="speaker")
+    served = Server(folder)
+    model = ser.load(folder)
+    expected = model.predict(recordings[0])
+    other = served.ask("POST", "/predict", recordings[1].read_bytes())
+    for _ in range(2):
+        answer = served.ask("POST", "/predict", recordings[0].read_bytes()).json
+        np.testing.assert_allclose(list(answer["posterior"].values()), expected.posterior, atol=1e-6)
+    assert answer["notes"] == [
+        *expected.notes,
+        "the model normalises by speaker; taken are the statistics of this recording alone",
+    ]
+    assert answer["posterior"] != other.json["posterior"]
+    assert served.ask("GET", "/model").json["normalisation"] == "speaker"
+    assert served.stop() == 0
+    assert served.log.count("\n") == 5  # four requests, and the end
+
+
 # ------------------------------------------------------------------------------------------------- refusals
 
 
@@ -231,6 +252,12 @@ def test_forms_that_are_none(server: Server, wav: bytes) -> None:
     ):
         answer = server.ask("POST", "/predict", body, FORM)
         assert (answer.status, answer.words) == (400, words)
+    odd = form(("file", "a\\.wav", wav))
+    answer = server.ask(
+        "POST", "/predict", odd, {"content-type": FORM["content-type"] + "; charset=punycode"}
+    )
+    words = f"the form is not in the charset that it names; {HOW}"
+    assert (answer.status, answer.words) == (400, words)
     answer = server.ask("POST", "/predict", b"", {"content-type": "multipart/form-data"})
     assert (answer.status, answer.words) == (400, f"Missing boundary in multipart; {HOW}")
 
@@ -343,7 +370,7 @@ def test_the_log_tells_no_content_and_no_fault(server: Server, wav: bytes) -> No
     time.sleep(0.2)
     assert "secret" not in server.log
     assert "Traceback" not in server.log
-    told = r"[A-Z]+ /\S* (?:\d{3}|no answer), \d+ ms|\d{3} [\w ]+, before any request|warning: [^/]*"
+    told = r"[A-Z]+ /\S* (?:\d{3}|no answer), \d+ ms|\d{3} [\w ]+, before any request"
     assert [
         row for row in server.log.splitlines() if not re.fullmatch(rf"[\d:T-]{{19}} (?:{told})", row)
     ] == []

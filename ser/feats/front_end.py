@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ser import config
+from ser import config, reading
 from ser.data.tables import archived
 from ser.errors import ConfigError, DataError
 from ser.feats.base import Extractor, Floats, Timing
@@ -20,6 +20,7 @@ from ser.feats.speech import Bools, in_frames
 from ser.feats.vad import VadConfig, decide
 
 ANY_RATE_HZ = 16000  # of a system that reads no features
+_REMEDY = "train the model again"
 VAD_SOURCE = "made"  # the key of vad.yaml with the settings of the set that is looked at
 
 
@@ -35,6 +36,7 @@ class FrontEnd:
 
     Attributes:
         sets: the feature sets by name.
+        dims: feature set -> F.
         sampling_rate_hz: of the samples.
         least_samples: the fewest that features can be made of.
         main: timing of the frames that speech activity is in; None where nobody asks for it.
@@ -61,16 +63,24 @@ class FrontEnd:
         Raises:
             ConfigError: settings that cannot be used.
         """
-        self.sets = {name: parse_set(name, tree, source) for name, tree in sets.items()}
-        self._used: list[FeatureSet] = list(self.sets.values())
         self._vad: VadConfig | None = None
         self.main: Timing | None = None
-        if vad is not None:
-            self._read_vad(vad, main, source)
-        rates = {each.audio.sampling_rate_hz for each in self._used}
-        if len(rates) > 1:
-            raise ConfigError(f"{source}: its feature sets are of samples at {rates} Hz; train it again")
+        with reading.guarded(source, _REMEDY, ConfigError, what="does not say how its features are made"):
+            self.sets = {name: parse_set(name, tree, source) for name, tree in sets.items()}
+            self._used: list[FeatureSet] = list(self.sets.values())
+            if vad is not None:
+                self._read_vad(vad, main, source)
+            rates = {each.audio.sampling_rate_hz for each in self._used}
+            if len(rates) > 1:
+                raise reading.BadFileError(f"reads features of samples at {rates} Hz")
         self._extractors: list[Extractor] = [each.make(use_gpu) for each in self._used]
+        for each, extractor in zip(self._used, self._extractors, strict=True):
+            if each.timing != extractor.timing:
+                raise ConfigError(
+                    f"{source}: the frames of its features {each.name} are at other times than it says; "
+                    f"{_REMEDY}"
+                )
+        self.dims = {name: each.dim for name, each in zip(self.sets, self._extractors, strict=False)}
         self.sampling_rate_hz = rates.pop() if rates else ANY_RATE_HZ
         self.least_samples = max((getattr(each, "min_samples", 1) for each in self._extractors), default=1)
 
@@ -81,7 +91,7 @@ class FrontEnd:
         self._main = self._used[0] if main is None else parse_set(str(main.get("set")), rest, source)
         self._source = parse_set(self._vad.set, vad.get(VAD_SOURCE, {}), f"{source}: vad")
         if self._main.timing is None or self._source.timing is None:
-            raise ConfigError(f"{source}: vad: its sets have no frames; train it again")
+            raise reading.BadFileError("finds speech in features without frames")
         self.main = self._main.timing
         self._used += [each for each in (self._main, self._source) if each not in self._used]
 

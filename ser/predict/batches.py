@@ -59,6 +59,11 @@ class Preparation:
             self.front_end = FrontEnd(model.sets, vad, main, str(path), use_gpu)
         except ConfigError as error:
             raise CheckpointError(str(error)) from error
+        if any(model.sizes.features.get(name) != dim for name, dim in self.front_end.dims.items()):
+            raise CheckpointError(
+                f"{path}: its features have other numbers of values than its system reads; train the model "
+                "again"
+            )
 
     def batches(
         self, pieces: Iterable[Piece], check: Callable[[Piece], None], failed: Failed | None

@@ -94,8 +94,9 @@ def make_data(
     compress: Compress = "none",
     sets: Sequence[str] = (),
     vad: VadConfig = VAD,
+    overrides: Sequence[str] = (),
 ) -> Path:
-    """Stages 0 to 2 of a corpus, of noise if none is given, with further ``sets``: the fold's folder."""
+    """Stages 0 to 2 of a corpus, of noise if none is given, with further ``sets`` (and ``overrides`` of them)."""
     corpus = corpus or make_noise(folder)
     (folder / "conf").mkdir(parents=True)
     conf, data = folder / "conf" / "corpus.yaml", folder / "data" / "all"
@@ -114,12 +115,13 @@ def make_data(
     tables.write_table(data / "utt2dur", durations_s)
     write_emotions(data / "emotions.txt", EMOTIONS)
     for name in ("fbank", "energy", *sets):
-        features = load_set(REPO / "conf" / f"{name}.yaml", conf, compress)
+        features = load_set(REPO / "conf" / f"{name}.yaml", conf, compress, overrides if name in sets else ())
         extract.make_shard(data, features, 1, 1, plain)
         extract.merge_shards(data, features, 1)
     extract.make_main(data, "fbank")
     compute_vad(data, vad, plain)
-    cmvn.compute(data, "fbank", plain)
+    for name in cmvn.frame_sets(data):
+        cmvn.compute(data, name, plain)
     make_folds(data, folder / "data" / "folds", load_corpus(conf))
     return folder / "data" / "folds" / "one"
 

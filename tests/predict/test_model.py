@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +127,17 @@ def test_batches_order_and_number_change_nothing(
 def test_features_lose_what_those_of_compressed_archives_lose(compress: Compress, tmp_path: Path) -> None:
     fold = recipe.make_data(tmp_path / "data", compress=compress)
     folder = recipe.train(fold, tmp_path / "out", "blstmatt", TRIM)
+    results = all_results(ser.load(folder, use_gpu="no"), list(recipe.read_pieces(fold / "test")))
+    for key, row in decoded(folder).items():
+        np.testing.assert_allclose(results[key].posterior, row, atol=1e-9)
+
+
+@pytest.mark.slow
+def test_speech_is_in_frames_of_the_main_set_that_a_model_need_not_read(tmp_path: Path) -> None:
+    """Speech activity is decided in frames of 10 ms, as in training, for features in other frames."""
+    fold = recipe.make_data(tmp_path / "data", sets=["spectrogram"], overrides=["frame_shift_ms=25.0"])
+    folder = recipe.train(fold, tmp_path / "out", "blstmatt", ["features.sets=[spectrogram]", *TRIM])
+    assert json.loads((folder / "model.json").read_text())["vad_main"]["set"] == "fbank"
     results = all_results(ser.load(folder, use_gpu="no"), list(recipe.read_pieces(fold / "test")))
     for key, row in decoded(folder).items():
         np.testing.assert_allclose(results[key].posterior, row, atol=1e-9)
@@ -355,6 +366,48 @@ def test_other_versions_of_what_makes_features_are_said(
     (data / "fbank" / "made.json").write_text(json.dumps(made))
     facts = models.feature_facts(data, models.load_model(folders["svm-global"]).settings, ["fbank"])
     assert facts == {"feature_versions": {"fbank": {"lhotse": "8"}}}
+
+
+SET = {
+    "settings": {
+        "extractor": "energy",
+        "frame_length_ms": 25.0,
+        "frame_shift_ms": 10.0,
+        "remove_dc_offset": True,
+    },
+    "audio": {"sampling_rate_hz": 16000, "channel": None, "resample": "refuse"},
+    "compress": "none",
+    "timing": {"shift_s": 0.01, "middle_s": 0.0125},
+}
+SIZE = "its features have other numbers of values than its system reads"
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"vad": {}}, "missing key set"),
+        ({"vad": {**asdict(recipe.VAD), "made": "x"}}, "does not say how its features are made"),
+        ({"vad": {**asdict(recipe.VAD), "made": {}}}, "missing key settings"),
+        ({"vad_main": [1]}, "does not say how its features are made"),
+        ({"vad_main": {"set": "x"}}, "missing key settings"),
+        ({"vad_main": {"set": "x", **SET, "timing": None}}, "finds speech in features without frames"),
+        ({"sets": {"fbank": SET}}, SIZE),
+        ({"sets": {"fbank": SET | {"settings": 3}}}, "missing key settings"),
+        (
+            {"sets": {"fbank": SET | {"timing": {"shift_s": 0.02, "middle_s": 0.0125}}}},
+            "the frames of its features fbank are at other times than it says",
+        ),
+    ],
+)
+def test_facts_that_make_no_features(
+    facts: dict[str, object], message: str, folders: Folders, tmp_path: Path
+) -> None:
+    folder = change_facts(folders["csa-global-frames"], tmp_path / "model", **facts)
+    with pytest.raises(ser.errors.CheckpointError) as caught:
+        ser.load(folder)
+    assert str(caught.value).startswith(f"{folder}: ")
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_model_that_does_not_say_how_speech_is_found(folders: Folders, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def make_data(
     vad: VadConfig = VAD,
     overrides: Sequence[str] = (),
 ) -> Path:
-    """Stages 0 to 2 of a corpus, of noise if none is given, with further ``sets`` (and ``overrides`` of them)."""
+    """Stages 0 to 2 of a corpus, of noise if none is given; ``overrides`` are those of further ``sets``."""
     corpus = corpus or make_noise(folder)
     (folder / "conf").mkdir(parents=True)
     conf, data = folder / "conf" / "corpus.yaml", folder / "data" / "all"

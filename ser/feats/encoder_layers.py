@@ -1,7 +1,6 @@
 """Transformer layers of a pretrained encoder, for a network that trains them further.
 
-They are those above the layer whose output a feature set holds, as weights of torch's own
-``nn.TransformerEncoderLayer``, which computes what layers of Whisper, wav2vec 2.0, HuBERT and data2vec do.
+They are those above the layer whose output a feature set holds, of Whisper, wav2vec 2.0, HuBERT or data2vec.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ATTENTION = "self_attn", "attention"  # what Whisper's layers call it, and those of wav2vec 2.0 and relatives
-# name in nn.TransformerEncoderLayer -> name in Whisper's layers, and in those of wav2vec 2.0 and relatives
+# our name -> name in Whisper's layers, and in those of wav2vec 2.0 and relatives
 _NAMES = {
-    "self_attn.out_proj": ("self_attn.out_proj", "attention.out_proj"),
+    "join": ("self_attn.out_proj", "attention.out_proj"),
     "norm1": ("self_attn_layer_norm", "layer_norm"),
     "linear1": ("fc1", "feed_forward.intermediate_dense"),
     "linear2": ("fc2", "feed_forward.output_dense"),
@@ -45,7 +44,7 @@ def read_layers(settings: Mapping[str, Any], count: int, shape: LayerShape) -> l
         shape: what they are expected to be.
 
     Returns:
-        The lowest first, by the names of ``nn.TransformerEncoderLayer``.
+        The lowest first, by the names of :class:`ser.systems.layers.transformer.TransformerLayer`.
 
     Raises:
         ConfigError: the encoder has other layers, or not so many; the features are not one layer of one.
@@ -93,7 +92,7 @@ def _yaml(value: object) -> str:
 
 
 def _renamed(files: EncoderFiles, state: Mapping[str, Tensor], kind: int) -> dict[str, Tensor]:
-    """Weights of a layer under torch's names; those of queries, keys and values stand together."""
+    """Weights of a layer under our names; those of queries, keys and values stand together."""
     import torch
 
     prefix = ATTENTION[kind]
@@ -109,7 +108,7 @@ def _renamed(files: EncoderFiles, state: Mapping[str, Tensor], kind: int) -> dic
     def stack(part: str, missing: Tensor) -> Tensor:
         return torch.cat([state.get(f"{prefix}.{each}_proj.{part}", missing) for each in "qkv"])
 
-    renamed = {f"self_attn.in_proj_{part}": stack(part, torch.zeros(size)) for part in ("weight", "bias")}
+    renamed = {f"project.{part}": stack(part, torch.zeros(size)) for part in ("weight", "bias")}
     for ours, theirs in _NAMES.items():
         renamed |= {f"{ours}.{part}": state[f"{theirs[kind]}.{part}"] for part in ("weight", "bias")}
     return renamed

@@ -17,6 +17,7 @@ from torch import nn
 from ser.feats.encoder_layers import LayerShape, read_layers
 from ser.ranges import Range
 from ser.systems.base import Inputs, Network, Outputs, Sizes
+from ser.systems.layers.transformer import TransformerLayer
 from ser.systems.pooled import Pooled
 from ser.systems.settings import (
     AugmentationSettings,
@@ -85,14 +86,8 @@ class FineTuned(nn.Module):
         if num_values % model.heads:
             raise ValueError(f"model.heads must divide {num_values} values a frame, got {model.heads}")
         self.encoder = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                num_values,
-                model.heads,
-                model.feedforward,
-                model.dropout,
-                activation="gelu",
-                batch_first=True,
-                norm_first=model.norm_first,
+            TransformerLayer(
+                num_values, model.heads, model.feedforward, model.dropout, norm_first=model.norm_first
             )
             for _ in range(num_layers)
         )
@@ -114,10 +109,9 @@ class FineTuned(nn.Module):
             logits, (B, K).
         """
         x, num_frames = inputs.main
-        beyond = torch.arange(x.shape[1], device=x.device) >= num_frames.unsqueeze(1)  # (B, T)
-        x = x.masked_fill(beyond.unsqueeze(-1), 0.0)
+        real = torch.arange(x.shape[1], device=x.device) < num_frames.unsqueeze(1)  # (B, T)
         for layer in self.encoder:
-            x = layer(x, src_key_padding_mask=beyond)
+            x = layer(x, real)
         outputs: Outputs = self.head(Inputs.of(x, num_frames))
         return outputs
 

@@ -184,7 +184,8 @@ def stream_samples(
     path = segment.path
     _check_file(path)
     with reading.guarded(path, _COPY, what=_NO_AUDIO):
-        sound = soundfile.SoundFile(path)
+        sound = soundfile.SoundFile(os.fsencode(path))
+    sound.seekable = lambda: False  # else a seek follows each block, behind which MP3 decodes otherwise
     with sound:
         check_rate(path, sound.samplerate)
         chosen = channels(sound.channels)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,6 +60,29 @@ def test_a_piece_is_what_a_segment_of_the_file_is(
         assert piece.notes == (("sampled at 8000 Hz",) if rate == 8000 else ())
 
 
+def test_mp3_is_read_on_from_its_beginning(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A decoder that is sent elsewhere gives other samples, and complains on standard error."""
+    soundfile.write(tmp_path / "a.mp3", speech(40), RATE)
+    whole = load_samples(tmp_path / "a.mp3", AudioConfig(RATE, None, "refuse"))
+    capfd.readouterr()
+    pieces = pieces_of(sources_of(tmp_path / "a.mp3"))
+    for _ in range(2):
+        read = list(pieces.read("x"))
+        assert len(read) > 4
+        for piece in read:
+            expected = whole[round(piece.start_s * RATE) : round(piece.end_s * RATE)]
+            assert np.abs(piece.samples - expected).max() <= 1e-6
+    assert capfd.readouterr().err == ""
+
+
+def test_any_name_of_a_file(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9 \x1b[31m\n.wav")
+    soundfile.write(tmp_path / "a.wav", speech(2), RATE)
+    (tmp_path / "a.wav").rename(tmp_path / name)
+    (piece,) = pieces_of(sources_of(tmp_path / name)).read("x")
+    assert piece.source == name
+
+
 def test_parts_have_times_of_their_recording(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", speech(20), RATE)
     source = Source("a", RecordingSegment(tmp_path / "a.wav", 4.0, 14.5), "anna")
@@ -93,6 +118,24 @@ def test_long_silence_is_read_in_blocks(tmp_path: Path, monkeypatch: pytest.Monk
     pieces = list(pieces_of(sources_of(tmp_path / "a.wav")).read("x"))
     assert [round(piece.start_s) for piece in pieces] == [0, 599]
     assert max(sizes) <= 1 << 18
+
+
+@pytest.mark.slow
+def test_three_hours_take_little_memory(tmp_path: Path) -> None:
+    """Their samples would be 346 MB, the energies of their frames are 4 MB; finding speech takes more."""
+    hour = np.concatenate([speech(60, 8000, seed) for seed in range(60)])
+    with soundfile.SoundFile(tmp_path / "a.wav", "w", 8000, 1, "PCM_U8") as out:
+        for _ in range(3):
+            out.write(hour)
+    pieces = pieces_of(sources_of(tmp_path / "a.wav"))
+    del hour
+    tracemalloc.start()
+    times = [(piece.start_s, piece.end_s) for piece in pieces.read("x")]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(times) > 900
+    assert times[-1][1] > 3 * 3600 - 1.2
+    assert peak < 60e6
 
 
 # ------------------------------------------------------------------------------------------------ bad files

@@ -57,7 +57,7 @@ HOMES = {
     "uvicorn": r"serving/.*",
 }
 LIGHT = """score fuse tabulate compare pool_folds report plan make_folds compute_cmvn compute_vad
-make_alignment map_attention phone_stats probe_stats""".split()
+make_alignment map_attention phone_stats probe_stats predict""".split()
 SHELL_LINES = 675  # in egs, steps and local: what a recipe needs of bash is a list
 
 

@@ -65,10 +65,10 @@ def decide(values: npt.NDArray[Any], settings: VadConfig) -> Bools:
         high &= x > settings.vad_energy_threshold + settings.vad_energy_mean_scale * x.mean()
     if settings.below_loudest_db is not None:
         high &= x >= x.max() - settings.below_loudest_db * NEPERS_PER_DB
-    frames = np.arange(len(x))
+    frames = np.arange(len(x), dtype=np.int32)
     begins = np.maximum(frames - settings.vad_frames_context, 0)
     ends = np.minimum(frames + settings.vad_frames_context + 1, len(x))
-    counts = np.concatenate([[0], np.cumsum(high)])
+    counts = np.concatenate([[np.int32(0)], np.cumsum(high, dtype=np.int32)])
     speech: Bools = counts[ends] - counts[begins] >= settings.vad_proportion_threshold * (ends - begins)
     return speech
 

@@ -12,7 +12,7 @@ from ser.data.corpus import ChannelChoice
 from ser.errors import DataError, UsageError, plural
 from ser.predict import model as models
 from ser.predict.model import Model
-from ser.predict.names import split_words
+from ser.predict.names import DEFAULT, split_words
 from ser.predict.pieces import Pieces
 from ser.predict.result_tables import TableFormat, open_results
 from ser.predict.segments import SegmentRule
@@ -94,7 +94,7 @@ def predict_recordings(
     name, inputs, is_default = split_words(words)
     model = models.load(name, allow, use_gpu)
     if is_default:
-        log.warning("no model was named, %s is taken, which comes with ser: %s", name, " ".join(model.limits))
+        tell_default(model)
     if not inputs:
         raise UsageError(f"name recordings behind the model {name}: files, folders, a table, or -")
     with standard_input(inputs) as stdin:
@@ -111,6 +111,11 @@ def predict_recordings(
     if pieces.failures:
         number = f"{len(pieces.failures)} of {plural(len(sources), 'recording')}"
         raise DataError(f"{number} could not be used, as said above; what could be is in the table")
+
+
+def tell_default(model: Model) -> None:
+    """Say that no model was named, and what the one that is taken cannot."""
+    log.warning("no model was named, %s is taken, which comes with ser: %s", DEFAULT, " ".join(model.limits))
 
 
 def _normalised(model: Model, name: str, sources: list[Source], options: Options) -> list[Source]:

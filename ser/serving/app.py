@@ -75,7 +75,7 @@ class Service:
                 "emotions": list(self._model.emotions),
                 "sampling_rate_hz": self._model.sampling_rate_hz,
                 "normalisation": str(self._model.norm),
-                "notes": list(self._model.notes),
+                "notes": [*self._model.limits, *self._model.notes],
                 "limits": {"seconds": limits.seconds, "bytes": limits.bytes, "requests": limits.requests},
             }
         )

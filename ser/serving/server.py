@@ -8,13 +8,16 @@ import ipaddress
 import json
 import logging
 import socket
+from collections.abc import Sequence
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ser.cli import log
 from ser.errors import DataError, UsageError
-from ser.predict.model import Model
+from ser.predict.model import Model, load
+from ser.predict.names import DEFAULT
+from ser.predict.predictions import tell_default
 from ser.serving.app import Service, build_app
 from ser.serving.guard import LOOPBACK
 from ser.serving.limits import Limits
@@ -126,6 +129,18 @@ class _Connection(H11Protocol):
         log.info("%s, before any request", status)
         self.transport.write(head.encode() + body)
         self.transport.close()
+
+
+def load_model(name: str | None, *, allow: Sequence[str] = (), use_gpu: str = "auto") -> Model:
+    """A trained model; where none is named the one that comes with ser, whose limits are then said.
+
+    Raises:
+        CheckpointError: as :func:`ser.predict.model.load`.
+    """
+    model = load(DEFAULT if name is None else name, allow, use_gpu)
+    if name is None:
+        tell_default(model)
+    return model
 
 
 def serve(model: Model, sock: socket.socket, limits: Limits, *, open_to_network: bool = False) -> None:

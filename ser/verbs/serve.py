@@ -1,8 +1,8 @@
 """Serve a trained model on this machine: a page to drop recordings on or speak to, and a JSON endpoint.
 
-  ser serve [options] <model>
+  ser serve [options] [<model>]
 
-reads   <model>, a model folder or a package
+reads   <model>, a model folder, a package, or the name of a model that comes with ser (emodb)
 prints  the page's address, when it can be opened; stderr gets a line for each request
 ends    at Ctrl-C
 
@@ -28,7 +28,7 @@ PACKAGES = ("starlette", "uvicorn", "python_multipart")
 def get_parser() -> cli.Parser:
     """The command line."""
     parser = cli.Parser(__doc__, "serve")
-    parser.add_argument("model", metavar="<model>")
+    parser.add_argument("model", nargs="?", metavar="<model>")
     parser.add_argument("--host", default="127.0.0.1", help="IP address to listen at (127.0.0.1)")
     parser.add_argument("--port", type=cli.whole(Range(0, 65535)), default=8765, help="0: a free one (8765)")
     parser.add_argument(
@@ -65,8 +65,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     bounds = limits.Limits(seconds=args.max_seconds, megabytes=args.max_megabytes)
     with server.listen(args.host, args.port, open_to_network=args.open_to_network) as sock:
-        import ser
-
-        model = ser.load(args.model, allow=args.allow_code, use_gpu=args.use_gpu)
+        model = server.load_model(args.model, allow=args.allow_code, use_gpu=args.use_gpu)
         server.serve(model, sock, bounds, open_to_network=args.open_to_network)
     return 0

@@ -91,6 +91,19 @@ def test_8_clients_200_requests(server: Server, recordings: list[Path], models: 
     assert server.ask("GET", "/health").json["requests"] == 0
 
 
+def test_the_model_that_comes_with_ser(recordings: list[Path]) -> None:
+    """It is taken where none is named, and its limits are said on screen, by the endpoint and by the page."""
+    model = ser.load("emodb")
+    assert model.limits
+    served = Server()
+    answer = served.ask("POST", "/predict", recordings[0].read_bytes()).json
+    assert answer["confidence"] == pytest.approx(model.predict(recordings[0]).confidence, abs=1e-6)
+    assert served.ask("GET", "/model").json["notes"] == [*model.limits, *model.notes]
+    assert served.stop() == 0
+    told = f"warning: no model was named, emodb is taken, which comes with ser: {' '.join(model.limits)}"
+    assert served.log.splitlines()[0].endswith(told)
+
+
 def test_what_the_model_is(server: Server, models: dict[str, Path]) -> None:
     model = ser.load(models["blstmatt"])
     told = server.ask("GET", "/model").json
@@ -99,7 +112,7 @@ def test_what_the_model_is(server: Server, models: dict[str, Path]) -> None:
         "emotions": list(model.emotions),
         "sampling_rate_hz": 16000,
         "normalisation": model.norm,
-        "notes": list(model.notes),
+        "notes": [*model.limits, *model.notes],
         "limits": limits,
     }
     assert server.ask("GET", "/health").json == {"status": "ok", "version": ser.__version__, "requests": 0}

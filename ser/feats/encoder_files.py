@@ -22,7 +22,7 @@ from typing import Any
 from ser import reading
 from ser.cli import log
 from ser.data.files import file_digest
-from ser.errors import DataError, MissingPackageError, short, shown
+from ser.errors import DataError, MissingPackageError, UsageError, short, shown
 from ser.feats.base import Timing
 
 CONFIG, FRONT = "config.json", "preprocessor_config.json"
@@ -85,6 +85,7 @@ def find_files(model: str, revision: str | None, sha256: str | None = None) -> E
 
     Raises:
         DataError: it is nowhere, or its files cannot be used.
+        UsageError: :data:`PLACES` has a relative path.
         MissingPackageError: it would have to be fetched, and the library for that is not installed.
     """
     if model.startswith("/"):
@@ -110,7 +111,10 @@ def find_files(model: str, revision: str | None, sha256: str | None = None) -> E
 
 
 def _places() -> Iterator[Path]:
-    yield from (Path(text) for text in os.environ.get(PLACES, "").split(os.pathsep) if text)
+    for text in filter(None, os.environ.get(PLACES, "").split(os.pathsep)):
+        if not os.path.isabs(text):
+            raise UsageError(f"{PLACES}: {shown(text)} is no absolute path; write it with a leading /")
+        yield Path(text)
 
 
 def _from_hub(model: str, revision: str | None) -> Path:

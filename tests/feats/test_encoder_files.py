@@ -90,6 +90,13 @@ def test_a_folder_of_the_variable_comes_before_the_hub(
     assert load("someone/hubert").settings["model"] == "someone/hubert"
 
 
+def test_the_variable_takes_absolute_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since recipes change their folder."""
+    monkeypatch.setenv("SER_PRETRAINED", "/models:models")
+    text = "SER_PRETRAINED: 'models' is no absolute path; write it with a leading /"
+    assert refusal("someone/hubert") == text
+
+
 def test_a_name_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     what = (
         "cannot be fetched{}; put config.json, preprocessor_config.json and model.safetensors of "

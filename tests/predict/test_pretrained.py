@@ -16,11 +16,12 @@ from ser.data.corpus import AudioConfig
 from ser.data.datadir import make_views
 from ser.data.labels import write_emotions
 from ser.errors import CheckpointError, DataError
-from ser.feats import extract
+from ser.feats import cmvn, extract
 from ser.feats.sets import FeatureSet, load_set
 from ser.learn import fitting
 from ser.learn.decoding import decode_folder
 from ser.learn.tasks import Task
+from ser.predict.result import Piece
 from ser.scoring.posteriors import read_posteriors
 from tests.feats.encoders import make_encoder
 
@@ -84,6 +85,48 @@ def test_a_recording_is_classified_as_in_the_recipe(
         result = trained.predict(tmp_path / f"{utt}.wav")
         np.testing.assert_allclose(result.posterior, posterior, atol=1e-9)
         assert result.emotion == CLASSES[int(utt[-1]) % 2]
+
+
+TINY = ["training.epochs=2", "training.batch_size=4", "features.sets=[whisper]"]
+SYSTEMS = {
+    "svm_whisper": (["features.norm=speaker", "features.sets=[whisper]"], "all"),
+    "svm_whisper_means": (["features.norm=global", "features.sets=[whisper]"], "all"),
+    "pooled_whisper": ([*TINY, "features.norm=speaker"], "all"),
+    "csa_whisper": ([*TINY, "features.vad.use=none", "features.cmvn.over=all", "features.norm=global",
+                     "unit.context=4", "unit.overlap=2", "model.channels=[8,8,8]"], "[1,2]"),
+    "blstmatt_whisper": ([*TINY, "features.vad.use=none", "features.cmvn.over=all", "features.norm=global",
+                          "model.hidden=4"], "[1,2]"),
+    "finetuned_whisper": ([*TINY, "model.heads=2", "model.feedforward=32", "model.projection=4"], "1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_system_says_of_recordings_what_it_says_in_the_recipe(
+    name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of all layers, too, whose archives are compressed; by speaker with all that the speaker says."""
+    overrides, layers = SYSTEMS[name]
+    encoder = make_encoder(tmp_path / "models" / "whisper", "whisper")
+    monkeypatch.setenv("SER_PRETRAINED", str(encoder.parent))
+    chosen = [f"model={encoder}", f"layers={layers}", "device=cpu", "chunk_s=2", "overlap_s=0.5"]
+    features = load_set(CONF, AudioConfig(16000, None, "refuse"), overrides=chosen)
+    extract.make_shard(data, features, 1, 1, lambda items, _: items)
+    extract.merge_shards(data, features, 1)
+    cmvn.compute(data, "whisper", lambda items, _: items)
+    conf = config.SHARED / f"{name}.yaml"
+    task = Task(tmp_path / "train", None, tmp_path / name, 1, config.resolve(conf, overrides), str(conf))
+    fitting.train(task, use_gpu="no", tensorboard=False)
+    decode_folder(task.folder, tmp_path / "test", tmp_path / "out", use_gpu="no")
+    expected = read_posteriors(tmp_path / "out").posteriors
+    assert len(expected) == 8
+    trained = ser.load(task.folder)
+    pieces = [
+        Piece(utt, "s3", 0.0, 1.0, soundfile.read(tmp_path / f"{utt}.wav", dtype="float32")[0])
+        for utt in expected
+    ]
+    speakers = trained.speakers(pieces) if trained.needs_speakers else None
+    for result in trained.results(pieces, speakers):
+        np.testing.assert_allclose(result.posterior, expected[result.source], atol=1e-5)
 
 
 def test_other_encoders_are_refused(

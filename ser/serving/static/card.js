@@ -13,9 +13,15 @@ function add(parent, name, className = "", text = "") {
   return made;
 }
 
+// How sure the model is: its posterior, or what its calibration makes of that.
+function sureness(answer) {
+  const calibrated = Math.abs(answer.confidence - answer.posterior[answer.emotion]) > 1e-6;
+  return `${percent(answer.confidence)} sure${calibrated ? " (calibrated)" : ""}`;
+}
+
 // What a result says, in a sentence; also what a screen reader hears.
 export function sentence(answer) {
-  return `${answer.emotion}, ${percent(answer.confidence)} sure`;
+  return `${answer.emotion}, ${sureness(answer)}`;
 }
 
 export class Card {
@@ -48,7 +54,7 @@ export class Card {
   show(answer, samples, offset = 0) {
     this.length.textContent = offset ? "" : `${(answer.end - answer.start).toFixed(1)} s`;
     this.label.replaceChildren(`${answer.emotion} `);
-    add(this.label, "small", "", `${percent(answer.confidence)} sure`);
+    add(this.label, "small", "", sureness(answer));
     if (this.bars.childElementCount !== classes(answer).length) this.makeBars(answer);
     classes(answer).forEach(([, value], k) => {
       const row = this.bars.children[k];

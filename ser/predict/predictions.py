@@ -150,4 +150,6 @@ def _views(model: Model, name: str, options: Options) -> Views:
     if track:
         log.info("track: %s", track)
     facts = facts_of(model.emotions, _NORMS[model.norm], track, options.views.smooth_s)
-    return Views(options.views, model.sampling_rate_hz, name, facts, model.notes)
+    facts["sure"] = "the posterior" if model.trained.calibration is None else "the calibrated posterior"
+    limits = [*model.limits, *model.notes]
+    return Views(options.views, model.sampling_rate_hz, name, facts, limits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib.util
 import json
 import logging
@@ -109,6 +110,22 @@ def test_figures_and_a_page(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
         assert line in text
     assert text.count('src="data:audio/mpeg;base64,') == 3
     assert not [text for text in caplog.messages if "not used" in text]
+
+
+@pytest.mark.slow
+def test_the_limits_of_the_model_stand_on_the_page(tmp_path: Path) -> None:
+    """Those of the model that comes with ser, too."""
+    pytest.importorskip("jinja2")
+    page = tmp_path / "p.html"
+    assert (
+        predict.main(["wav/a.wav", "--speaker-of", "all", "--out", f"{tmp_path}/o.tsv", "--html", str(page)])
+        == 0
+    )
+    text = html.unescape(page.read_text())
+    limits = load("emodb", use_gpu="no").limits
+    assert limits
+    assert all(f'<p class="note">{limit}</p>' in text for limit in limits)
+    assert "<dd>the calibrated posterior</dd>" in text
 
 
 @pytest.mark.parametrize(

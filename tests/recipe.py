@@ -48,6 +48,13 @@ def run_all(repo: Path, folder: Path, release: Path) -> None:
     done = run(command(repo, folder, release))
     assert done.returncode == 0, done.stderr
     assert "done: stages 0 to 9" in done.stderr
+    model = rf"{folder}/exp/paper_dev/(blstmatt|csa_30)/seed1"
+    for line in (
+        r"  best system         \S+: UAR [\d.]+ % on dev speakers",
+        rf"  its model           {model}",
+        rf"  try it              python3 -m ser predict {model} \S+/Ses\S+\.wav",
+    ):
+        assert re.search(rf"^\S+{line}$", done.stderr, re.MULTILINE), done.stderr[-2000:]
     assert "/data/folds: training speakers (1 fold): 4 show 3 of 4 classes, with " in done.stderr
     few = "global (a typical training speaker has fewer than 8 utterances)"
     assert f"/data/folds: features.norm auto takes {few}\n" in done.stderr

@@ -152,9 +152,9 @@ main() {
   log "done: stages $stage to $stop_stage"
   log "  data                $(absolute "$data_dir")"
   ((stop_stage < 3)) || log "  models and results  $(absolute "$exp_dir")"
-  ((stop_stage < 7)) || log "  all numbers         $(absolute "$exp_dir")/results.tsv"
   [[ $stop_stage -lt 8 || ! -d $exp_dir/interpret ]] || log "  attention           $(absolute "$exp_dir")/interpret"
   [[ $stop_stage -lt 9 || ! -e $exp_dir/report.html ]] || log "  report              $(absolute "$exp_dir")/report.html"
+  ((stop_stage < 7)) || python3 -m ser best_model "$exp_dir" # and the command to try it
 }
 main
 exit

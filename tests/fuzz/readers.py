@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,6 +185,24 @@ def _read_weights(folder: Path) -> object:
     return read_model(folder)
 
 
+def _package(folder: Path) -> None:
+    """A deflated package of a small model, with a calibration."""
+    make_model(folder)
+    calibration = json.dumps({"format": 1, "emotions": ["ang", "sad"], "temperature": 0.5}).encode()
+    digest = hashlib.sha256(calibration).hexdigest()
+    record = json.loads((folder / "model.json").read_text()) | {"calibration": digest}
+    with zipfile.ZipFile(folder / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", json.dumps(record))
+        archive.writestr("calibration.json", calibration)
+        archive.write(folder / "model.safetensors", "model.safetensors")
+
+
+def _calibration(folder: Path) -> None:
+    make_model(folder)
+    text = json.dumps({"format": 1, "emotions": ["ang", "sad"], "temperature": 0.5})
+    (folder / "calibration.json").write_text(text)
+
+
 def _posteriors(folder: Path) -> None:
     (folder / "emotions.txt").write_text("ang 0\nsad 1\n")
     (folder / "post").write_text("a  [ 0.25 0.75 ]\nb  [ 1.0 0.0 ]\n")
@@ -265,5 +285,7 @@ READERS = {
     "flac": Reader("a.flac", _sound("a.flac"), _read_sound("a.flac")),
     "wav_header": Reader("a.wav", _sound("a.wav"), _read_header),
     "model": Reader("model.json", make_model, read_model),
+    "calibration": Reader("calibration.json", _calibration, models.load_model),
+    "package": Reader("a.zip", _package, lambda folder: read_model(folder / "a.zip")),
     "weights": Reader("model.safetensors", make_model, _read_weights),
 }

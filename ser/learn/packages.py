@@ -15,6 +15,7 @@ ever unpacked to be read, and nothing but these names is opened.
 
 from __future__ import annotations
 
+import os
 import stat
 import struct
 import zipfile
@@ -72,7 +73,7 @@ class ModelFiles:
         if self.place.is_file():
             with _opened(self.place) as archive:
                 return name in archive.namelist()
-        return self.path(name).exists()
+        return os.path.lexists(self.path(name))
 
     def read(self, name: str, *, missing: str = "") -> bytes:
         """The bytes of a file.

@@ -11,7 +11,7 @@ from statistics import fmean
 from ser import reading
 from ser.data import tables
 from ser.data.division import NONE
-from ser.data.tuning import TuningSource
+from ser.data.tuning import TEST, TuningSource
 from ser.errors import DataError
 from ser.plan import Plan, PlannedSystem
 
@@ -98,7 +98,9 @@ def advice(plan: Plan, best: Best) -> Iterator[str]:
     """What to do with the best system, a line each: its model, and the command that tries it."""
     yield f"best system         {best.system.name}: {best.measure}"
     yield f"its model           {best.model}"
-    recording = next(iter(tables.read_table(plan.data / "wav.scp").values()), "recording.wav")
+    tested = plan.folds / plan.final[0].name / TEST / "wav.scp"
+    table = tables.read_table(tested if tested.exists() else plan.data / "wav.scp")
+    recording = next(iter(table.values()))
     speakers = " --speaker-of file" if _asks_who_speaks(best.model / MODEL) else ""
     words = " ".join(map(shlex.quote, (str(best.model), recording)))
     yield f"try it              python3 -m ser predict{speakers} {words}"

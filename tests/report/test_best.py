@@ -31,7 +31,9 @@ def plan(tmp_path: Path) -> Plan:
     data, folds, exp = tmp_path / "my data", tmp_path / "folds", tmp_path / "exp"
     for folder in (data, folds, exp):
         folder.mkdir()
-    tables.write_table(data / "wav.scp", {"u": "/corpus/u 1.wav"})
+    (folds / "1" / "test").mkdir(parents=True)
+    for folder, number in ((data, 9), (folds / "1" / "test", 1)):
+        tables.write_table(folder / "wav.scp", {"u": f"/corpus/u {number}.wav"})
     (folds / "folds.tsv").write_text(
         "fold\ttune_fold\ttune_set\n1\t1-dev\ttest\n1-dev\t-\t-\n2\t2-dev\ttest\n2-dev\t-\t-\n"
     )

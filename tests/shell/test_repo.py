@@ -39,7 +39,7 @@ HOMES = {
     "lhotse": r"corpora/.*|feats/fbank\.py|data/manifests\.py",
     "scipy": r"scoring/(significance|log_linear)\.py|feats/audio\.py",
     "torch": (
-        r"(systems|learn|export)/.*|feats/(fbank|silero|encoder)\.py|align/k2_align\.py|interpret/probing\.py"
+        r"(systems|learn|export)/.*|feats/(fbank|silero|encoder|encoder_layers)\.py|align/k2_align\.py|interpret/probing\.py"
     ),
     "matplotlib": r"interpret/.*plots?\.py|(reporting|predict)/plots\.py",
     "jinja2": r"reporting/templates\.py",

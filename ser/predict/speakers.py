@@ -50,9 +50,12 @@ def with_speakers(
         if not any(source.speaker for source in sources):
             raise UsageError(f"{model}: normalises the features of each speaker by all that he says; {_WAYS}")
     if missing := [source.name for source in named if not source.speaker]:
+        others = ""
+        if table is not None and len(missing) == len(named):
+            others = f", but of {examples(list(read_speakers(table)))}"
         raise DataError(
             f"{said}: names no speaker of {len(missing)} of {plural(len(named), 'recording')} "
-            f"({examples(missing)}); add them, or leave the recordings out"
+            f"({examples(missing)}){others}; add them, or leave the recordings out"
         )
     number = len({source.speaker for source in named})
     log.info("normalisation: by the statistics of each speaker; %s, by %s", plural(number, "speaker"), said)

@@ -145,6 +145,7 @@ def test_formats_and_files_say_the_same(
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_a_recording_by_pipe(verb: Verb, folder: Path) -> None:
     """As a user does it: standard output has the table and nothing else."""
     (expected,) = verb("global", "wav/s0/s0_3.wav")

@@ -87,6 +87,15 @@ def test_a_table_that_misses_files(tmp_path: Path) -> None:
     )
 
 
+def test_a_table_of_other_names(tmp_path: Path) -> None:
+    table = tmp_path / "utt2spk"
+    table.write_text("s1-a s1\ns1-b s1\n")
+    assert refusal(table) == (
+        f"--speakers {table}: names no speaker of 4 of 4 recordings (x/a.wav, x/b.wav, y/a.wav, ...), but of "
+        "s1-a, s1-b; add them, or leave the recordings out"
+    )
+
+
 def test_faults_of_a_table(tmp_path: Path) -> None:
     table = tmp_path / "who.csv"
     table.write_text("file,speaker\na.wav,anna\nb.wav,\na.wav,bert\n")

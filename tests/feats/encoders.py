@@ -16,9 +16,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import safetensors.numpy
 import torch
-import transformers
+
+# a module that imports this one is skipped without it
+transformers = pytest.importorskip("transformers", reason="utils/install.sh --extra pretrained is not done")
 
 Doubles = npt.NDArray[np.float64]
 CONVS: dict[str, Any] = {"conv_dim": (8, 8), "conv_kernel": (10, 8), "conv_stride": (5, 4)}

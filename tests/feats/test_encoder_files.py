@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import transformers
 
 from ser.data.corpus import AudioConfig
 from ser.errors import ConfigError, DataError, MissingPackageError, SerError
 from ser.feats.sets import load_set, parse_set
-from tests.feats.encoders import make_encoder
+from tests.feats.encoders import make_encoder, transformers
 
 AUDIO = AudioConfig(16000, None, "refuse")
 CONF = Path(__file__).resolve().parents[2] / "conf" / "whisper.yaml"

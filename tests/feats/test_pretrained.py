@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers
 
 from ser.data import tables
 from ser.data.corpus import AudioConfig
@@ -22,7 +21,14 @@ from ser.feats.base import Floats, Layout, Timing
 from ser.feats.encoder_files import EncoderFiles, read_front
 from ser.feats.sets import FeatureSet, load_set, parse_set, read_set
 from tests.feats.conftest import make, tree
-from tests.feats.encoders import FAMILIES, log_mel, make_encoder, wav2vec2_layers, whisper_layers
+from tests.feats.encoders import (
+    FAMILIES,
+    log_mel,
+    make_encoder,
+    transformers,
+    wav2vec2_layers,
+    whisper_layers,
+)
 
 AUDIO = AudioConfig(16000, None, "refuse")
 CONF = Path(__file__).resolve().parents[2] / "conf" / "whisper.yaml"

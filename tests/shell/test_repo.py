@@ -53,6 +53,7 @@ HOMES = {
     "transformers": r"feats/encoder\.py",
     "huggingface_hub": r"feats/encoder_files\.py",
     "onnx": r"export/.*",
+    "onnxruntime": r"export/.*",
     "starlette": r"serving/.*",
     "uvicorn": r"serving/.*",
 }

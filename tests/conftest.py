@@ -35,6 +35,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-seed", type=int, default=13, help="which moments and victims it chooses")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes, keep a file's tests in one, and all that share the daemons of a cluster."""
+    for item in items:
+        place = item.path.relative_to(REPO)
+        group = "cluster" if place.parts[:2] == ("tests", "cluster") else str(place)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def repo() -> Path:
     """The checkout."""

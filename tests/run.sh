@@ -56,9 +56,11 @@ check shell shfmt -d "${scripts[@]}"
 if [[ -z $only || $only == unit ]]; then
   marks=()
   [[ $fast == false ]] || marks=(-m 'not slow')
+  processes=$(nproc)
+  ((processes <= 4)) || processes=4 # each may take a gigabyte
   log "unit: pytest ${marks[*]} $*"
   code=0
-  python3 -m pytest "${marks[@]}" "$@" || code=$?
+  python3 -m pytest --numprocesses "$processes" --dist loadgroup "${marks[@]}" "$@" || code=$?
   ((code == 0)) || failed+=(pytest)
 fi
 ((${#failed[@]} == 0)) || die "failed: ${failed[*]}"

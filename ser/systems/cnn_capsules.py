@@ -169,17 +169,15 @@ def _vector(capsules: Tensor) -> Tensor:
 
 def count_windows(lengths: Tensor) -> Tensor:
     """Windows of maps of some steps, (B,): the first, and each that has steps the one before has not."""
-    return (-(-lengths // SHIFT) - 1).clamp(min=1)
+    return ((lengths + SHIFT - 1) // SHIFT - 1).clamp(min=1)
 
 
 def _windows(y: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """Windows of a map (B, C, T, F), filled with zeros, and which of them are there."""
-    counts = count_windows(lengths)
-    total = int(counts.max())
-    steps = WINDOW + (total - 1) * SHIFT
-    y = F.pad(y, (0, 0, 0, max(0, steps - y.shape[2])))[:, :, :steps]
+    y = F.pad(y, (0, 0, 0, WINDOW))  # as many as any length needs
     windows = y.unfold(2, WINDOW, SHIFT).permute(0, 2, 1, 4, 3)  # (B, W, C, WINDOW, F)
-    return windows, torch.arange(total, device=y.device) < counts.unsqueeze(1)
+    number = torch.arange(windows.shape[1], device=y.device)
+    return windows, number < count_windows(lengths).unsqueeze(1)
 
 
 class CnnCapsules(nn.Module):
@@ -265,8 +263,8 @@ class CnnCapsules(nn.Module):
 
         Behind the ends zeros stand before every convolution, so that padding changes nothing.
         """
-        missing = max(0, FRAMES_A_STEP - x.shape[1])
-        x = F.pad(zero_padding(x, num_frames), (0, 0, 0, missing)).unsqueeze(1)  # (B, 1, T, F)
+        x = F.pad(zero_padding(x, num_frames), (0, 0, 0, FRAMES_A_STEP - 1))  # room for a step
+        x = x.unsqueeze(1)  # (B, 1, T, F)
         num_frames = num_frames.clamp(min=FRAMES_A_STEP)
         y = zero_steps(torch.cat([self.tall(x), self.wide(x)], dim=1), num_frames)
         y = zero_steps(self.second(F.max_pool2d(y, (1, LINES[0]))), num_frames)

@@ -145,7 +145,7 @@ class CnnLstm(nn.Module):
         if self.encoder is None:
             return Outputs(self.classifier(steps.flatten(1)))
         stride = POOLED ** len(KERNELS)
-        lengths = (-(-num_frames // stride)).clamp(1, steps.shape[1])  # (B,)
+        lengths = ((num_frames + stride - 1) // stride).clamp(1, steps.shape[1])  # (B,)
         if isinstance(self.encoder, Blstm):
             states = Blstm.last_states(self.encoder(steps, lengths), lengths)
         else:

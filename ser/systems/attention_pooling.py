@@ -7,6 +7,7 @@ not say is marked (open) in conf/attention_pooling.yaml.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
@@ -142,7 +143,7 @@ class AttentionPooling(nn.Module):
             span = torch.where(high > low, high - low, torch.inf)  # a segment of one value becomes zeros
             x = torch.where(span.isinf(), 0.0, 2 * (x - low) / span - 1)
         if self.mu_law:
-            x = x.sign() * torch.log1p(MU * x.abs()) / torch.log1p(torch.tensor(MU))
+            x = x.sign() * torch.log1p(MU * x.abs()) / math.log1p(MU)
         return zero_padding(x, num_frames)
 
 

@@ -32,7 +32,8 @@ from ser.systems.settings import (
 
 FRAMES_A_STEP = 4  # two poolings by 2 over time
 LINES = (2, 2, 2, 4)  # poolings over frequency
-WINDOW, SHIFT = 10, 5  # steps of a window, and from one to the next: 40 and 20 frames
+SHIFT = 5  # steps from one window to the next: 20 frames
+WINDOW = 2 * SHIFT  # steps of a window
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class CapsuleBranch(nn.Module):
             vectors = _vector(route(predictions.flatten(0, 1), self.routings))
             return vectors.view(*predictions.shape[:2], -1)
         rows = []
-        o = predictions.new_zeros(len(predictions), self.before.shape[3])
+        o = predictions.new_zeros(predictions.shape[0], self.before.shape[3])
         for window in predictions.unbind(dim=1):  # (B, I, K, D)
             given = torch.einsum("bo,ikdo->bikd", o, self.before) + self.bias  # (B, 1 or I, K, D)
             o = _vector(route(window + given, self.routings))
@@ -174,8 +175,10 @@ def count_windows(lengths: Tensor) -> Tensor:
 
 def _windows(y: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """Windows of a map (B, C, T, F), filled with zeros, and which of them are there."""
-    y = F.pad(y, (0, 0, 0, WINDOW))  # as many as any length needs
-    windows = y.unfold(2, WINDOW, SHIFT).permute(0, 2, 1, 4, 3)  # (B, W, C, WINDOW, F)
+    blocks = y.shape[2] // SHIFT + 2  # as many as any length needs
+    y = F.pad(y, (0, 0, 0, WINDOW))[:, :, : blocks * SHIFT].transpose(1, 2)  # (B, W SHIFT + SHIFT, C, F)
+    y = y.reshape(y.shape[0], -1, SHIFT, *y.shape[2:]).transpose(2, 3)  # (B, W + 1, C, SHIFT, F)
+    windows = torch.cat([y[:, :-1], y[:, 1:]], dim=3)  # (B, W, C, WINDOW, F)
     number = torch.arange(windows.shape[1], device=y.device)
     return windows, number < count_windows(lengths).unsqueeze(1)
 

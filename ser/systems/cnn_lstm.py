@@ -10,13 +10,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
-import torch
 from torch import Tensor, nn
 
 from ser.feats.chunking import ChunkingConfig
 from ser.ranges import Range
 from ser.systems.base import Inputs, Network, Outputs, Sizes
-from ser.systems.layers.blstm import Blstm
+from ser.systems.layers.blstm import Blstm, state_at
 from ser.systems.layers.maps import channels_last, convolution, pooled, zero_padding
 from ser.systems.settings import (
     AugmentationSettings,
@@ -149,7 +148,7 @@ class CnnLstm(nn.Module):
         if isinstance(self.encoder, Blstm):
             states = Blstm.last_states(self.encoder(steps, lengths), lengths)
         else:
-            states = self.encoder(steps)[0][torch.arange(len(steps), device=steps.device), lengths - 1]
+            states = state_at(self.encoder(steps)[0], lengths - 1)
         return Outputs(self.classifier(states))
 
     @staticmethod

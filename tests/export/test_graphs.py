@@ -46,7 +46,12 @@ SYSTEMS = {
                             "unit.pooling=logmean"]),
     "speakers": ("blstmatt_small", ["model.hidden=8", "features.norm=speaker", "features.vad.use=none",
                                     "features.cmvn.over=all"]),
+    "segments": ("attention_pooling", ["features.sets=[fbank]", "model.channels=[2,4,4,4,8]"]),
+    "convolutions": ("cnn_lstm", ["features.sets=[fbank]", "model.channels=[2,3,4]", "model.hidden=8"]),
+    "capsules": ("cnn_gru_seqcap", ["features.sets=[fbank]", "model.hidden=8", "model.channels=4",
+                                    "model.primary_values=4"]),
 }  # fmt: skip
+FILTERS = {"capsules": ["num_mel_bins=40"]}
 
 
 def make(folder: Path, name: str, *fbank: str) -> Path:
@@ -121,7 +126,7 @@ def padded(rows: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_a_graph_says_what_the_model_says(tmp_path: Path, name: str, kind: str) -> None:
-    folder = make(tmp_path / "model", name)
+    folder = make(tmp_path / "model", name, *FILTERS.get(name, []))
     (folder / FILE).write_text(json.dumps({"format": 1, "temperature": 1.7, "emotions": EMOTIONS}))
     model = Model(load_model(folder), use_gpu="no")
     speakers = model.speakers(pieces(RECORDINGS)) if model.needs_speakers else None

@@ -56,8 +56,12 @@ class Blstm(nn.Module):
     def last_states(h: Tensor, lengths: Tensor) -> Tensor:
         """Of what :meth:`forward` gives, each direction's state at its own last step: (B, 2 hidden)."""
         half = h.shape[2] // 2
-        row = torch.arange(len(h), device=h.device)
-        return torch.cat([h[row, lengths - 1, :half], h[:, 0, half:]], dim=1)
+        return torch.cat([state_at(h, lengths - 1)[:, :half], h[:, 0, half:]], dim=1)
+
+
+def state_at(h: Tensor, steps: Tensor) -> Tensor:
+    """What stands in (B, T, H) at a step of each row, (B,): (B, H)."""
+    return h.gather(1, steps[:, None, None].expand(-1, 1, h.shape[2])).squeeze(1)
 
 
 def _run(lstm: nn.Module, x: Tensor) -> Tensor:

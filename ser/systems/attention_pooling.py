@@ -18,12 +18,7 @@ from ser.feats.chunking import ChunkingConfig
 from ser.ranges import Range
 from ser.systems.base import Inputs, Network, Outputs, Sizes
 from ser.systems.layers.maps import channels_last, convolution, pooled, real_steps, zero_padding
-from ser.systems.settings import (
-    AugmentationSettings,
-    InputSettings,
-    OptimSettings,
-    TrainingSettings,
-)
+from ser.systems.settings import NetworkSettings
 
 MU = 255.0  # of the mu-law
 STRIDE = 4  # frames (and lines) that become a step: two poolings by 2
@@ -49,16 +44,11 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
-class AttentionPoolingSettings:
+class AttentionPoolingSettings(NetworkSettings):
     """conf/attention_pooling.yaml."""
 
-    system: str  # the code: a word of ser/systems, or my_package.my_module:SYSTEM
-    features: InputSettings
     unit: ChunkingConfig
     model: ModelSettings
-    augmentation: AugmentationSettings
-    optim: OptimSettings
-    training: TrainingSettings
 
     def __post_init__(self) -> None:
         """Refuse segments of which pooling leaves nothing."""

@@ -14,13 +14,7 @@ from ser.systems.base import Inputs, Network, Outputs, Sizes
 from ser.systems.layers.attention import MultiplicativeAttention
 from ser.systems.layers.blstm import Blstm
 from ser.systems.layers.layer_sum import LayerSum, layer_weights, num_layers
-from ser.systems.settings import (
-    AugmentationSettings,
-    Dropout,
-    InputSettings,
-    OptimSettings,
-    TrainingSettings,
-)
+from ser.systems.settings import Dropout, NetworkSettings
 
 
 @dataclass(frozen=True)
@@ -35,16 +29,11 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
-class BlstmattSettings:
+class BlstmattSettings(NetworkSettings):
     """conf/blstmatt.yaml."""
 
-    system: str  # the code: a word of ser/systems, or my_package.my_module:SYSTEM
-    features: InputSettings
     unit: Literal["utterance"]  # what it is trained on
     model: ModelSettings
-    augmentation: AugmentationSettings
-    optim: OptimSettings
-    training: TrainingSettings
 
 
 class Blstmatt(nn.Module):

@@ -22,13 +22,7 @@ from ser.systems.base import Inputs, Network, Outputs, Sizes
 from ser.systems.layers.blstm import Blstm
 from ser.systems.layers.capsules import length, margin_loss, route, squash
 from ser.systems.layers.maps import channels_last, convolution, pooled, zero_padding, zero_steps
-from ser.systems.settings import (
-    AugmentationSettings,
-    Dropout,
-    InputSettings,
-    OptimSettings,
-    TrainingSettings,
-)
+from ser.systems.settings import Dropout, NetworkSettings
 
 FRAMES_A_STEP = 4  # two poolings by 2 over time
 LINES = (2, 2, 2, 4)  # poolings over frequency
@@ -68,16 +62,11 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
-class CnnCapsulesSettings:
+class CnnCapsulesSettings(NetworkSettings):
     """conf/cnn_gru.yaml and the like."""
 
-    system: str  # the code: a word of ser/systems, or my_package.my_module:SYSTEM
-    features: InputSettings
     unit: Literal["utterance"]  # what it is trained on
     model: ModelSettings
-    augmentation: AugmentationSettings
-    optim: OptimSettings
-    training: TrainingSettings
 
 
 class CapsuleBranch(nn.Module):

@@ -17,13 +17,7 @@ from ser.ranges import Range
 from ser.systems.base import Inputs, Network, Outputs, Sizes
 from ser.systems.layers.blstm import Blstm, state_at
 from ser.systems.layers.maps import channels_last, convolution, pooled, zero_padding
-from ser.systems.settings import (
-    AugmentationSettings,
-    Dropout,
-    InputSettings,
-    OptimSettings,
-    TrainingSettings,
-)
+from ser.systems.settings import Dropout, NetworkSettings
 
 KERNELS = ((16, 12), (12, 8), (7, 5))  # time x frequency, of the convolutions before the LSTM
 MORE_KERNELS = ((5, 3), (3, 1))  # of those that stand in the LSTM's place
@@ -50,16 +44,11 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
-class CnnLstmSettings:
+class CnnLstmSettings(NetworkSettings):
     """conf/cnn_lstm.yaml."""
 
-    system: str  # the code: a word of ser/systems, or my_package.my_module:SYSTEM
-    features: InputSettings
     unit: ChunkingConfig
     model: ModelSettings
-    augmentation: AugmentationSettings
-    optim: OptimSettings
-    training: TrainingSettings
 
     def __post_init__(self) -> None:
         """Refuse parts of which pooling leaves nothing."""

@@ -14,13 +14,7 @@ from ser.ranges import Range
 from ser.systems.base import Inputs, Network, Outputs, Sizes
 from ser.systems.layers.attention import GammaMode, SelfAttention, SoftmaxAxis
 from ser.systems.layers.layer_sum import LayerSum, layer_weights, num_layers
-from ser.systems.settings import (
-    AugmentationSettings,
-    Dropout,
-    InputSettings,
-    OptimSettings,
-    TrainingSettings,
-)
+from ser.systems.settings import Dropout, NetworkSettings
 
 MAX_BLOCKS = 32
 
@@ -51,16 +45,11 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
-class CsaSettings:
+class CsaSettings(NetworkSettings):
     """conf/csa.yaml."""
 
-    system: str  # the code: a word of ser/systems, or my_package.my_module:SYSTEM
-    features: InputSettings
     unit: ChunkingConfig
     model: ModelSettings
-    augmentation: AugmentationSettings
-    optim: OptimSettings
-    training: TrainingSettings
 
     def __post_init__(self) -> None:
         """Refuse pooling that leaves nothing of a chunk."""

@@ -19,13 +19,7 @@ from ser.ranges import Range
 from ser.systems.base import Inputs, Network, Outputs, Sizes
 from ser.systems.layers.transformer import TransformerLayer
 from ser.systems.pooled import Pooled
-from ser.systems.settings import (
-    AugmentationSettings,
-    Dropout,
-    InputSettings,
-    OptimSettings,
-    TrainingSettings,
-)
+from ser.systems.settings import Dropout, NetworkSettings
 
 
 @dataclass(frozen=True)
@@ -52,17 +46,12 @@ class TuningSettings:
 
 
 @dataclass(frozen=True)
-class FineTunedSettings:
+class FineTunedSettings(NetworkSettings):
     """conf/finetuned_*.yaml."""
 
-    system: str  # the code: a word of ser/systems, or my_package.my_module:SYSTEM
-    features: InputSettings
     unit: Literal["utterance"]  # what it is trained on
     model: ModelSettings
     tuning: TuningSettings
-    augmentation: AugmentationSettings
-    optim: OptimSettings
-    training: TrainingSettings
 
     def __post_init__(self) -> None:
         """Refuse features that are not as the encoder gave them."""

@@ -15,13 +15,7 @@ from torch import nn
 from ser.ranges import Range
 from ser.systems.base import Inputs, Network, Outputs, Sizes
 from ser.systems.layers.layer_sum import LayerSum, layer_weights, num_layers
-from ser.systems.settings import (
-    AugmentationSettings,
-    Dropout,
-    InputSettings,
-    OptimSettings,
-    TrainingSettings,
-)
+from ser.systems.settings import Dropout, NetworkSettings
 
 
 @dataclass(frozen=True)
@@ -33,16 +27,11 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
-class PooledSettings:
+class PooledSettings(NetworkSettings):
     """conf/pooled_*.yaml."""
 
-    system: str  # the code: a word of ser/systems, or my_package.my_module:SYSTEM
-    features: InputSettings
     unit: Literal["utterance"]  # what it is trained on
     model: ModelSettings
-    augmentation: AugmentationSettings
-    optim: OptimSettings
-    training: TrainingSettings
 
 
 class Pooled(nn.Module):

@@ -116,3 +116,14 @@ class TrainingSettings:
     long_utterances: Literal[
         "cut", "split", "drop"
     ]  # longer ones: their beginning, all in pieces, not at all
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """What every system has that is trained by gradient; beside it its own ``unit`` and ``model``."""
+
+    system: str  # the code: a word of ser/systems, or my_package.my_module:SYSTEM
+    features: InputSettings
+    augmentation: AugmentationSettings
+    optim: OptimSettings
+    training: TrainingSettings

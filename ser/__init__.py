@@ -30,7 +30,8 @@ def load(name_or_path: str | Path, allow: Sequence[str] = (), use_gpu: str = "au
     """A trained model, ready to use; see :class:`ser.predict.model.Model`.
 
     Args:
-        name_or_path: a model folder, such as ``exp/<fold>/<system>/seed1``.
+        name_or_path: a model folder, such as ``exp/<fold>/<system>/seed1``; a package, or the folder that it
+            was unpacked to; the name of a model that comes with ser, ``"emodb"``.
         allow: code outside ``ser`` that the model may name, which is then imported.
         use_gpu: auto, yes or no; for networks.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +33,9 @@ def overview() -> str:
     """The text of ``ser --help``."""
     known = verbs()
     width = max(map(len, known), default=0)
-    lines = [f"  {name:{width}}  {meaning}" for name, meaning in known.items()]
+    columns = shutil.get_terminal_size().columns - 2
+    texts = [f"  {name:{width}}  {meaning}" for name, meaning in known.items()]
+    lines = [line for text in texts for line in cli.wrapped(text, columns)]
     return "\n".join([USAGE, "", "verbs:", *lines])
 
 

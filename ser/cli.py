@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -26,6 +27,41 @@ SEED = Range(0, 2**63 - 1)
 DRAWS = Range(0, 10000000)
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Help whose description is a docstring, in lines that fit the terminal."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(indent + line for line in wrapped(text, width - len(indent)))
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    r"""The lines of a text of paragraphs, lists and examples, none longer than a width if words allow that.
+
+    Lines begin anew where they are indented, and where one holds columns, parted by two spaces or more; what
+    belongs to a column stays below its begin.
+
+    >>> wrapped("A text that\nis filled.\n\nreads   a table,\n        and more", 16)
+    ['A text that is', 'filled.', '', 'reads   a table,', '        and more']
+    """
+    items: list[tuple[int, str]] = []  # where a line that follows begins, and what is filled
+    for line in text.splitlines():
+        begin = len(line) - len(line.lstrip())
+        gaps = [gap.end() for gap in re.finditer(r"(?<=[^\s.?]) {2,}(?=\S)", line)]
+        column, last = items[-1] if items else (0, "")
+        if line.strip() and last.strip() and not gaps and begin == column and not (begin and last[:1] == " "):
+            items[-1] = (column, f"{last} {line.strip()}")
+        else:
+            items.append((max([gap for gap in gaps if gap <= width // 2], default=begin), line))
+    lines: list[str] = []
+    for column, line in items:
+        spaced = line[:column] + re.sub(r"(?<=[.?]) {2,}", " ", line[column:])
+        filled = textwrap.wrap(
+            spaced, width, subsequent_indent=" " * column, break_long_words=False, break_on_hyphens=False
+        )
+        lines += filled or [""]
+    return lines
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose help is the verb's module docstring."""
 
@@ -34,7 +70,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             prog=f"ser {prog}",
             description=doc,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Help,
             allow_abbrev=False,
         )
 

@@ -52,7 +52,7 @@ def run_all(repo: Path, folder: Path, release: Path) -> None:
     for line in (
         r"  best system         \S+: UAR [\d.]+ % on dev speakers",
         rf"  its model           {model}",
-        rf"  try it              python3 -m ser predict {model} \S+/Ses05\S+\.wav",
+        rf"  try it              \. \S+/path\.sh && python3 -m ser predict {model} \S+/Ses05\S+\.wav",
     ):
         assert re.search(rf"^\S+ {line}$", done.stderr, re.MULTILINE), done.stderr[-2000:]
     assert "/data/folds: training speakers (1 fold): 4 show 3 of 4 classes, with " in done.stderr

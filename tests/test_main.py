@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,20 +26,30 @@ def test_help_lists_every_verb_without_importing_one(repo: Path) -> None:
         "print([n for n in sys.modules if n in ('torch', 'lhotse', 'numpy')])"
     )
     result = subprocess.run(
-        [sys.executable, "-c", code], cwd=repo, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=repo,
+        env=os.environ | {"COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     *lines, loaded = result.stdout.splitlines()
     assert loaded == "[]"
-    assert [line.split()[0] for line in lines[lines.index("verbs:") + 1 :]] == VERBS
+    named = [line.split()[0] for line in lines if re.match("  [a-z]", line)]
+    assert named == VERBS
+    assert max(map(len, lines)) < 80
     assert {"score", "train", "decode"} <= set(VERBS)
     assert not {"cli", "config", "errors", "__main__"} & set(VERBS)
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_verb_has_a_first_line_and_help(verb: str) -> None:
+def test_a_verb_has_a_first_line_and_help(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     module = importlib.import_module(f"ser.verbs.{verb}")
     assert console.verbs()[verb][-1] in ".?"
-    assert module.get_parser().format_help().startswith(f"usage: ser {verb} ")
+    text = module.get_parser().format_help()
+    assert text.startswith(f"usage: ser {verb} ")
+    assert [line for line in text.splitlines() if len(line) > 80] == []
 
 
 def test_dispatch(run_verb: RunVerb) -> None:

@@ -52,21 +52,22 @@ def check_key(key: str, where: str) -> str:
     raise DataError(f"{where}: the id {shown(key)} {what}; rename it where the corpus is prepared")
 
 
-def read_table(path: Path, *, made_by: str = "") -> dict[str, str]:
+def read_table(path: Path, *, made_by: str = "", any_order: bool = False) -> dict[str, str]:
     """Read a ``<key> <value>`` table.
 
     Args:
         path: the table.
         made_by: what makes it, named when it is missing (``"stage 0"``).
+        any_order: take it unsorted, as people write tables by hand.
 
     Returns:
-        key -> rest of its line, in file order, which is byte order.
+        key -> rest of its line, in file order, which is byte order unless ``any_order``.
 
     Raises:
         DataError: missing, empty, not UTF-8, a byte order mark, CR line ends, no newline at the end, a
             line without a value, an odd id, an unsorted or repeated key; all problems at once.
     """
-    return _entries(_lines(path, made_by), path)
+    return _entries(_lines(path, made_by), path, any_order)
 
 
 def _lines(path: Path, made_by: str) -> list[str]:
@@ -88,7 +89,7 @@ def _lines(path: Path, made_by: str) -> list[str]:
     return lines
 
 
-def _entries(lines: list[str], path: Path) -> dict[str, str]:
+def _entries(lines: list[str], path: Path, any_order: bool) -> dict[str, str]:
     table: dict[str, str] = {}
     problems: list[str] = []
     last = ""
@@ -106,7 +107,7 @@ def _entries(lines: list[str], path: Path) -> dict[str, str]:
             continue
         if key in table:
             problems.append(f"{path}:{number}: the key {key!r} appears twice; keep one of them")
-        elif key < last:
+        elif key < last and not any_order:
             problems.append(
                 f"{path}:{number}: {shown(key)} comes after {shown(last)}, the table is not in byte order; "
                 f"sort it with: LC_ALL=C sort -o {path} {path}"

@@ -112,6 +112,12 @@ def mean(results: dict[str, dict[str, str]]) -> dict[str, str]:
     return means
 
 
+def _who_speaks(model: TrainedModel) -> str:
+    """What ``ser predict`` asks for besides, of a model with statistics of speakers."""
+    asks = "speaker" in (model.norm, SpeechUse.of(model.settings).level)
+    return " --speaker-of file" if asks else ""
+
+
 def write_card(model: TrainedModel, said: Said, corpus: str) -> str:
     """The text of ``README.md``: YAML metadata, then Markdown; ``corpus`` may not be known, "" then."""
     metadata = yaml.safe_dump(_metadata(model, said), sort_keys=False, allow_unicode=True, width=1000)
@@ -119,7 +125,7 @@ def write_card(model: TrainedModel, said: Said, corpus: str) -> str:
         f"# {said.name}",
         _opening(model),
         "## Use",
-        "```\nser predict <this file or folder> recording.wav\n```\n\n"
+        f"```\nser predict{_who_speaks(model)} <this file or folder> recording.wav\n```\n\n"
         f"Recordings of any sampling rate are taken; features are made of {_rate(model)} Hz.",
         *_section("## Limits", [f"- {limit}" for limit in said.limits]),
         *_section("## Training data", _training_data(model, corpus)),

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ser.errors import DataError
+from ser.errors import DataError, plural
 from ser.feats.chunking import ChunkingConfig, Chunks, chunk_frames, chunk_table, count_chunks, take_chunks
 from ser.feats.subset import Floats, Ints, Subset
 from ser.learn.loaders import main_frames, read_inputs
@@ -123,7 +123,8 @@ def _decide(
         frames = int(subset.num_frames[index])  # that are read
         pooled = pool_chunks(posteriors[span], chunking.pooling)
         if not count_chunks(frames, chunking):
-            yield Decision(index, None, padded=pooled, reason=f"{frames} frames, context {chunking.context}")
+            reason = f"{plural(frames, 'frame')}, context {chunking.context}"
+            yield Decision(index, None, padded=pooled, reason=reason)
             continue
         attention = None
         if weights is not None:

@@ -14,6 +14,7 @@ from ser.learn.tasks import MODEL
 
 SHIPPED = Path(ser.__file__).parent / "models"  # packages, unpacked, that come with ser
 DEFAULT = "emodb"  # the one that is taken where no model is named
+_REMEDY = f"name a model folder that training left, a package, or {DEFAULT}, which comes with ser"
 _NEAR = 3  # model folders that a message names
 
 
@@ -59,13 +60,12 @@ def find_model(name_or_path: str | Path) -> Path:
         inside = [str(each.parent) for each in islice(sorted(path.glob(f"*/**/{MODEL}")), _NEAR + 1)]
         if inside:
             raise CheckpointError(f"{text}: holds models, name one of them: {examples(inside, _NEAR)}")
-        raise CheckpointError(
-            f"{text}: has no {MODEL}, so it is no model folder; name one that training left"
-        )
+        raise CheckpointError(f"{text}: has neither {MODEL} nor {CONFIG}, so it is no model; {_REMEDY}")
     if path.is_file():
-        inside_folder = f"; name its folder, {path.parent}" if path.name == MODEL else "; name a model folder"
+        inside_folder = f"; name its folder, {path.parent}" if path.name == MODEL else f"; {_REMEDY}"
         raise CheckpointError(f"{text}: is a file{inside_folder}")
-    raise CheckpointError(f"{text}: no such model; {_near(path)}")
+    named = difflib.get_close_matches(text, [each.name for each in SHIPPED.iterdir()], n=1)
+    raise CheckpointError(f"{text}: no such model; {f'did you mean {named[0]}?' if named else _near(path)}")
 
 
 def _near(path: Path) -> str:
@@ -77,4 +77,4 @@ def _near(path: Path) -> str:
     except OSError:
         beside = []
     near = difflib.get_close_matches(path.name, beside, n=1)
-    return f"did you mean {path.parent / near[0]}?" if near else "name a model folder that training left"
+    return f"did you mean {path.parent / near[0]}?" if near else _REMEDY

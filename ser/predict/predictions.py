@@ -109,8 +109,9 @@ def predict_recordings(
         )
         _write(model, name, pieces, options)
     if pieces.failures:
-        number = f"{len(pieces.failures)} of {plural(len(sources), 'recording')}"
-        raise DataError(f"{number} could not be used, as said above; what could be is in the table")
+        failed, total = len(pieces.failures), len({source.name for source in sources})
+        rest = "what could be is in the table" if failed < total else "the table has none"
+        raise DataError(f"{failed} of {plural(total, 'recording')} could not be used, as said above; {rest}")
 
 
 def tell_default(model: Model) -> None:

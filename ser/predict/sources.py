@@ -186,9 +186,7 @@ def _is_hidden(name: str) -> bool:
 def _kind(name: str) -> str:
     if _is_hidden(name):
         return "hidden"
-    return (
-        "links to folders" if os.path.isdir(name) else os.path.splitext(name)[1].lower() or "without suffix"
-    )
+    return "linked" if os.path.isdir(name) else os.path.splitext(name)[1].lower() or "without suffix"
 
 
 # ------------------------------------------------------------------------------------------ Kaldi's tables
@@ -196,7 +194,7 @@ def _kind(name: str) -> str:
 
 def _wav_scp(path: Path) -> list[Source]:
     """The files that a ``wav.scp`` names, by its keys."""
-    places = tables.read_table(path)
+    places = tables.read_table(path, any_order=True)
     _refuse_commands(path, places)
     if (path.parent / SEGMENTS).exists():
         log.info("%s: %s beside it is not read; name the folder %s for that", path, SEGMENTS, path.parent)

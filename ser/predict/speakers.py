@@ -21,8 +21,8 @@ SpeakerOf = Literal["file", "folder", "all"]
 SPEAKER_OF = get_args(SpeakerOf)
 _COLUMNS = ("path", "speaker")
 _WAYS = (
-    "say who speaks: --speakers TABLE (lines of <file> <speaker>), --speaker-of file (each file a speaker of "
-    "its own), folder (each folder a speaker) or all (one speaker)"
+    "say who speaks: --speakers TABLE (columns file and speaker, or utt2spk), --speaker-of file (each file a "
+    "speaker of its own), folder (each folder a speaker) or all (one speaker)"
 )
 
 
@@ -38,9 +38,11 @@ def with_speakers(
         model: for messages.
 
     Raises:
-        UsageError: nobody says who speaks.
+        UsageError: nobody says who speaks, or both arguments do.
         DataError: the table cannot be used, or does not name the speaker of every recording.
     """
+    if table is not None and speaker_of is not None:
+        raise UsageError("--speakers and --speaker-of both say who speaks; give one of them")
     if table is not None:
         named, said = _from_table(sources, table), f"--speakers {table}"
     elif speaker_of is not None:
@@ -48,7 +50,9 @@ def with_speakers(
     else:
         named, said = list(sources), "the tables of recordings"
         if not any(source.speaker for source in sources):
-            raise UsageError(f"{model}: normalises the features of each speaker by all that he says; {_WAYS}")
+            raise UsageError(
+                f"{model}: normalises the features of each speaker by all that each says; {_WAYS}"
+            )
     if missing := [source.name for source in named if not source.speaker]:
         others = ""
         if table is not None and len(missing) == len(named):
@@ -100,9 +104,11 @@ def read_speakers(path: Path) -> dict[str, str]:
     Raises:
         DataError: it cannot be read, a line lacks one of the two, or a file has two speakers.
     """
-    first = reading.read_text(path, "save it as UTF-8", encoding="utf-8-sig").partition("\n")[0]
+    first = reading.read_text(path, "name a table of speakers, in UTF-8", encoding="utf-8-sig").partition(
+        "\n"
+    )[0]
     if path.suffix.lower() not in TABLES and "\t" not in first:
-        return tables.read_table(path)
+        return tables.read_table(path, any_order=True)
     table = open_table(path, _COLUMNS, FILE_ALIASES)
     speakers: dict[str, str] = {}
     problems: list[Problem] = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+import ser
 from ser import reading
 from ser.data import tables
 from ser.data.division import NONE
@@ -102,8 +103,9 @@ def advice(plan: Plan, best: Best) -> Iterator[str]:
     table = tables.read_table(tested if tested.exists() else plan.data / "wav.scp")
     recording = next(iter(table.values()))
     speakers = " --speaker-of file" if _asks_who_speaks(best.model / MODEL) else ""
+    path_sh = shlex.quote(str(Path(ser.__file__).parents[1] / "path.sh"))
     words = " ".join(map(shlex.quote, (str(best.model), recording)))
-    yield f"try it              python3 -m ser predict{speakers} {words}"
+    yield f"try it              . {path_sh} && python3 -m ser predict{speakers} {words}"
     if len(plan.final) > 1:
         yield (
             f"                    it is of the fold {plan.final[0].name}; for one of all speakers run again "

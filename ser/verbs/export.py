@@ -1,11 +1,12 @@
 """Make a trained model ready for other programs and other people.
 
-  ser export MODEL --format onnx         --out FILE   a graph for onnxruntime and others
-  ser export MODEL --format torchscript  --out FILE   a graph for torch.jit.load
-  ser export MODEL --format package      --out FILE   a .zip that ser predict takes, with a model card;
-                                                      without .zip a folder in the hub's layout
+  ser export <model> --format onnx --out FILE
+  ser export <model> --format torchscript --out FILE
+  ser export <model> --format package --out FILE
 
-reads   MODEL: a model folder, or a package
+reads   <model>, a model folder, a package, or the name of a model that comes with ser (emodb)
+writes  onnx: a graph for onnxruntime and others; torchscript: one for torch.jit.load; package: a .zip that
+        ser predict takes, with a model card, or without .zip a folder in the hub's layout
 prints  the inputs of a graph, in their order
 
 A graph takes utterances in a batch, of any number and any lengths, and gives posteriors (and calibrated ones,
@@ -28,14 +29,13 @@ from ser.errors import UsageError
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.Parser(__doc__, "export")
-    parser.add_argument("model", type=Path, metavar="MODEL")
+    parser.add_argument("model", type=Path, metavar="<model>")
     parser.add_argument("--format", choices=["onnx", "torchscript", "package"], required=True)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     parser.add_argument(
         "--features",
         choices=["inside", "outside"],
-        default="inside",
-        help="of a graph: whether it makes them (%(default)s)",
+        help="of a graph: whether it makes them (inside)",
     )
     parser.add_argument(
         "--allow-code",
@@ -72,12 +72,17 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Export."""
     args = get_parser().parse_args(argv)
+    from ser.predict.names import find_model
+
+    args.model = find_model(args.model)
     if args.format != "package":
         _graph(args)
         return 0
     from ser.export import card, package
     from ser.learn.models import load_model
 
+    if args.features:
+        raise UsageError("--features: a package makes its features; export a graph with it")
     if args.license_file and not args.license:
         raise UsageError("--license-file: name the licence too, --license")
     model = load_model(args.model, args.allow_code)
@@ -102,9 +107,10 @@ def _graph(args: argparse.Namespace) -> None:
     from ser.export import write
     from ser.learn.models import load_model
 
-    if args.name or args.license or args.license_file or args.limit or args.experiment or args.scores:
+    card = ("name", "license", "license_file", "language", "limit", "cite", "experiment", "scores")
+    if any(vars(args)[option] for option in card):
         raise UsageError(f"--format {args.format}: has no card; export a package with it")
     export = write.export_onnx if args.format == "onnx" else write.export_torchscript
     model = load_model(args.model, args.allow_code)
-    inputs = export(model, args.out, features_inside=args.features == "inside")
+    inputs = export(model, args.out, features_inside=args.features != "outside")
     print(f"{args.out}\n  inputs {' '.join(inputs)}")

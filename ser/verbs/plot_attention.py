@@ -6,7 +6,8 @@
 reads   <data-dir>/wav.scp and the feature set of the maps,
         <map-dir>/{phone_attn.tsv,word_attn.tsv,attn.scp,post,feats.yaml}, one a seed,
         <statistics-dir>/{vowel_consonant.tsv,phone_stats.tsv}
-writes  <out-dir>/{vowel_consonant,phones,emotions,page,word_*,utterance_*}.{png,svg}: the tables, the most
+writes  <out-dir>/{vowel_consonant,phones,emotions,page}.{png,svg},
+        <out-dir>/{word_*,utterance_*}.{png,svg}: the tables, the most
         certain right and wrong decisions, one word in all emotions, any utterance
 
 What is up to date is left alone.

@@ -5,7 +5,7 @@ table (path, and if you like speaker, start and end or duration), or - for stand
 standard output, or to --out; all else that is said goes to standard error. Recordings that cannot be used
 are named, the rest goes on, and the exit code is 1. docs/use.md says more.
 
-Example: ser predict MODEL --speaker-of folder recordings > emotions.tsv
+Example: ser predict <model> --speaker-of folder recordings > emotions.tsv
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from ser import cli
 def get_parser() -> cli.Parser:
     """The command line."""
     parser = cli.Parser(__doc__, "predict")
+    parser.usage = "%(prog)s [options] [<model>] <recording> ..."
     parser.add_argument(
         "words",
         nargs="+",
-        metavar="[model] recording",
-        help="model folder, exp/<fold>/<system>/seed<k>, or package; without one emodb is taken, which comes "
-        "with ser; then files, folders, tables, or -",
+        metavar="[<model>] <recording>",
+        help="model folder, exp/<fold>/<system>/seed<k>, package, or the name of a model that comes with "
+        "ser; without one emodb is taken; then files, folders, tables, or -",
     )
     parser.add_argument("--format", choices=["tsv", "csv", "jsonl"], default="tsv", help="(%(default)s)")
     parser.add_argument("--out", type=Path, help="file of the table, which appears whole at the end")

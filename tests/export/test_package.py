@@ -143,6 +143,9 @@ def test_results_of_other_settings_are_refused(model: Path, tmp_path: Path) -> N
     ("options", "message"),
     [
         (["--format", "onnx", "--license", "mit"], "--format onnx: has no card; export a package with it"),
+        (["--format", "onnx", "--cite", "x"], "--format onnx: has no card; export a package with it"),
+        (["--format", "package", "--features", "outside"], "--features: a package makes its features; export "
+         "a graph with it"),
         (["--format", "package", "--scores", "x"], "--scores x: write NAME=FOLDER, the name of the corpus "
          "and scored posteriors"),
     ],
@@ -151,6 +154,21 @@ def test_options_that_do_not_go_together(model: Path, options: list[str], messag
     with pytest.raises(SerError) as error:
         export.main([str(model), *options, "--out", "x.zip"])
     assert str(error.value) == message
+
+
+def test_the_model_that_comes_with_ser_is_exported_by_its_name(tmp_path: Path) -> None:
+    assert export.main(["emodb", "--format", "package", "--out", str(tmp_path / "a.zip")]) == 0
+    assert load(tmp_path / "a.zip", use_gpu="no").emotions == load("emodb", use_gpu="no").emotions
+
+
+def test_the_card_of_a_model_that_asks_who_speaks_says_so(model: Path) -> None:
+    path = model / "model.json"
+    for norm, words in (("global", ""), ("speaker", " --speaker-of file")):
+        record = json.loads(path.read_text())
+        record["settings"]["features"]["norm"] = norm
+        path.write_text(json.dumps(record))
+        text = card.write_card(load_model(model), Said("a"), "")
+        assert f"```\nser predict{words} <this file or folder> recording.wav\n```" in text
 
 
 def test_the_limits_of_a_package_are_the_models(tmp_path: Path) -> None:

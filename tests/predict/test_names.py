@@ -28,13 +28,15 @@ def test_a_model_folder_is_found(model: Path) -> None:
 def test_what_is_no_model_folder_is_refused(model: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     exp = tmp_path / "exp"
+    remedy = "name a model folder that training left, a package, or emodb, which comes with ser"
     messages = {
         exp: f"{exp}: holds models, name one of them: {model}",
-        tmp_path / "empty": f"{tmp_path}/empty: has no model.json, so it is no model folder; name one that "
-        "training left",
+        tmp_path / "empty": f"{tmp_path}/empty: has neither model.json nor config.json, so it is no model; "
+        f"{remedy}",
         model / "model.json": f"{model}/model.json: is a file; name its folder, {model}",
         exp / "3" / "csa_30": f"{exp}/3/csa_30: no such model; did you mean {exp}/03?",
-        exp / "other": f"{exp}/other: no such model; name a model folder that training left",
+        exp / "other": f"{exp}/other: no such model; {remedy}",
+        Path("emodbb"): "emodbb: no such model; did you mean emodb?",
     }
     for path, message in messages.items():
         with pytest.raises(CheckpointError) as caught:

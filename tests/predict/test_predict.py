@@ -212,9 +212,9 @@ def test_who_speaks_matters_and_is_said(verb: Verb, tmp_path: Path, caplog: pyte
 
 def test_a_model_that_needs_speakers_asks(tmp_path: Path) -> None:
     assert refusal("speaker", "wav") == (
-        "speaker: normalises the features of each speaker by all that he says; say who speaks: --speakers "
-        "TABLE (lines of <file> <speaker>), --speaker-of file (each file a speaker of its own), folder (each "
-        "folder a speaker) or all (one speaker)"
+        "speaker: normalises the features of each speaker by all that each says; say who speaks: --speakers "
+        "TABLE (columns file and speaker, or utt2spk), --speaker-of file (each file a speaker of its own), "
+        "folder (each folder a speaker) or all (one speaker)"
     )
     table = tmp_path / "utt2spk"
     table.write_text("s0_0 anna\ns0_1 anna\n")
@@ -236,6 +236,13 @@ def test_too_little_audio_of_a_speaker_is_warned_of(verb: Verb, caplog: pytest.L
 
 
 # ------------------------------------------------------------------------------------------------ bad input
+
+
+def test_a_table_without_lines_is_no_table_with_what_could_be_used(tmp_path: Path) -> None:
+    (tmp_path / "b.wav").write_bytes(b"no audio")
+    assert refusal("global", str(tmp_path)) == (
+        "1 of 1 recording could not be used, as said above; the table has none"
+    )
 
 
 def test_bad_recordings_are_named_and_the_rest_goes_on(

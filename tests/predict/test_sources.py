@@ -50,7 +50,7 @@ def test_what_a_folder_holds_besides_is_named(place: Path, caplog: pytest.LogCap
     (place / "f/loop").symlink_to(place / "f")
     assert names("f") == ["f/a.wav"]
     assert caplog.messages == [
-        "f: 1 recording; passed over: 1 .m4a, 2 .txt, 2 hidden, 1 links to folders, 1 without suffix "
+        "f: 1 recording; passed over: 1 .m4a, 2 .txt, 2 hidden, 1 linked, 1 without suffix "
         "(f/._a.wav, f/.git, f/README, ...)",
         "f: 1 recording of kinds that are not read (f/call.m4a); convert what you need, such as with ffmpeg",
     ]

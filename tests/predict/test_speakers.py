@@ -43,9 +43,9 @@ def test_nobody_says_who_speaks() -> None:
     with pytest.raises(UsageError) as error:
         speakers()
     assert str(error.value) == (
-        "exp/m: normalises the features of each speaker by all that he says; say who speaks: --speakers "
-        "TABLE (lines of <file> <speaker>), --speaker-of file (each file a speaker of its own), folder (each "
-        "folder a speaker) or all (one speaker)"
+        "exp/m: normalises the features of each speaker by all that each says; say who speaks: --speakers "
+        "TABLE (columns file and speaker, or utt2spk), --speaker-of file (each file a speaker of its own), "
+        "folder (each folder a speaker) or all (one speaker)"
     )
 
 
@@ -76,6 +76,24 @@ def test_a_table_names_files_in_four_ways(tmp_path: Path, monkeypatch: pytest.Mo
     table = tmp_path / "x" / "who.tsv"
     table.write_text("file\tspeaker\nx/b.wav\tanna\nc\tbert\na.wav\tcarl\n../y/a.wav\tdora\n")
     assert speakers(Path("x/who.tsv")) == ["carl", "anna", "dora", "bert"]
+
+
+def test_a_table_by_hand_need_not_be_sorted(tmp_path: Path) -> None:
+    table = tmp_path / "utt2spk"
+    table.write_text("c bert\nb.wav anna\n")
+    sources = [SOURCES[3], SOURCES[1]]
+    assert [each.speaker for each in with_speakers(sources, table, None, "m")] == ["bert", "anna"]
+
+
+def test_two_ways_to_say_it_are_one_too_many(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        speakers(tmp_path / "utt2spk", "all")
+    assert str(error.value) == "--speakers and --speaker-of both say who speaks; give one of them"
+
+
+def test_a_table_that_is_not_there(tmp_path: Path) -> None:
+    missing = tmp_path / "who.tsv"
+    assert refusal(missing) == f"{missing}: no such file; name a table of speakers, in UTF-8"
 
 
 def test_a_table_that_misses_files(tmp_path: Path) -> None:

@@ -51,20 +51,22 @@ def plan(tmp_path: Path) -> Plan:
     return Plan("toy", "loso", exp, folds, data, systems, (), (), "corpus", ("fbank",), ())
 
 
-def test_dev_results_decide(plan: Plan) -> None:
+def test_dev_results_decide(plan: Plan, repo: Path) -> None:
     best = best_system(plan)
     assert best is not None
     assert list(advice(plan, best)) == [
         "best system         b: UAR 70.0 % on dev speakers",
         f"its model           {plan.exp}/1/b/seed1",
-        f"try it              python3 -m ser predict --speaker-of file {plan.exp}/1/b/seed1 "
-        "'/corpus/u 1.wav'",
+        f"try it              . {repo}/path.sh && python3 -m ser predict --speaker-of file "
+        f"{plan.exp}/1/b/seed1 '/corpus/u 1.wav'",
         "                    it is of the fold 1; for one of all speakers run again with --protocol all and "
         "another --exp-dir",
     ]
 
 
-def test_test_results_decide_where_some_have_no_others(plan: Plan, caplog: pytest.LogCaptureFixture) -> None:
+def test_test_results_decide_where_some_have_no_others(
+    plan: Plan, caplog: pytest.LogCaptureFixture, repo: Path
+) -> None:
     caplog.set_level("INFO")
     (plan.exp / "2-dev" / "a" / "seed2" / "decode_test" / "score" / "result.txt").unlink()
     (plan.exp / "results.tsv").touch()
@@ -74,7 +76,8 @@ def test_test_results_decide_where_some_have_no_others(plan: Plan, caplog: pytes
         f"  all numbers         {plan.exp}/results.tsv",
         "  best system         a: UAR 90.0 % on test speakers, as not all have dev results",
         f"  its model           {plan.exp}/1/a/seed1",
-        f"  try it              python3 -m ser predict {plan.exp}/1/a/seed1 '/corpus/u 1.wav'",
+        f"  try it              . {repo}/path.sh && python3 -m ser predict "
+        f"{plan.exp}/1/a/seed1 '/corpus/u 1.wav'",
     ]
 
 

@@ -3,8 +3,8 @@
   ser report [options] <exp-dir> [<folds-dir>]
 
 reads   <exp-dir>/plan.json, which says what belongs to the experiment;
-        <exp-dir>/pooled/<system>/seed<k>/decode_test/{post,emotions.txt,not_scored},
-        .../decode_test/padded;
+        <exp-dir>/pooled/<system>/seed<k>/decode_test/{post,emotions.txt,
+        not_scored,padded/};
         <exp-dir>/<fold>/<system>/seed<k>/{history.tsv,config.yaml,tb}, .../decode_test/fusion.txt and
         <exp-dir>/interpret/<system>/*/figures where they are; <folds-dir>, of stage 2 (the plan's own)
 writes  --results  tables in Markdown, sealed with a digest so that a hand edit shows; left as it is when only

@@ -126,8 +126,7 @@ class Pieces:
         for own in (str(source.recording.path), source.name):
             message = message.removeprefix(own)
         text = f"{name}{'' if message[:1] in (':', ' ') else ': '}{message}"
-        what, _, remedy = text.rpartition("; ")
-        text = f"{what}; {remedy if '--' in remedy else _REMEDY}"
+        text = remedied(text, "--")
         if self.strict:
             raise DataError(text) from error
         if text not in self._told:
@@ -152,6 +151,20 @@ class Pieces:
                 "%d of %s sampled below the model's %d Hz (%s: %d Hz), so higher sounds are missing",
                 len(self._lower), plural(len(self.sources), "recording"), self.rate_hz, name, rate,
             )  # fmt: skip
+
+
+def remedied(message: str, mark: str) -> str:
+    """What is wrong with a recording, and what its user can do: the recipe's remedies are of no use to him.
+
+    Args:
+        message: ends with a remedy, behind a semicolon.
+        mark: in remedies that stay.
+
+    >>> remedied("x.wav: no such file; run stage 0 again", "--")
+    'x.wav: no such file; replace it, or leave it out'
+    """
+    what, _, remedy = message.rpartition("; ")
+    return f"{what}; {remedy if mark in remedy else _REMEDY}"
 
 
 def make_piece(

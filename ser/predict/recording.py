@@ -14,7 +14,7 @@ from ser.data.corpus import ChannelChoice, channels_of
 from ser.errors import DataError
 from ser.feats.audio import stream_samples
 from ser.feats.base import Floats
-from ser.predict.pieces import make_piece
+from ser.predict.pieces import make_piece, remedied
 from ser.predict.result import Piece
 
 MEMORY = "(samples)"  # what a recording in memory is called
@@ -39,12 +39,7 @@ def whole_piece(
     """
     if isinstance(audio, (str, Path)):
         name = str(audio)
-        with stream_samples(Path(audio), lambda number: _channels(channel, number, name)) as recording:
-            rate_hz = recording.rate_hz
-            try:
-                samples = recording[0 : len(recording)]
-            except DataError as error:
-                raise DataError(f"{name}: {error}") from error
+        samples, rate_hz = _from_file(name, channel)
     else:
         name, rate_hz = MEMORY, audio[1]
         samples = _from_memory(*audio, channel)
@@ -56,6 +51,18 @@ def whole_piece(
         )
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
+
+
+def _from_file(name: str, channel: ChannelChoice) -> tuple[Floats, int]:
+    """The samples of a file as one channel, (N,), N > 0, and their rate."""
+    try:
+        with stream_samples(Path(name), lambda number: _channels(channel, number, name)) as recording:
+            try:
+                return recording[0 : len(recording)], recording.rate_hz
+            except DataError as error:
+                raise DataError(f"{name}: {error}") from error
+    except DataError as error:
+        raise DataError(remedied(str(error), "channel=")) from error
 
 
 def _channels(choice: ChannelChoice, number: int, name: str) -> list[int]:
@@ -73,7 +80,10 @@ def _from_memory(values: Floats, rate_hz: int, channel: ChannelChoice) -> Floats
             f"{MEMORY}: have shape {frames.shape} and type {frames.dtype}; give floats in [-1, 1], (N,) or "
             "(N, channels)"
         )
-    check_rate(Path(MEMORY), rate_hz)
+    try:
+        check_rate(Path(MEMORY), rate_hz)
+    except DataError as error:
+        raise DataError(remedied(str(error), "channel=")) from error
     if frames.ndim == 2:
         frames = frames[:, _channels(channel, frames.shape[1], MEMORY)].mean(axis=1)
     if not np.isfinite(frames).all():

@@ -299,6 +299,21 @@ def test_samples_that_cannot_be_used(
     assert str(caught.value) == f"(samples): {message.format(channels)}"
 
 
+def test_recordings_that_cannot_be_used(folders: Folders, tmp_path: Path) -> None:
+    """What is advised suits somebody without the recipe's data."""
+    model, remedy = ser.load(folders["csa-global-frames"]), "replace it, or leave it out"
+    (tmp_path / "text.wav").write_text("no audio")
+    for audio, message in (
+        (tmp_path / "nope.wav", f"{tmp_path}/nope.wav: no such file; {remedy}"),
+        (tmp_path / "text.wav", f"{tmp_path}/text.wav: is no audio that can be read (Format not recognised); "
+         f"{remedy}"),
+        ((np.arange(9.0), -1), f"(samples): says that it has -1 Hz, 384000 is the most; {remedy}"),
+    ):  # fmt: skip
+        with pytest.raises(ser.errors.DataError) as caught:
+            model.predict(audio)
+        assert str(caught.value) == message
+
+
 def test_one_recording_is_normalised_by_itself_or_by_what_its_speaker_says(
     fold: Path, folders: Folders
 ) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests import recipe
 
@@ -35,13 +36,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-seed", type=int, default=13, help="which moments and victims it chooses")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes, keep a file's tests in one, and all that share the daemons of a cluster."""
-    for item in items:
-        place = item.path.relative_to(REPO)
-        group = "cluster" if place.parts[:2] == ("tests", "cluster") else str(place)
-        item.add_marker(pytest.mark.xdist_group(group))
+class FileScheduling(LoadFileScheduling):
+    """With several processes, a file's tests run in one, and all that share the daemons of a cluster."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "tests/cluster" if file.startswith("tests/cluster/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FileScheduling:
+    """Xdist asks for it when ``--numprocesses`` is given."""
+    return FileScheduling(config, log)
 
 
 @pytest.fixture(scope="session")

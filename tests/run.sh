@@ -60,7 +60,7 @@ if [[ -z $only || $only == unit ]]; then
   ((processes <= 4)) || processes=4 # each may take a gigabyte
   log "unit: pytest ${marks[*]} $*"
   code=0
-  python3 -m pytest --numprocesses "$processes" --dist loadgroup "${marks[@]}" "$@" || code=$?
+  python3 -m pytest --numprocesses "$processes" "${marks[@]}" "$@" || code=$?
   ((code == 0)) || failed+=(pytest)
 fi
 ((${#failed[@]} == 0)) || die "failed: ${failed[*]}"

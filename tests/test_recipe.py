@@ -158,6 +158,14 @@ def test_stages_alone_repeat_the_numbers(repo: Path, small_release: Path, finish
     assert contents(finished / "exp", *RESULTS) == before
     for path in finished.rglob("score"):
         shutil.rmtree(path)
+    for stage, change, told in (
+        ("5", "csa:optim.lr=1.0e-3", "optim.lr: 0.002 -> 0.001"),
+        ("9", "csa:unit.pooling=vote", "unit.pooling: mean -> vote"),
+    ):
+        done = run(command(repo, finished, small_release, "--stage", stage, "--set", change))
+        assert done.returncode == 1
+        assert f"csa_20/seed1: was trained with other settings: {told}; ask for its settings" in done.stderr
+    assert contents(finished / "exp", *RESULTS) == before
     done = run(command(repo, finished, small_release, "--stage", "6", "--stop-stage", "6"))
     assert done.returncode == 0, done.stderr
     again = contents(finished / "exp", "result.txt")

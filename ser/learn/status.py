@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from ser.data import files
 from ser.data.fold_checks import NOTES
 from ser.data.tables import check_key
-from ser.errors import CheckpointError, DataError, StaleError
+from ser.errors import CheckpointError, DataError, StaleError, all_of
 from ser.feats.stores import feature_files
 from ser.feats.vad import FOLDER
 from ser.learn import tasks
@@ -125,6 +125,35 @@ def progress_text(name: str, states: Sequence[Progress]) -> str:
 # ------------------------------------------------------------------------------------------------ the plan
 
 
+def _trainings(plan: Plan, trees: Mapping[str, Mapping[str, Any]]) -> Iterator[tasks.Task]:
+    """All trainings of a plan, with the settings (system -> tree) that they would be trained with."""
+    for train, dev, folder, seed, settings in plan.trainings():
+        tree, place = trees[Path(folder).parent.name], Path(folder)
+        yield tasks.Task(Path(train), None if dev == "-" else Path(dev), place, int(seed), tree, settings)
+
+
+def refuse_other_models(plan: Plan, trees: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse to use models that were trained with other settings than are asked for now.
+
+    Args:
+        plan: of the experiment.
+        trees: system -> its settings.
+
+    Raises:
+        StaleError: which models, and what differs.
+    """
+    problems = []
+    for task in _trainings(plan, trees):
+        if (task.folder / MODEL).exists() and (changed := tasks.config_changes(task)):
+            more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+            problems.append(
+                f"{task.folder}: was trained with other settings: {'; '.join(changed[:5])}{more}; ask for "
+                "its settings, choose another --exp-dir, or begin with stage 3"
+            )
+    if problems:
+        raise StaleError(str(all_of(problems)))
+
+
 def trainings_text(plan: Plan, trees: Mapping[str, Mapping[str, Any]]) -> str:
     """How far all trainings of a plan are.
 
@@ -136,12 +165,7 @@ def trainings_text(plan: Plan, trees: Mapping[str, Mapping[str, Any]]) -> str:
     listed = (lists / "train.tsv").stat().st_mtime if (lists / "train.tsv").exists() else 0.0
     num_first = sum(1 for _ in plan.trainings(plan.systems[:1]))
     states = []
-    for number, fields in enumerate(plan.trainings(), 1):
-        train, dev, folder, seed, settings = fields
-        tree = trees[Path(folder).parent.name]
-        task = tasks.Task(
-            Path(train), None if dev == "-" else Path(dev), Path(folder), int(seed), tree, settings
-        )
+    for number, task in enumerate(_trainings(plan, trees), 1):
         alone = f"train_3.{number}" if number <= num_first else f"train_4.{number - num_first}"
         logs = [lists / "log" / f"{name}.log" for name in (f"train.{number}", alone)]
         states.append(training_state(task, logs, listed))

@@ -96,12 +96,18 @@ def finished(task: Task, *, thorough: bool = False) -> bool:
 OLD_VERSION = "is a model of an older version of the recipe, a pickle, which is not read any more"
 
 
+def config_changes(task: Task) -> list[str]:
+    """What differs between the model folder's config.yaml and the task's settings, decoding included."""
+    try:
+        known = config.read_yaml(task.folder / CONFIG)
+    except ConfigError:
+        return [f"{CONFIG} cannot be read"]
+    return files.differences(known, json.loads(json.dumps(task.tree)))
+
+
 def config_is_current(task: Task) -> bool:
     """Whether the model folder's config.yaml equals the task's settings, decoding included."""
-    try:
-        return bool(config.read_yaml(task.folder / CONFIG) == json.loads(json.dumps(task.tree)))
-    except ConfigError:
-        return False
+    return not config_changes(task)
 
 
 def write_made(task: Task, *, but: Sequence[str] = ()) -> None:

@@ -69,7 +69,8 @@ def get_parser() -> cli.Parser:
     parser.add_argument(
         "--check-data",
         action="store_true",
-        help="only make sure that the protocol can divide the data of stage 0, and say how much is trained",
+        help="only make sure that the protocol can divide the data of stage 0 and that models are of these "
+        "settings, and say how much is trained",
     )
     parser.add_argument("options", nargs="*", metavar="KEY=VALUE")
     return parser
@@ -81,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     experiment = read_experiment(args.experiment, args.options)
     settings = work_out_settings(experiment, args.corpus_conf, args.folder)
     plan = work_out(experiment, settings, args.exp_dir, args.data_dir)
+    trees = {system.name: system.file.tree for system in settings.systems}
     there = (plan.folds / "folds.tsv").exists()
     if args.check_data:
         if not there and not (plan.data / "utt2spk").exists():
@@ -89,6 +91,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             plan = dataclasses.replace(plan, expected=expected_folds(plan, settings, warn=True))
         if args.stage <= 4:
             tell_work(plan)
+        else:
+            from ser.learn.status import refuse_other_models
+
+            refuse_other_models(plan, trees)
         return 0
     refuse_second_protocol(settings, args.exp_dir)
     refuse_other_data(settings, plan.data)
@@ -99,7 +105,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         if not there:
             plan = dataclasses.replace(plan, expected=expected_folds(plan, settings))
-        trees = {system.name: system.file.tree for system in settings.systems}
         print(plan_text(plan, trees, range(args.stage, args.stop_stage + 1)))
         return 0
     if args.stage >= 3 and not there:

@@ -6,6 +6,7 @@ import asyncio
 import io
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.requests import ClientDisconnect, Request
@@ -22,7 +23,18 @@ def test_nothing_is_computed_for_who_has_gone(tmp_path: Path) -> None:
     """A sender who leaves before his turn comes: his recording is not even decoded."""
     limits, held = Limits(), threading.Event()
     service = Service(ser.load(make_model(tmp_path / "model")), limits)
-    content = io.BytesIO(b"never read")
+    reads: list[object] = []
+
+    class Content(io.BytesIO):
+        def read(self, *size: Any) -> bytes:
+            reads.append(size)
+            return super().read(*size)
+
+        def readinto(self, buffer: Any) -> int:
+            reads.append(buffer)
+            return super().readinto(buffer)
+
+    content = Content(b"never read")
 
     async def left() -> Message:
         await asyncio.sleep(0.05)
@@ -36,7 +48,7 @@ def test_nothing_is_computed_for_who_has_gone(tmp_path: Path) -> None:
             await service._compute(Upload("x.wav", content), (), body)
         held.set()
         assert await first
-        assert await service.worker.run(lambda: content.tell()) == 0
+        assert await service.worker.run(lambda: list(reads)) == []
 
     asyncio.run(ask())
     service.worker.close()

@@ -26,13 +26,13 @@ def cepstra(log_mel: Floats, sums: Doubles, num_cepstra: int, window: int) -> Fl
     Returns:
         (T, 3C): cepstra, first and second differences; float32.
     """
-    static = normalise(log_mel, sums) @ _cosines(num_cepstra, log_mel.shape[1]).T
+    static = normalise(log_mel, sums) @ cosines(num_cepstra, log_mel.shape[1]).T
     first = differences(static, window)
     joined: Floats = np.concatenate([static, first, differences(first, window)], axis=1).astype(np.float32)
     return joined
 
 
-def _cosines(num_cepstra: int, num_filters: int) -> npt.NDArray[np.float64]:
+def cosines(num_cepstra: int, num_filters: int) -> npt.NDArray[np.float64]:
     """The orthonormal discrete cosine transform (type 2), its first rows, (C, F)."""
     angles = np.pi * np.outer(np.arange(num_cepstra), np.arange(num_filters) + 0.5) / num_filters
     rows: npt.NDArray[np.float64] = np.sqrt(2 / num_filters) * np.cos(angles)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ser.feats.base import Floats, Layout
+from ser.feats.cepstra import cosines
 from ser.feats.fbank import Fbank, FbankSettings
 from ser.feats.trimming import TrimSettings, trimmed
 
@@ -54,18 +55,10 @@ class MelFunctionals:
         if settings.trim is not None:
             samples = trimmed(samples, settings.sampling_rate_hz, settings.trim, self.min_samples)
         log_mel = self._fbank.compute(samples, key).astype(np.float64)  # (T, F)
-        cepstra = log_mel @ cosines(settings.num_mel_bins).T  # (T, F)
+        cepstra = log_mel @ cosines(settings.num_mel_bins, settings.num_mel_bins).T  # (T, F)
         means = log_mel.mean(axis=0)  # those of the cepstra follow from them
         vector: Floats = np.concatenate([means, statistics(log_mel), statistics(cepstra)]).astype(np.float32)
         return vector
-
-
-def cosines(num_filters: int) -> Doubles:
-    """The orthonormal discrete cosine transform (type 2), (F, F), a cepstrum each row."""
-    angles = np.pi * np.outer(np.arange(num_filters), np.arange(num_filters) + 0.5) / num_filters
-    rows: Doubles = np.sqrt(2 / num_filters) * np.cos(angles)
-    rows[0] /= np.sqrt(2)
-    return rows
 
 
 def statistics(values: Doubles) -> Doubles:

@@ -68,8 +68,8 @@ def test_they_are_those_of_filters_and_cepstra(num_frames: int) -> None:
 
 
 def test_the_transform_is_orthonormal_and_scipys() -> None:
-    np.testing.assert_allclose(cosines(40) @ cosines(40).T, np.eye(40), atol=1e-12)
-    np.testing.assert_allclose(cosines(5), dct(np.eye(5), type=2, norm="ortho", axis=0), atol=1e-12)
+    np.testing.assert_allclose(cosines(40, 40) @ cosines(40, 40).T, np.eye(40), atol=1e-12)
+    np.testing.assert_allclose(cosines(5, 5), dct(np.eye(5), type=2, norm="ortho", axis=0), atol=1e-12)
 
 
 def test_a_constant_has_no_spread_and_no_change() -> None:

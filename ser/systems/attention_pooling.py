@@ -126,8 +126,7 @@ class AttentionPooling(nn.Module):
     def scale(self, x: Tensor, num_frames: Tensor) -> Tensor:
         """(B, T, F) scaled by each segment's real values; zeros behind the ends (B,)."""
         if self.scaling == "minmax":
-            frame = torch.arange(x.shape[1], device=x.device)
-            beyond = (frame >= num_frames.unsqueeze(1)).unsqueeze(-1)  # (B, T, 1)
+            beyond = ~real_steps(num_frames, x.shape[1]).unsqueeze(-1)  # (B, T, 1)
             low = x.masked_fill(beyond, torch.inf).amin(dim=(1, 2), keepdim=True)
             high = x.masked_fill(beyond, -torch.inf).amax(dim=(1, 2), keepdim=True)
             span = torch.where(high > low, high - low, torch.inf)  # a segment of one value becomes zeros

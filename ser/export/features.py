@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ser.feats import energy, fbank
-from ser.feats.base import Timing
+from ser.feats.base import INT16_SCALE, Timing
 from ser.feats.energy import EnergySettings
 from ser.feats.fbank import FbankSettings
 from ser.feats.vad import NEPERS_PER_DB, VadConfig
@@ -92,7 +92,7 @@ class SpeechActivity(nn.Module):
     def forward(self, samples: Tensor, num_samples: Tensor, frames: Tensor) -> Tensor:
         """Of the frames that ``frames`` (B, T, F) has: speech, (B, T), also behind the ends."""
         total = 1 + (num_samples.unsqueeze(1) - self.length) // self.shift  # (B, 1)
-        x = samples.unsqueeze(1) * energy.INT16_SCALE
+        x = samples.unsqueeze(1) * INT16_SCALE
         energies = nn.functional.conv1d(x * x, self.ones, stride=self.shift).squeeze(1)  # (B, S)
         if self.remove_dc_offset:
             sums = nn.functional.conv1d(x, self.ones, stride=self.shift).squeeze(1)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ser.ranges import Range
 
 Floats = npt.NDArray[np.float32]
+INT16_SCALE = 32768.0  # a sample of 1.0 in the unit of 16-bit samples, which is Kaldi's
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ser.errors import DataError
-from ser.feats.base import Floats, Timing
+from ser.feats.base import INT16_SCALE, Floats, Timing
 from ser.ranges import Range
 
 if TYPE_CHECKING:
     from ser.feats.audio import LongRecording
 
-INT16_SCALE = 32768.0  # a sample of 1.0 in Kaldi's units
 _BLOCK_FRAMES = 512  # frames at a time: what fits the cache, and bounds the memory of a long recording
 
 

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 
 from ser.errors import DataError
-from ser.feats.base import Floats, Timing
+from ser.feats.base import INT16_SCALE, Floats
+from ser.feats.framing import Framing
 from ser.ranges import Range
 
 if TYPE_CHECKING:
     from ser.feats.audio import LongRecording
 
-INT16_SCALE = 32768.0  # a sample of 1.0 in the unit of 16-bit samples
 FLOOR = 1.0  # of the power, so that digital silence is not far below what 16 bits can say
-_BLOCK_FRAMES = 512  # frames at a time, which bounds the memory of a long recording
 
 
 @dataclass(frozen=True)
@@ -54,18 +53,15 @@ class Spectrogram:
         Raises:
             ValueError: the lines do not fit the frames or the sampling rate.
         """
-        self._length = int(sampling_rate_hz * 0.001 * settings.frame_length_ms)
-        self._shift = int(sampling_rate_hz * 0.001 * settings.frame_shift_ms)
+        self._frames = Framing.of(settings.frame_length_ms, settings.frame_shift_ms, sampling_rate_hz)
         self._size = round(sampling_rate_hz / settings.line_hz)  # of the transform, in samples
         lines = round(settings.high_freq_hz / settings.line_hz)
         self._settings, self._lines = settings, lines
         self.dim = lines // settings.average_lines
         rules = (
-            ("frame_length_ms", self._length >= 2, "be two samples or more"),
-            ("frame_shift_ms", self._shift >= 1, "be one sample or more"),
             (
                 "line_hz",
-                self._size * settings.line_hz == sampling_rate_hz and self._size >= self._length,
+                self._size * settings.line_hz == sampling_rate_hz and self._size >= self._frames.length,
                 f"divide the sampling rate, {sampling_rate_hz}, into a transform no shorter than a frame",
             ),
             (
@@ -78,8 +74,7 @@ class Spectrogram:
         for name, holds, rule in rules:
             if not holds:
                 raise ValueError(f"{name} must {rule}, got {getattr(settings, name)}")
-        self.min_samples = self._length
-        self.timing = Timing(self._shift / sampling_rate_hz, self._length / 2 / sampling_rate_hz)
+        self.min_samples, self.timing = self._frames.length, self._frames.timing
 
     def compute(self, samples: Floats | LongRecording, key: str) -> Floats:  # noqa: ARG002  (part of the contract)
         """The lines of one recording, (T, F).
@@ -87,21 +82,17 @@ class Spectrogram:
         Raises:
             DataError: it is shorter than a frame.
         """
-        length, shift = self._length, self._shift
+        length = self._frames.length
         if len(samples) < length:
             raise DataError(
                 f"has {len(samples)} samples, fewer than a frame of {length}; leave it out where the corpus "
                 "is prepared"
             )
-        total = 1 + (len(samples) - length) // shift
         window = np.hamming(length) * INT16_SCALE
-        values: Floats = np.empty((total, self.dim), np.float32)
-        for first in range(0, total, _BLOCK_FRAMES):
-            last = min(total, first + _BLOCK_FRAMES)
-            block = np.asarray(samples[first * shift : (last - 1) * shift + length], np.float64)
-            frames = np.lib.stride_tricks.sliding_window_view(block, length)[::shift] * window
-            spectrum = np.fft.rfft(frames, self._size)[:, : self._lines]
+        values: Floats = np.empty((self._frames.count(len(samples)), self.dim), np.float32)
+        for span, frames in self._frames.blocks(samples):
+            spectrum = np.fft.rfft(frames * window, self._size)[:, : self._lines]
             power = (spectrum.real**2 + spectrum.imag**2).reshape(len(frames), self.dim, -1).mean(axis=2)
             log_power = self._settings.scale == "log_power"
-            values[first:last] = np.log(np.maximum(power, FLOOR)) if log_power else np.sqrt(power)
+            values[span] = np.log(np.maximum(power, FLOOR)) if log_power else np.sqrt(power)
         return values

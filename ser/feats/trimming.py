@@ -5,18 +5,17 @@ Shapes: N samples.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
 
+from ser.feats import energy as energies
+from ser.feats import vad
 from ser.feats.base import Floats
-from ser.feats.energy import Energy, EnergySettings
+from ser.feats.energy import Energy
 from ser.feats.speech import kept_frames
-from ser.feats.vad import VadConfig, decide
 from ser.ranges import Range
-
-_FRAMES = EnergySettings("energy", 25.0, 10.0, remove_dc_offset=True)  # conf/energy.yaml's
 
 
 @dataclass(frozen=True)
@@ -38,9 +37,9 @@ def trimmed(samples: Floats, rate_hz: int, settings: TrimSettings, least: int = 
     >>> len(trimmed(x, 16000, TrimSettings(40.0, 0.0))), len(trimmed(x, 16000, TrimSettings(40.0, 100.0)))
     (5200, 8400)
     """
-    energy = Energy(_FRAMES, rate_hz)
-    rules = VadConfig("energy", 0.0, 0.0, settings.below_loudest_db, 5, 0.3)
-    speech = decide(energy.compute(samples, "")[:, 0], rules)
+    energy = Energy(energies.RECIPE, rate_hz)
+    rules = replace(vad.RECIPE, below_loudest_db=settings.below_loudest_db)
+    speech = vad.decide(energy.compute(samples, "")[:, 0], rules)
     if not speech.any():
         return samples
     timing = energy.timing

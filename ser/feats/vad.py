@@ -49,6 +49,16 @@ class VadConfig:
             raise ValueError("vad_energy_threshold or below_loudest_db must be a number")
 
 
+RECIPE = VadConfig(  # conf/vad.yaml's, where there is no conf/
+    set="energy",
+    vad_energy_threshold=0.0,
+    vad_energy_mean_scale=0.0,
+    below_loudest_db=40.0,
+    vad_frames_context=5,
+    vad_proportion_threshold=0.3,
+)
+
+
 def decide(values: npt.NDArray[Any], settings: VadConfig) -> Bools:
     """Which frames are speech.
 

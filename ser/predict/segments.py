@@ -30,9 +30,11 @@ import numpy as np
 from ser.errors import UsageError
 from ser.feats.audio import LongRecording
 from ser.feats.base import Floats
-from ser.feats.energy import Energy, EnergySettings
+from ser.feats.energy import RECIPE as ENERGY
+from ser.feats.energy import Energy
 from ser.feats.speech import Bools
-from ser.feats.vad import VadConfig, decide
+from ser.feats.vad import RECIPE as VAD
+from ser.feats.vad import decide
 from ser.ranges import Range
 
 Span = tuple[int, int]  # the first sample or frame, and the one behind the last
@@ -42,15 +44,6 @@ PAUSE_S, CLICK_S, SHORTEST_S, JOINED_PAUSE_S, LONGEST_S = 0.5, 0.3, 1.0, 2.0, 15
 QUIET_S, MARGIN_S = 0.2, 0.1
 LOUDEST = 0.999  # quantile of the frames' energies; louder ones count as of this
 WINDOW_S = Range(0.1, 86400)
-ENERGY = EnergySettings("energy", frame_length_ms=25.0, frame_shift_ms=10.0, remove_dc_offset=True)
-VAD = VadConfig(
-    set="energy",
-    vad_energy_threshold=0.0,
-    vad_energy_mean_scale=0.0,
-    below_loudest_db=40.0,
-    vad_frames_context=5,
-    vad_proportion_threshold=0.3,
-)
 
 
 @dataclass(frozen=True)

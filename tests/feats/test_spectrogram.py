@@ -11,7 +11,7 @@ import soundfile
 
 from ser.data.corpus import AudioConfig
 from ser.errors import ConfigError, DataError
-from ser.feats import audio, spectrogram
+from ser.feats import audio, framing
 from ser.feats.base import Timing
 from ser.feats.extract import compute_file
 from ser.feats.sets import FeatureSet, load_set
@@ -83,7 +83,7 @@ def test_a_long_recording_goes_through_in_blocks(tmp_path: Path, monkeypatch: py
     features: FeatureSet = load_set(CONF / "spectrogram.yaml", AUDIO)
     whole = compute_file(path, features.make(), AUDIO, "a")
     monkeypatch.setattr(audio, "LONG_SAMPLES", 1000)
-    monkeypatch.setattr(spectrogram, "_BLOCK_FRAMES", 37)
+    monkeypatch.setattr(framing, "BLOCK_FRAMES", 37)
     np.testing.assert_array_equal(compute_file(path, features.make(), AUDIO, "a"), whole)
 
 

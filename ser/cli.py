@@ -74,6 +74,21 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
 
+    def add_use_gpu(self, meaning: str = "") -> None:
+        """Add ``--use-gpu``; ``meaning`` says for what, where that is not plain."""
+        choices = ["auto", "yes", "no"]
+        self.add_argument("--use-gpu", choices=choices, default="auto", help=meaning or None)
+
+    def add_allow_code(self) -> None:
+        """Add ``--allow-code``, for verbs that read models."""
+        self.add_argument(
+            "--allow-code",
+            action="append",
+            default=[],
+            metavar="MODULE:NAME",
+            help="import this code outside ser where a model names it; may be given again",
+        )
+
 
 def existing_dir(text: str) -> Path:
     """An argument that must be a folder."""

@@ -21,14 +21,8 @@ def get_parser() -> cli.Parser:
     parser.add_argument("--tasks", type=Path, help="task list: model<TAB>data<TAB>out[<TAB>code to allow]")
     parser.add_argument("--job", type=int, default=1, help="which share of the list, from 1")
     parser.add_argument("--num-jobs", type=int, default=1)
-    parser.add_argument(
-        "--allow-code",
-        action="append",
-        default=[],
-        metavar="MODULE:NAME",
-        help="import this code outside ser where a model names it as its system; may be given again",
-    )
-    parser.add_argument("--use-gpu", choices=["auto", "yes", "no"], default="auto")
+    parser.add_allow_code()
+    parser.add_use_gpu()
     return parser
 
 

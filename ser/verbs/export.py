@@ -26,7 +26,7 @@ from ser import cli
 from ser.errors import UsageError
 
 
-def get_parser() -> argparse.ArgumentParser:
+def get_parser() -> cli.Parser:
     """The command line."""
     parser = cli.Parser(__doc__, "export")
     parser.add_argument("model", type=Path, metavar="<model>")
@@ -37,13 +37,7 @@ def get_parser() -> argparse.ArgumentParser:
         choices=["inside", "outside"],
         help="of a graph: whether it makes them (inside)",
     )
-    parser.add_argument(
-        "--allow-code",
-        action="append",
-        default=[],
-        metavar="MODULE:NAME",
-        help="import this code outside ser where a model names it; may be given again",
-    )
+    parser.add_allow_code()
     card = parser.add_argument_group("what a package says; what is not given is left out")
     card.add_argument("--name", default="", help="of the model (that of the file)")
     card.add_argument("--license", default="", metavar="ID", help="as the hub has it, such as cc-by-4.0")

@@ -30,12 +30,7 @@ def get_parser() -> cli.Parser:
         default="none",
         help="of the archives of frames: CM takes a byte a value, CM2 two (%(default)s)",
     )
-    parser.add_argument(
-        "--use-gpu",
-        choices=["auto", "yes", "no"],
-        default="auto",
-        help="for networks that make features (%(default)s)",
-    )
+    parser.add_use_gpu("for networks that make features (%(default)s)")
     parser.add_argument("corpus", type=Path, help="conf/corpus.yaml")
     parser.add_argument("data", type=cli.existing_dir, help="data/all")
     parser.add_argument("sets", type=Path, nargs="+", metavar="set", help="conf/<set>.yaml")

@@ -49,14 +49,8 @@ def get_parser() -> cli.Parser:
     )
     _add_view_options(parser)
     parser.add_argument("--strict", action="store_true", help="stop at the first recording that is no good")
-    parser.add_argument(
-        "--allow-code",
-        action="append",
-        default=[],
-        metavar="MODULE:NAME",
-        help="import this code outside ser where a model names it; may be given again",
-    )
-    parser.add_argument("--use-gpu", choices=["auto", "yes", "no"], default="auto")
+    parser.add_allow_code()
+    parser.add_use_gpu()
     return parser
 
 

@@ -18,7 +18,7 @@ from ser import cli
 from ser.ranges import Range, read_number
 
 
-def get_parser() -> argparse.ArgumentParser:
+def get_parser() -> cli.Parser:
     """The command line."""
     parser = cli.Parser(__doc__, "probe_attention")
     parser.add_argument("--tasks", type=Path, required=True, metavar="FILE", help="what to probe")
@@ -40,10 +40,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed", type=cli.whole(cli.SEED), default=0, help="of sample and draws (%(default)s)"
     )
-    parser.add_argument(
-        "--allow-code", action="append", default=[], metavar="MODULE:NAME",
-        help="a system outside this package whose models may be run; may be given again",
-    )  # fmt: skip
+    parser.add_allow_code()
     return parser
 
 

@@ -43,14 +43,8 @@ def get_parser() -> cli.Parser:
     parser.add_argument(
         "--max-megabytes", type=cli.whole(Range(1, 512)), default=32, help="of an upload (32)"
     )
-    parser.add_argument(
-        "--allow-code",
-        action="append",
-        default=[],
-        metavar="MODULE:NAME",
-        help="import this code outside ser where a model names it as its system; may be given again",
-    )
-    parser.add_argument("--use-gpu", choices=["auto", "yes", "no"], default="auto")
+    parser.add_allow_code()
+    parser.add_use_gpu()
     return parser
 
 

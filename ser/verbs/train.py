@@ -29,7 +29,7 @@ def get_parser() -> cli.Parser:
     parser.add_argument("--tasks", type=Path, help="task list, see steps/train.sh --help")
     parser.add_argument("--task", type=cli.whole(Range(1)), default=1, help="line of the task list, from 1")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
-    parser.add_argument("--use-gpu", choices=["auto", "yes", "no"], default="auto")
+    parser.add_use_gpu()
     parser.add_argument("--tensorboard", choices=["true", "false"], default="true", help="write tb/ events")
     return parser
 

@@ -14,7 +14,7 @@ Shapes: N utterances, M Gaussians, D values of a frame, R factors, K classes.
 
 from __future__ import annotations
 
-import logging
+import warnings
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -29,9 +29,8 @@ from ser.ranges import Range
 from ser.systems.base import Arrays, Doubles, Estimator, Sizes
 from ser.systems.layers.factors import Gaussians, Statistics, posterior, train
 from ser.systems.settings import InputSettings
-from ser.systems.svm import standardise
+from ser.systems.svm import missing_sklearn
 
-log = logging.getLogger("ser")
 Labels = npt.NDArray[np.int64]
 
 FRAMES_A_GAUSSIAN = 20  # of the training subset, at least
@@ -146,7 +145,7 @@ def _background(frames: list[Doubles], settings: UbmSettings, seed: int) -> Gaus
     try:
         from sklearn.mixture import GaussianMixture
     except ImportError as error:
-        raise UsageError(_missing(error)) from error
+        raise UsageError(missing_sklearn(error)) from error
     everything = np.concatenate(frames)
     if len(everything) < FRAMES_A_GAUSSIAN * settings.gaussians:
         raise DataError(
@@ -170,8 +169,6 @@ def _background(frames: list[Doubles], settings: UbmSettings, seed: int) -> Gaus
 
 def _fit_quietly(estimator: Any, *data: Any) -> None:
     """Fit, without a warning that the rounds asked for did not end where nothing changes."""
-    import warnings
-
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
@@ -231,13 +228,17 @@ def _gaussians(model: Arrays) -> Gaussians:
 # ---------------------------------------------------------------------------------------------- the back-end
 
 
-def _describe(model: Arrays, factors: Doubles, *, unit_length: bool) -> Doubles:
-    """Factors as they are classified: centred, whitened, and of length 1 where all that varies is in them."""
-    x = (factors - model["centre"]) @ model["whitening"]
-    if unit_length:
-        x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-        x = x @ model["discriminants"]
-    described: Doubles = x
+def _scaled(model: Arrays, factors: Doubles, *, unit_length: bool) -> Doubles:
+    """Factors with mean 0 and variance 1 on the training subset, and of length 1 if that is asked for."""
+    x: Doubles = (factors - model["centre"]) / model["deviation"]
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) if unit_length else x
+
+
+def _describe(model: Arrays, factors: Doubles) -> Doubles:
+    """Factors as they are classified: those of all that varies of length 1, projected by LDA."""
+    if "discriminants" not in model:
+        return _scaled(model, factors, unit_length=False)
+    described: Doubles = _scaled(model, factors, unit_length=True) @ model["discriminants"]
     return described
 
 
@@ -295,13 +296,6 @@ def _choose_cost(x: Doubles, labels: Labels, speakers: Labels) -> float:
     return min(COSTS, key=lambda cost: (losses[cost], cost))
 
 
-def _missing(error: ImportError) -> str:
-    return (
-        f"the Python package scikit-learn cannot be loaded ({error}); "
-        "install it with: utils/install.sh --extra baselines"
-    )
-
-
 # ---------------------------------------------------------------------------------------------- the system
 
 
@@ -323,27 +317,21 @@ def fit(subset: Subset, settings: FactorAnalysisSettings, num_classes: int, seed
         model |= {"num_classes": np.array(num_classes), "present": np.unique(labels), "total": total}
         model |= {"ubm_log_weights": gaussians.log_weights, "ubm_means": gaussians.means}
         model["ubm_deviations"] = gaussians.deviations
-        return model | _back_end(model, _factors(model, statistics), labels, speakers, settings)
+        return model | _back_end(_factors(model, statistics), labels, speakers, settings.factors)
     except DataError as error:
         raise DataError(f"{subset.folder}: {error}") from error
 
 
-def _back_end(
-    model: Arrays, factors: Doubles, labels: Labels, speakers: Labels, settings: FactorAnalysisSettings
-) -> Arrays:
+def _back_end(factors: Doubles, labels: Labels, speakers: Labels, settings: FactorSettings) -> Arrays:
     """How factors are classified."""
-    unit_length = settings.factors.space == "total"
     deviation = factors.std(axis=0)
     back: Arrays = {"centre": factors.mean(axis=0)}
-    back["whitening"] = np.diag(1 / np.where(deviation > 0, deviation, np.inf))
-    if unit_length:
-        x = standardise(factors, factors)
-        x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-        back["discriminants"] = _discriminants(x, labels)
-    x = _describe(back, factors, unit_length=unit_length)
+    back["deviation"] = np.where(deviation > 0, deviation, np.finfo(np.float64).max)  # saved, so finite
+    if settings.space == "total":
+        back["discriminants"] = _discriminants(_scaled(back, factors, unit_length=True), labels)
+    x = _describe(back, factors)
     cost = _choose_cost(x, labels, speakers)
     weights, biases = _regression(x, labels, cost)
-    log.debug("C %g of %d factors", cost, model["loadings"].shape[2])
     return back | {"cost": np.array(cost), "weights": weights, "biases": biases}
 
 
@@ -352,7 +340,7 @@ def posteriors(model: Arrays, settings: FactorAnalysisSettings, subset: Subset) 
     gaussians = _gaussians(model)
     frames = _frames(subset, settings, model["total"])
     statistics = Statistics.joined([Statistics.of(gaussians, each) for each in frames])
-    x = _describe(model, _factors(model, statistics), unit_length=settings.factors.space == "total")
+    x = _describe(model, _factors(model, statistics))
     result = np.zeros((len(subset), int(model["num_classes"])))
     result[:, model["present"]] = np.exp(_log_posteriors(x, model["weights"], model["biases"]))
     return result

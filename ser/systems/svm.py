@@ -139,7 +139,7 @@ def choose(
     try:
         from sklearn.model_selection import GroupKFold
     except ImportError as error:
-        raise UsageError(_missing(error)) from error
+        raise UsageError(missing_sklearn(error)) from error
     inner = list(GroupKFold(min(NUM_GROUPS, groups)).split(labels, labels, list(speakers)))
     scores = {}
     for number, features in enumerate(candidates):
@@ -197,7 +197,7 @@ def _machine(kernel: Doubles, labels: Labels, cost: float) -> Any:
     try:
         from sklearn.svm import SVC
     except ImportError as error:
-        raise UsageError(_missing(error)) from error
+        raise UsageError(missing_sklearn(error)) from error
     return SVC(C=cost, kernel="precomputed", class_weight="balanced").fit(kernel, labels)
 
 
@@ -264,7 +264,8 @@ def _cross_entropy(scores: Doubles, labels: Labels, scale: float) -> float:
     return float(-np.log(np.maximum(right, _SMALLEST)).mean())
 
 
-def _missing(error: ImportError) -> str:
+def missing_sklearn(error: ImportError) -> str:
+    """What is lacking, and how to get it."""
     return (
         f"the Python package scikit-learn cannot be loaded ({error}); "
         "install it with: utils/install.sh --extra baselines"

@@ -17,7 +17,15 @@ from torch import Tensor, nn
 from ser.feats.chunking import ChunkingConfig
 from ser.ranges import Range
 from ser.systems.base import Inputs, Network, Outputs, Sizes
-from ser.systems.layers.maps import channels_last, convolution, pooled, real_steps, zero_padding
+from ser.systems.layers.maps import (
+    channels_last,
+    convolution,
+    frames_of_steps,
+    pooled,
+    real_steps,
+    spread,
+    zero_padding,
+)
 from ser.systems.settings import NetworkSettings
 
 MU = 255.0  # of the mu-law
@@ -121,7 +129,9 @@ class AttentionPooling(nn.Module):
         attention = scores.flatten(1).softmax(dim=1).view_as(scores)  # (B, T / 4, F / 4)
         attended = self.class_maps(y) * attention.to(y.dtype).unsqueeze(1)  # (B, K, T / 4, F / 4)
         logits = attended.sum(dim=(2, 3)) if self.pooling == "sum" else attended.mean(dim=(2, 3))
-        return Outputs(logits, _spread(attention.sum(dim=2), num_frames, x.shape[2]))
+        counts = frames_of_steps(num_frames, y.shape[2], STRIDE)
+        frames = spread(attention.sum(dim=2), counts, STRIDE, real_steps(num_frames, x.shape[2]))
+        return Outputs(logits, frames)
 
     def scale(self, x: Tensor, num_frames: Tensor) -> Tensor:
         """(B, T, F) scaled by each segment's real values; zeros behind the ends (B,)."""
@@ -134,15 +144,6 @@ class AttentionPooling(nn.Module):
         if self.mu_law:
             x = x.sign() * torch.log1p(MU * x.abs()) / math.log1p(MU)
         return zero_padding(x, num_frames)
-
-
-def _spread(weights: Tensor, num_frames: Tensor, total: int) -> Tensor:
-    """Weights of steps (B, T / 4) as weights of the real frames in them, (B, T)."""
-    first = torch.arange(weights.shape[1], device=weights.device) * STRIDE
-    counts = (num_frames.unsqueeze(1) - first).clamp(1, STRIDE)  # (B, T / 4)
-    spread = (weights / counts).repeat_interleave(STRIDE, dim=1)
-    spread = nn.functional.pad(spread, (0, total - spread.shape[1]))  # frames that pooling left out
-    return zero_padding(spread.unsqueeze(-1), num_frames).squeeze(-1)
 
 
 def build(settings: AttentionPoolingSettings, sizes: Sizes) -> AttentionPooling:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -14,6 +13,7 @@ from ser.systems.base import Inputs, Network, Outputs, Sizes
 from ser.systems.layers.attention import MultiplicativeAttention
 from ser.systems.layers.blstm import Blstm
 from ser.systems.layers.layer_sum import LayerSum, layer_weights, num_layers
+from ser.systems.layers.maps import frames_of_steps, real_steps, spread
 from ser.systems.settings import Dropout, NetworkSettings
 
 
@@ -82,14 +82,15 @@ class Blstmatt(nn.Module):
             the frames of a step share its weight evenly, and the last step counts by its real frames.
         """
         x, num_frames = inputs.main
-        frame = torch.arange(x.shape[1], device=x.device)  # (T,)
-        beyond = frame >= num_frames.unsqueeze(1)  # (B, T)
-        x = self.layers(x).masked_fill(beyond.unsqueeze(-1), 0.0)
+        real = real_steps(num_frames, x.shape[1])  # (B, T)
+        x = self.layers(x).masked_fill(~real.unsqueeze(-1), 0.0)
         steps, lengths = self._stack(x), (num_frames + self.frame_stack - 1) // self.frame_stack
         h = self.encoder(steps, lengths)  # (B, S, H)
-        counts = self._count(num_frames, steps.shape[1])  # (B, S)
+        counts = frames_of_steps(num_frames, steps.shape[1], self.frame_stack)  # (B, S)
         context, weights = self.attention(h, counts / self.frame_stack)  # (B, H), (B, S)
-        return Outputs(self.classifier(context), self._spread(weights, counts, beyond))
+        if self.frame_stack > 1:
+            weights = spread(weights, counts, self.frame_stack, real)  # (B, T)
+        return Outputs(self.classifier(context), weights)
 
     def _stack(self, x: Tensor) -> Tensor:
         """(B, T, F) to (B, S, frame_stack * F), S = ceil(T / frame_stack), zeros at the end."""
@@ -97,18 +98,6 @@ class Blstmatt(nn.Module):
             return x
         missing = -x.shape[1] % self.frame_stack
         return F.pad(x, (0, 0, 0, missing)).reshape(x.shape[0], -1, self.frame_stack * x.shape[2])
-
-    def _count(self, num_frames: Tensor, num_steps: int) -> Tensor:
-        """Real frames of each step, (B, S), 0 to ``frame_stack``."""
-        first = torch.arange(num_steps, device=num_frames.device) * self.frame_stack  # (S,)
-        return (num_frames.unsqueeze(1) - first).clamp(0, self.frame_stack)  # (B, S)
-
-    def _spread(self, weights: Tensor, counts: Tensor, beyond: Tensor) -> Tensor:
-        """Weights of steps (B, S) with ``counts`` real frames each to weights of frames (B, T)."""
-        if self.frame_stack == 1:
-            return weights
-        spread = (weights / counts.clamp(min=1)).repeat_interleave(self.frame_stack, dim=1)
-        return spread[:, : beyond.shape[1]].masked_fill(beyond, 0.0)  # (B, T)
 
 
 def build(settings: BlstmattSettings, sizes: Sizes) -> Blstmatt:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Size = tuple[int, ...]  # over time and frequency, or over time alone
@@ -67,6 +68,25 @@ def real_steps(lengths: Tensor, total: int, stride: int = 1) -> Tensor:
     """
     first = torch.arange(total, device=lengths.device) * stride  # (S,)
     return first < lengths.unsqueeze(1)
+
+
+def frames_of_steps(lengths: Tensor, total: int, stride: int) -> Tensor:
+    """Real frames of each of ``total`` steps of ``stride`` frames, (B, total), of ``lengths`` (B,) in all."""
+    first = torch.arange(total, device=lengths.device) * stride  # (S,)
+    return (lengths.unsqueeze(1) - first).clamp(0, stride)
+
+
+def spread(weights: Tensor, counts: Tensor, stride: int, real: Tensor) -> Tensor:
+    """Weights of steps (B, S) as weights of frames (B, T): the real frames of a step share its weight evenly.
+
+    Args:
+        weights: of the steps.
+        counts: their real frames, of :func:`frames_of_steps`.
+        stride: frames of a step.
+        real: which frames are, (B, T); frames behind the last step get nothing.
+    """
+    frames = (weights / counts.clamp(min=1)).repeat_interleave(stride, dim=1)[:, : real.shape[1]]
+    return F.pad(frames, (0, real.shape[1] - frames.shape[1])).masked_fill(~real, 0.0)
 
 
 def zero_padding(x: Tensor, lengths: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ check shell shfmt -d "${scripts[@]}"
 if [[ -z $only || $only == unit ]]; then
   marks=()
   [[ $fast == false ]] || marks=(-m 'not slow')
-  processes=$(nproc)
+  processes=$(env -u OMP_NUM_THREADS nproc) # which path.sh sets
   ((processes <= 4)) || processes=4 # each may take a gigabyte
   log "unit: pytest ${marks[*]} $*"
   code=0

@@ -106,6 +106,7 @@ class Service:
         finally:
             answer.cancel()
             gone.cancel()
+            await asyncio.wait({answer, gone})  # whoever waited is out of the queue now
 
     def _answer(self, upload: Upload, asked: Collection[str]) -> dict[str, Any]:
         """An upload's result, as JSON; in the worker's thread."""

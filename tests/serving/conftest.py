@@ -42,7 +42,7 @@ from ser import cli
 from ser.serving import limits, server
 
 def main(argv):
-    bounds = limits.Limits(upload_s=1.0, header_s=0.5, answer_s=0.001 if argv[1] == "impatient" else 60.0)
+    bounds = limits.Limits(upload_s=2.5, header_s=1.5, answer_s=0.001 if argv[1] == "impatient" else 60.0)
     server.serve(ser.load(argv[0]), server.listen("127.0.0.1", 0), bounds)
     return 0
 

@@ -23,6 +23,7 @@ import soundfile
 import ser
 from ser.errors import DataError
 from ser.verbs import serve
+from tests.cluster.daemons import soon, until
 from tests.predict.trained import make_model
 from tests.serving.conftest import HASTY, REPO, Server
 
@@ -86,8 +87,10 @@ def test_8_clients_200_requests(server: Server, recordings: list[Path], models: 
             assert max(clients.map(ask, range(200))) < 1e-6
         return server.rss_bytes()
 
-    before = ask_all()
-    assert ask_all() - before < 8e6
+    rss = [ask_all(), ask_all()]
+    while len(rss) < 5 and rss[-1] - rss[-2] >= 8e6:  # a leak grows each time, an allocator does not
+        rss.append(ask_all())
+    assert rss[-1] - rss[-2] < 8e6, rss
     assert server.ask("GET", "/health").json["requests"] == 0
 
 
@@ -330,9 +333,9 @@ def test_slow_clients_hold_nobody_up(models: dict[str, Path], wav: bytes) -> Non
         silent, header, body = (each.result() for each in slow)
     assert silent == b""
     assert header.startswith(b"HTTP/1.1 408 ")
-    assert json.loads(header.partition(b"\r\n\r\n")[2]) == {"error": "no request came within 0.5 s"}
+    assert json.loads(header.partition(b"\r\n\r\n")[2]) == {"error": "no request came within 1.5 s"}
     assert body.startswith(b"HTTP/1.1 408 ")
-    words = "the upload was not complete within 1 s; try again"
+    words = "the upload was not complete within 2.5 s; try again"
     assert json.loads(body.partition(b"\r\n\r\n")[2]) == {"error": words}
     assert served.ask("GET", "/health").json["requests"] == 0
     assert served.stop() == 0
@@ -348,44 +351,47 @@ def test_no_answer_in_time(models: dict[str, Path], wav: bytes) -> None:
     assert "Traceback" not in served.log
 
 
+def requests_of(server: Server) -> int:
+    """The requests that a server is at work on."""
+    return int(server.ask("GET", "/health").json["requests"])
+
+
 def test_too_many_at_a_time(server: Server, wav: bytes) -> None:
     """Sixteen uploads that do not end fill all places; the next gets words, and later a place again."""
     begin = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: 32044\r\n\r\n"
     held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(16)]
     for connection in held:
         connection.sendall(begin)
-    time.sleep(0.5)
+    until(lambda: requests_of(server) == 16, 60, "sixteen requests")
     answer = server.ask("POST", "/predict", wav)
     words = "16 requests are being answered; try again in a second"
     assert (answer.status, answer.words, answer.headers["retry-after"]) == (503, words, "1")
-    assert server.ask("GET", "/health").json["requests"] == 16
     for connection in held:
         connection.close()
-    time.sleep(0.5)
+    until(lambda: requests_of(server) == 0, 60, "the end of the uploads")
     assert server.ask("POST", "/predict", wav).status == 200
 
 
 def test_too_many_connections(server: Server) -> None:
     held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(64)]
-    time.sleep(0.5)
-    words = {"error": "too many connections are open; try again in a second"}
-    assert json.loads(talk(server, b"").partition(b"\r\n\r\n")[2]) == words
+    words = b'{"error": "too many connections are open; try again in a second"}'
+    until(lambda: talk(server, b"").endswith(b"\r\n\r\n" + words), 60, "the refusal")
     for connection in held:
         connection.close()
-    time.sleep(0.5)
-    assert server.ask("GET", "/health").status == 200
+    until(lambda: server.ask("GET", "/health").status == 200, 60, "an answer again")
 
 
 def test_the_log_tells_no_content_and_no_fault(server: Server, wav: bytes) -> None:
     """After all of the above; this test stands last among those of one server."""
+    told = server.log.count("POST /predict")
     server.ask("POST", "/predict?name=secret-name.wav", wav)
     server.ask("POST", "/predict", form(("file", "secret-name.wav", wav)), FORM)
-    time.sleep(0.2)
+    until(lambda: server.log.count("POST /predict") >= told + 2, 60, "the lines of the log")
     assert "secret" not in server.log
     assert "Traceback" not in server.log
-    told = r"[A-Z]+ /\S* (?:\d{3}|no answer), \d+ ms|\d{3} [\w ]+, before any request"
+    line = r"[A-Z]+ /\S* (?:\d{3}|no answer), \d+ ms|\d{3} [\w ]+, before any request"
     assert [
-        row for row in server.log.splitlines() if not re.fullmatch(rf"[\d:T-]{{19}} (?:{told})", row)
+        row for row in server.log.splitlines() if not re.fullmatch(rf"[\d:T-]{{19}} (?:{line})", row)
     ] == []
 
 
@@ -400,7 +406,7 @@ def test_ends_when_told(models: dict[str, Path], number: int, code: int, last: s
     assert served.ask("GET", "/health").status == 200
     begin = time.monotonic()
     assert served.stop(number) == code
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < soon()
     assert served.log.splitlines()[-1].endswith(last)
     assert "Traceback" not in served.log
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.daemons import until
+from tests.cluster.daemons import soon, until
 
 DATE = r"\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \S+ \d{4}"
 RUN_PL = Path(__file__).resolve().parents[2] / "utils" / "run.pl"
@@ -192,7 +192,7 @@ def test_by_default_one_a_processor() -> None:
 def test_quick() -> None:
     start = time.monotonic()
     assert run_pl("--max-jobs-run", 2, "JOB=1:100", "l/x.JOB.log", "true").returncode == 0
-    assert time.monotonic() - start < 3.0  # 0.2 s on an idle machine
+    assert time.monotonic() - start < soon(3)  # 0.2 s on an idle machine
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -428,7 +428,7 @@ def test_a_signal_ends_everything(signum: str, code: int) -> None:
     start = time.monotonic()
     process.send_signal(signal.Signals[signum])
     _, stderr = process.communicate(timeout=20)
-    assert time.monotonic() - start < 4.0
+    assert time.monotonic() - start < soon(4)
     assert (process.returncode, stderr) == (code, f"run.pl: stopped by {signum} with 1 tasks not started\n")
     assert not alive(mark)
     for number in (1, 2):
@@ -446,7 +446,7 @@ def test_who_does_not_listen_is_killed() -> None:
     start = time.monotonic()
     process.terminate()
     process.communicate(timeout=20)
-    assert 4.9 < time.monotonic() - start < 8.0
+    assert 4.9 < time.monotonic() - start < soon(8)
     assert process.returncode == 143
     assert "# Ended (code 137; signal 9)" in Path("x.log").read_text()
     assert not alive(mark)
@@ -464,7 +464,7 @@ def test_a_second_signal_waits_no_longer() -> None:
     time.sleep(0.3)
     process.terminate()
     process.communicate(timeout=20)
-    assert time.monotonic() - start < 3.0
+    assert time.monotonic() - start < soon(3)
     assert not alive(mark)
 
 

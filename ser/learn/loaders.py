@@ -271,9 +271,10 @@ def read_inputs(subset: Subset, rows: Ints, items: Items | None = None, which: I
 def pad(utterances: list[Floats], dim: int) -> Floats:
     """Utterances (T_i, F) as one array (B, max T_i, F), zeros behind each."""
     longest = max(map(len, utterances), default=1)
-    x = np.zeros((len(utterances), longest, dim), dtype=np.float32)
+    x = np.empty((len(utterances), longest, dim), dtype=np.float32)
     for row, utterance in zip(x, utterances, strict=True):
         row[: len(utterance)] = utterance
+        row[len(utterance) :] = 0.0
     return x
 
 

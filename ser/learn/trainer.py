@@ -36,6 +36,7 @@ from ser.systems.base import Loss, Outputs
 from ser.systems.settings import OptimSettings, Unit
 
 RATE = "rate"  # of a group of parameters: what the learning rate is multiplied by
+COUNT_EVERY = 64  # steps, after which their losses are added up
 SAVE_EVERY_S = 300.0  # the training state is written at least this often, also within an epoch
 MOMENTUM = 0.9  # of ``optim.algorithm: sgd``, Nesterov's
 COLUMNS = ("epoch", "lr", "train_loss", "train_acc", "dev_loss", "dev_uar")
@@ -109,6 +110,10 @@ class Trainer:
             self.random = torch.cuda.default_generators[device.index]
         self.at = Position()
         self.sums = torch.zeros(3, dtype=torch.float64, device=device)  # at.sums of this process, at work
+        # losses, logits and labels of steps that are not yet in ``sums``: counting them one after the other
+        # is ten times as fast as between steps, which leave nothing of it in the processor's caches
+        self._uncounted: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._parameters = list(network.parameters())
 
     def _class_weights(self, counts: np.ndarray[Any, np.dtype[np.int64]]) -> Tensor:
         if not counts.all():
@@ -152,6 +157,7 @@ class Trainer:
             at.batch += 1
             frames += batch.num_frames
             if time.monotonic() - saved > SAVE_EVERY_S:
+                self._count()
                 at.sums = self._read_sums(self.sums)
                 self._save_state()
                 saved = time.monotonic()
@@ -176,11 +182,13 @@ class Trainer:
             losses = self._losses(outputs, targets)
             total = self.class_weights[torch.from_numpy(batch.all_labels).to(self.device)].sum()
             torch.autograd.backward(self.scaler.scale(losses.sum() / total))
-            self._count(losses, outputs.logits, labels)
+            self._uncounted.append((losses.detach(), outputs.logits.detach(), labels))
+            if len(self._uncounted) == COUNT_EVERY:
+                self._count()
         sum_gradients(self.network, self.share)
         if optim.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip_norm, foreach=True)
+            nn.utils.clip_grad_norm_(self._parameters, optim.clip_norm, foreach=True)
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
@@ -192,10 +200,13 @@ class Trainer:
             return F.cross_entropy(logits, labels, weight=self.class_weights, reduction="none")
         return self.loss(outputs, targets) * self.class_weights[labels]
 
-    def _count(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
-        self.sums[0] += (losses.detach() / self.class_weights[labels]).double().sum()
-        self.sums[1] += (logits.detach().argmax(dim=1) == labels).sum()
-        self.sums[2] += len(labels)
+    def _count(self) -> None:
+        """Add what is uncounted to the sums."""
+        for losses, logits, labels in self._uncounted:
+            self.sums[0] += (losses / self.class_weights[labels]).double().sum()
+            self.sums[1] += (logits.argmax(dim=1) == labels).sum()
+            self.sums[2] += len(labels)
+        self._uncounted.clear()
 
     def _read_sums(self, sums: Tensor) -> list[float]:
         loss, right, items = sums.tolist()
@@ -208,6 +219,7 @@ class Trainer:
 
     def _finish_epoch(self) -> dict[str, float]:
         at = self.at
+        self._count()
         loss, right, items = self._read_sums(sum_over_processes(self.sums, self.share))
         row = {"epoch": float(at.epoch + 1), "lr": self.optimizer.param_groups[0]["lr"]}
         row |= {"train_loss": loss / items, "train_acc": right / items}

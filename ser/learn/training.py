@@ -32,7 +32,7 @@ from ser.learn.loaders import (
     main_frames,
     make_items,
 )
-from ser.learn.memory import is_shortage, shortage
+from ser.learn.memory import is_shortage, keep_freed, shortage
 from ser.learn.parallel import choose_device, process_group, wait_for_all
 from ser.learn.tasks import Task
 from ser.learn.trainer import Trainer
@@ -53,6 +53,8 @@ def train_network(
     """
     device = choose_device(use_gpu)
     _check_gpus(device)
+    if device.type == "cpu":
+        keep_freed()
     with process_group(device) as share, _memory(task, settings):
         if share.rank == 0:
             with files.locked(task.folder):

@@ -1,6 +1,7 @@
 """How far the aligner's boundaries lie from a corpus's own phone times, beside other ways of aligning.
 
-Usage: python3 tests/bench/alignment.py [--lexicon conf/lexicon.txt] <egs/corpus> <data-dir> <work-dir>
+Usage: python3 tests/bench/alignment.py [--lexicon conf/lexicon.txt] [--only WAY]
+         <egs/corpus> <data-dir> <work-dir>
 
 Each way trains on the corpus itself and is compared with <data-dir>/phone.ctm, whose times it does not see:
   given    k2, the reference's phones and pauses given in their order

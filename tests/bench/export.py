@@ -1,8 +1,13 @@
-"""How fast a model is in PyTorch, ONNX and TorchScript, on one core: python3 tests/bench/export.py MODEL."""
+"""How fast a model is in PyTorch, ONNX and TorchScript, on one core.
+
+Usage: python3 tests/bench/export.py <model>
+
+<model> is a folder or the name of a model that comes with ser.
+"""
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 import time
 import warnings
@@ -34,8 +39,13 @@ def fastest(run: Callable[[], object]) -> float:
 
 def main() -> None:
     """Measure 16 recordings of four seconds, from samples to posteriors."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model")
+    args = parser.parse_args()
     torch.set_num_threads(1)
-    trained = load_model(find_model(sys.argv[1]))
+    trained = load_model(find_model(args.model))
     rate_hz = build.sampling_rate(trained)
     x = np.random.default_rng(1).uniform(-0.3, 0.3, (16, round(SECONDS * rate_hz))).astype(np.float32)
     lengths = np.full(len(x), x.shape[1])

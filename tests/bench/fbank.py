@@ -1,6 +1,6 @@
 """How fast stage 1 is on one core: frames a second, beside kaldi-native-fbank and lhotse by themselves.
 
-Usage: OMP_NUM_THREADS=1 python3 tests/bench/fbank.py [<folder of wav files>]
+Usage: OMP_NUM_THREADS=1 python3 tests/bench/fbank.py [--rounds 5] [<folder of wav files>]
 
 Without a folder it makes ten minutes of noise. All three read the same files and make the same 23
 filters; only stage 1 also checks the files, takes their digests and writes the archive. Imports are

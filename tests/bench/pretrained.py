@@ -1,6 +1,7 @@
 """How fast frames of a pretrained encoder are made on one core: seconds of audio a second of processor time.
 
-Usage: OMP_NUM_THREADS=1 python3 tests/bench/pretrained.py <model> [<folder of wav files>] [--layers 3 all]
+Usage: OMP_NUM_THREADS=1 python3 tests/bench/pretrained.py <model> [<folder of wav files>]
+         [--layers 3 all] [--rounds 2]
 
 <model> is a folder or a name of the hub. Of the wav files forty are taken; without a folder it makes as many
 recordings of noise. Loading the encoder is not counted, reading the files neither; the best of several rounds

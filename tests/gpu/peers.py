@@ -160,17 +160,21 @@ class BareNetwork:
 class PlainBlstm(nn.Module):
     """BLSTM and attention as most public code writes them: a packed nn.LSTM."""
 
-    def __init__(self, dim: int, model: Any) -> None:
-        """``model`` is the section of the settings."""
+    def __init__(self, dim: int, model: Any, *, pack: bool = True) -> None:
+        """``model`` is the section of the settings; without ``pack`` the LSTM reads the padding, too."""
         super().__init__()
+        self.pack = pack
         self.lstm = nn.LSTM(dim, model.hidden, model.layers, batch_first=True, bidirectional=True)
         self.attention = MultiplicativeAttention(2 * model.hidden, model.attention_dim)
         self.classifier = nn.Linear(2 * model.hidden, len(EMOTIONS))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Features (B, T, F) and their lengths (B,), on the CPU, to logits."""
-        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        h = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)[0]
+        if self.pack:
+            packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+            h = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)[0]
+        else:
+            h = self.lstm(x)[0]
         real = torch.arange(h.shape[1], device=h.device) < lengths.to(h.device).unsqueeze(1)
         logits: Tensor = self.classifier(self.attention(h, real.float())[0])
         return logits
@@ -195,26 +199,18 @@ class PlainChunks(nn.Module):
 class PlainLoop:
     """DataLoader, a network, Adam, ``loss.item()``: the loop that most public code has."""
 
-    def __init__(self, case: Case, subset: Subset, device: torch.device, steps: Steps) -> None:
+    def __init__(self, subset: Subset, device: torch.device, steps: Steps) -> None:
         """The same data, batch size and sizes of the network as ``steps``."""
         settings = steps.settings
-        if case.on_chunks:
-            self.stack = 1
-            items = _chunks(subset, settings)
-            network: nn.Module = PlainChunks(steps.system.build(settings, sizes_of(subset, EMOTIONS)))
-        else:
-            self.stack = settings.model.frame_stack
-            items = [
-                (_stacked(subset, row, self.stack), int(subset.labels[row])) for row in range(len(subset))
-            ]
-            network = PlainBlstm(subset.main.dim * self.stack, settings.model)
+        self.stack = frame_stack(settings)
+        items, network = plain_items(subset, settings), plain_network(steps.system, settings, subset)
         self.network, self.device, self.count = network.to(device).train(), device, steps.count
         self.optimizer = torch.optim.Adam(network.parameters(), lr=settings.optim.lr)
         self.loader: Any = DataLoader(
             items,  # type: ignore[arg-type]  # a list is a dataset, too
             batch_size=settings.training.batch_size,
             shuffle=True,
-            collate_fn=_collate,
+            collate_fn=collate,
         )
         self._iterator: Iterator[Any] = iter(())
 
@@ -242,14 +238,36 @@ class PlainLoop:
             return next(self._iterator)
 
 
-def _collate(items: list[Item]) -> tuple[Tensor, Tensor, Tensor]:
+def frame_stack(settings: Any) -> int:
+    """Frames of a step of a system's network."""
+    stack: int = getattr(settings.model, "frame_stack", 1)
+    return stack
+
+
+def plain_items(subset: Subset, settings: Any) -> list[Item]:
+    """What the loop is trained on: all utterances, their frames stacked, or all chunks; and their classes."""
+    if settings.unit != "utterance":
+        return _chunks(subset, settings)
+    stack = frame_stack(settings)
+    return [(_stacked(subset, row, stack), int(subset.labels[row])) for row in range(len(subset))]
+
+
+def plain_network(system: Any, settings: Any, subset: Subset, *, pack: bool = True) -> nn.Module:
+    """The network of a system, for the items of :func:`plain_items`."""
+    if settings.unit != "utterance":
+        return PlainChunks(system.build(settings, sizes_of(subset, EMOTIONS)))
+    return PlainBlstm(subset.main.dim * frame_stack(settings), settings.model, pack=pack)
+
+
+def collate(items: list[Item]) -> tuple[Tensor, Tensor, Tensor]:
+    """A batch: features (B, T, F), lengths and classes (B,)."""
     lengths = torch.tensor([len(x) for x, _ in items])
     return pad_sequence([x for x, _ in items], batch_first=True), lengths, torch.tensor([y for _, y in items])
 
 
 def _stacked(subset: Subset, row: int, stack: int) -> Tensor:
     x = subset.main.read(row)
-    x = np.pad(x, ((0, -len(x) % stack), (0, 0)))
+    x = np.pad(x, ((0, -len(x) % stack), (0, 0))).copy()
     return torch.from_numpy(x.reshape(-1, stack * x.shape[1]))
 
 

@@ -142,7 +142,7 @@ def _measure_system(bench: Bench, rows: Rows, subset: Subset, case: Case, batch:
         contestants["step with a packed LSTM"] = PackedSteps(
             case, subset, device, overrides, count, change=packed
         )
-    contestants["plain loop"] = PlainLoop(case, subset, device, steps)
+    contestants["plain loop"] = PlainLoop(subset, device, steps)
     results = in_turns(contestants, 0.1 if bench.tiny else 6.0, synchronizer(bench))
     title = f"{case.name}, batch {batch}"
     ours = results["step"].rate

@@ -49,7 +49,8 @@ class Blstm(nn.Module):
             right = _run(ahead, x)  # (T, B, H/2)
             left = _reorder(_run(back, _reorder(x, mirror)), mirror)  # (T, B, H/2)
             x = torch.cat([right, left], dim=-1)  # (T, B, H)
-            x = self.dropout(x.permute(1, 2, 0)).permute(2, 0, 1)
+            if self.training and self.dropout.p > 0:
+                x *= self.dropout(x.new_ones(*x.shape[1:], 1)).squeeze(-1)  # in place: what is kept, (B, H)
         return x.transpose(0, 1)
 
     @staticmethod

@@ -18,6 +18,7 @@ from ser import reading
 from ser.data.division import NONE
 from ser.data.files import whole_file
 from ser.data.folds import FoldLine, read_folds
+from ser.data.published import Published
 from ser.data.tables import check_key
 from ser.data.tuning import TEST, TuningSource
 
@@ -43,6 +44,7 @@ class PlannedSystem:
     settings: str  # its settings file, resolved
     outside: bool  # whether it is code outside ``ser``
     track: str = NO_TRACK  # what kind of features it reads, see :func:`joint_track`
+    published: Published | None = None  # what its paper prints
 
 
 @dataclass(frozen=True)
@@ -348,12 +350,17 @@ def read_plan(exp: Path) -> Plan:
     path, missing = exp / PLAN, "run.sh writes it, or ser plan"
     with reading.guarded(path, "run run.sh (or ser plan) again", what="is no plan of this version"):
         tree: dict[str, Any] = reading.read_json(path, "run run.sh (or ser plan) again", missing=missing)
-        systems = tuple(PlannedSystem(**_tuples(system)) for system in tree.pop("systems"))
+        systems = tuple(_planned_system(system) for system in tree.pop("systems"))
         fusions = tuple(PlannedFusion(**_tuples(fusion)) for fusion in tree.pop("fusions"))
         tree |= {"exp": exp, "folds": Path(tree["folds"]), "data": Path(tree["data"])}
         for name in (*(s.name for s in systems), *(f.name for f in fusions), *tree["also"]):
             check_key(name, str(path))
         return Plan(systems=systems, fusions=fusions, **_tuples(tree))
+
+
+def _planned_system(tree: dict[str, Any]) -> PlannedSystem:
+    published = tree.get("published")
+    return PlannedSystem(**_tuples(tree | {"published": published and Published(**published)}))
 
 
 def _tuples(tree: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ser.data.corpus_tables import refuse_other_settings
 from ser.data.datadir import lost_tables
 from ser.data.division import NONE
 from ser.data.folds import FoldLine, fold_facts, fold_warnings, plan_folds
+from ser.data.published import Published
 from ser.data.tuning import other_sources
 from ser.errors import DataError, MissingPackageError, UsageError, plural
 from ser.experiment.asked import FUSED, Experiment, meant
@@ -88,6 +89,7 @@ def _planned(system: Chosen, experiment: Experiment, exp: Path, sets: Mapping[st
     code = str(tree.get("system"))
     seeded = systems.is_seeded(code, source)
     norm = tree["features"].get("norm", "none") if isinstance(tree.get("features"), Mapping) else "none"
+    published = tree.get("published")
     return PlannedSystem(
         name=system.name,
         stem=system.stem,
@@ -102,6 +104,7 @@ def _planned(system: Chosen, experiment: Experiment, exp: Path, sets: Mapping[st
         track=joint_track(
             TRACKS.get(str(sets[name].tree.get("extractor")), OPEN) for name in sets_of(system.file)
         ),
+        published=None if published is None else config.build(Published, published, source, "published."),
     )
 
 

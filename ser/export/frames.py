@@ -75,10 +75,10 @@ class Normalise(nn.Module):
     def __init__(self, norm: str, use: SpeechUse, stats: npt.NDArray[np.float64] | None) -> None:
         """``stats`` (2, F + 1) are those of the training subset, for ``norm="global"``."""
         super().__init__()
-        self.norm, self.level = norm, use.level
+        self.norm, self.level, self.together = norm, use.level, use.cmvn.values == "together"
         if norm == "global":
             assert stats is not None
-            mean, std = cmvn.mean_and_std(stats)
+            mean, std = cmvn.mean_and_std(cmvn.over_values(stats) if self.together else stats)
             self.register_buffer("shift", torch.from_numpy(mean.astype(np.float32)))
             self.register_buffer("scale", torch.from_numpy((1.0 / std).astype(np.float32)))
 
@@ -107,6 +107,8 @@ class Normalise(nn.Module):
             assert counted is not None
             own = _mean(values, counted)  # (B, F), float64
             square = _mean(values.double() ** 2, counted)
+            if self.together:
+                own, square = own.mean(dim=1, keepdim=True), square.mean(dim=1, keepdim=True)  # (B, 1)
             std = (square - own * own).clamp(min=cmvn.VARIANCE_FLOOR).sqrt()
             return ((values - own.unsqueeze(1)) / std.unsqueeze(1)).float()
         return values

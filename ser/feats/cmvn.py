@@ -56,6 +56,13 @@ def mean_and_std(sums: npt.NDArray[Any]) -> tuple[Doubles, Doubles]:
     return mean, np.sqrt(np.maximum(variance, VARIANCE_FLOOR))
 
 
+def over_values(sums: npt.NDArray[Any]) -> Doubles:
+    """Statistics (2, F + 1) that give every value of a frame the mean and deviation of all F together."""
+    shared = np.array(sums, dtype=np.float64)
+    shared[:, :-1] = shared[:, :-1].mean(axis=1, keepdims=True)
+    return shared
+
+
 def normalise(features: npt.NDArray[Any], sums: npt.NDArray[Any]) -> Floats:
     """Features (T, F) minus the mean, over the standard deviation that ``sums`` (2, F + 1) give; float32."""
     mean, std = mean_and_std(sums)

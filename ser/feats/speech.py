@@ -45,10 +45,12 @@ class VadUse:
 
 @dataclass(frozen=True)
 class CmvnUse:
-    """Which frames the statistics of a normalisation are of."""
+    """What the statistics of a normalisation are of."""
 
     # all frames of the recordings, or those of speech; features.cmvn may be left out, which is all
     over: Literal["all", "speech"]
+    # each: a mean and a deviation of every value of a frame (also if left out); together: one of all values
+    values: Literal["each", "together"] = "each"
 
 
 ALL_FRAMES, OVER_ALL = VadUse("none", 0.0), CmvnUse("all")

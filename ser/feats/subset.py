@@ -75,6 +75,7 @@ class Features:
             self.speech = table.frames(self._total_frames.astype(np.int64), store.timing)
             self.num_frames = self.speech.num_frames
         self._over_speech = self.speech is not None and use.over_speech
+        self._together = use.cmvn.values == "together"
         self.dim, self.layout = store.dim, store.layout
         level = "none" if self._total_frames is None else use.level
         self._sums = Sums(self._utterance_stats, speakers, level, speaker_stats)
@@ -114,7 +115,7 @@ class Features:
         if self._sums.level != "none":
             features = features - np.float32(self._sums.level_of(self._keys[index]))
         if self._norm == "utterance":
-            features = cmvn.normalise(features, cmvn.stats(self._counted(index, features)))
+            features = cmvn.normalise(features, self._shared(cmvn.stats(self._counted(index, features))))
         elif self._norm != "none":
             shift, scale = self._scales[self._speakers[self._keys[index]] if self._norm == "speaker" else ""]
             features = (features - shift) * scale
@@ -165,10 +166,16 @@ class Features:
                 "normalised by itself; set features.norm to speaker, global or none"
             )
         if norm == "global":
-            return {"": _shift_and_scale(self.total_stats() if global_stats is None else global_stats)}
+            sums = self.total_stats() if global_stats is None else global_stats
+            return {"": _shift_and_scale(self._shared(sums))}
         if norm == "speaker":
-            return {name: _shift_and_scale(stats) for name, stats in self.speaker_stats().items()}
+            sums_of = self.speaker_stats()
+            return {name: _shift_and_scale(self._shared(sums)) for name, sums in sums_of.items()}
         return {}
+
+    def _shared(self, sums: Doubles) -> Doubles:
+        """Statistics as the setting ``cmvn.values`` wants them: of each value, or of all together."""
+        return cmvn.over_values(sums) if self._together else sums
 
     def _utterance_stats(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         """Each utterance's statistics: over speech, where that is asked for and there are frames."""

@@ -26,6 +26,7 @@ HISTORY = "history.tsv"  # of networks, the loss of every epoch
 OLD_MODEL = "model.pt"  # of versions that kept pickles
 REMEDY = "choose another --exp-dir, or remove the folder to train it again"
 DECODING = ("pooling", "decoding_shift")  # keys of ``unit`` on which a training does not depend
+PUBLISHED = "published"  # a key that only the report reads
 
 
 @dataclass(frozen=True)
@@ -118,11 +119,12 @@ def write_made(task: Task, *, but: Sequence[str] = ()) -> None:
 
 
 def learnt(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a training depends on: all but those of decoding."""
+    """The settings that a training depends on: all but those of decoding and of the report."""
+    settings = {key: value for key, value in tree.items() if key != PUBLISHED}
     unit = tree.get("unit")
-    if not isinstance(unit, Mapping):
-        return dict(tree)
-    return {**tree, "unit": {key: value for key, value in unit.items() if key not in DECODING}}
+    if isinstance(unit, Mapping):
+        settings["unit"] = {key: value for key, value in unit.items() if key not in DECODING}
+    return settings
 
 
 def _made_of(task: Task) -> tuple[dict[str, Any], dict[str, Path]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from ser import reading
 from ser.data import confounding
 from ser.data.corpus_summary import read_summary
 from ser.data.fold_checks import read_warnings
+from ser.data.published import Published
 from ser.plan import OPEN
 from ser.reporting.differences import NUM_SWAPS, Comparison
 from ser.reporting.sheet import Cell, Score, Sheet
@@ -24,6 +25,7 @@ from ser.scoring.significance import mean_bootstrap
 
 MEASURES = ("acc", "uar", "ua_eq6", "wa_eq6")
 TABLE1 = Path(__file__).with_name("table1.tsv")
+OTHER_PROTOCOL = "as published, other protocol"
 SPREAD = (
     "Per cent; ± is the standard deviation over the seeds, [..] the 95 % bootstrap interval over speakers"
 )
@@ -62,7 +64,7 @@ def systems(study: Study) -> Sheet:
             norm = each.notes.get("normalisation", "-")
             track = study.plan.track(runs.name)
             rows.append([each.name, track, norm, len(each.seeds), coverage(each), *counts])
-    columns = ("system", "track", "normalisation", "seeds", "scored/total", *MEASURES)
+    columns = ["system", "track", "normalisation", "seeds", "scored/total", *MEASURES]
     note = (
         f"{SPREAD} (of {len(study.test.speaker_names)}). The track is that of the features that a system, or "
         f"all members of a fusion, read; {OPEN}: unlike ones."
@@ -79,7 +81,33 @@ def systems(study: Study) -> Sheet:
             "scores these too, by one chunk that repeats the last frame, so that all such rows share one "
             "test set."
         )
-    return Sheet("systems", "All systems, folds pooled", columns, rows, note)
+    if published := {each.name: each.published for each in study.plan.systems if each.published}:
+        columns.append(OTHER_PROTOCOL)
+        for row in rows:
+            row.append(_printed(published.get(str(row[0]))))
+        note += _published_note(published)
+    return Sheet("systems", "All systems, folds pooled", tuple(columns), rows, note)
+
+
+def _printed(published: Published | None) -> Cell:
+    """``acc 68.8, uar 59.4``; None where a system's paper prints nothing."""
+    if published is None:
+        return None
+    numbers = {"acc": published.acc, "uar": published.uar}
+    return ", ".join(f"{name} {value:.1f}" for name, value in numbers.items() if value is not None)
+
+
+def _published_note(published: Mapping[str, Published]) -> str:
+    """Of what the published numbers are, for display; ``published`` by the systems' names."""
+    texts = []
+    for of in dict.fromkeys(each.of for each in published.values()):
+        names = ", ".join(name for name, each in published.items() if each.of == of)
+        texts.append(f"{of} ({names})")
+    return (
+        f" '{OTHER_PROTOCOL.capitalize()}' is what a system's own paper prints, in per cent, of "
+        f"{'; '.join(texts)}: other folds and sizes, if not another corpus; nothing "
+        "follows from comparing it."
+    )
 
 
 def table1(study: Study) -> Sheet:

@@ -25,7 +25,8 @@ from ser.systems.layers.maps import channels_last, convolution, pooled, zero_pad
 from ser.systems.settings import Dropout, NetworkSettings
 
 FRAMES_A_STEP = 4  # two poolings by 2 over time
-LINES = (2, 2, 2, 4)  # poolings over frequency
+POOLS = ((1, 2), (2, 2), (2, 8))  # over time and frequency, behind the convolutions
+LINES = tuple(lines for _, lines in POOLS)
 SHIFT = 5  # steps from one window to the next: 20 frames
 WINDOW = 2 * SHIFT  # steps of a window
 
@@ -38,6 +39,7 @@ class ModelSettings:
     channels: Annotated[
         int, Range(1, 4096)
     ]  # of each of the first two convolutions; the others have twice that
+    batch_norm: bool  # whether each convolution is followed by batch normalisation
     hidden: Annotated[int, Range(1, 16384)]  # GRU units per direction
     dense: Annotated[int, Range(1, 65536)]  # units of the layer behind the GRU
     dropout: Dropout  # share of them dropped in training
@@ -186,6 +188,7 @@ class CnnCapsules(nn.Module):
         num_classes: int,
         branches: Literal["gru", "capsules", "both"],
         channels: int,
+        batch_norm: bool,
         hidden: int,
         dense: int,
         dropout: float,
@@ -200,10 +203,10 @@ class CnnCapsules(nn.Module):
         super().__init__()
         self.margin, self.capsule_weight = capsule_loss == "margin", capsule_weight
         both = 2 * channels
-        self.tall = convolution(1, channels, (2, 8), batch_norm=False)
-        self.wide = convolution(1, channels, (8, 2), batch_norm=False)
-        self.second = convolution(both, both, (5, 5), batch_norm=False)
-        self.third = convolution(both, both, (5, 5), batch_norm=False)
+        self.tall = convolution(1, channels, (2, 8), batch_norm=batch_norm, pool=POOLS[0])
+        self.wide = convolution(1, channels, (8, 2), batch_norm=batch_norm, pool=POOLS[0])
+        self.second = convolution(both, both, (5, 5), batch_norm=batch_norm, pool=POOLS[1])
+        self.third = convolution(both, both, (5, 5), batch_norm=batch_norm, pool=POOLS[2])
         lines = pooled(num_values, LINES)
         self.gru: Blstm | None = None
         self.capsules: CapsuleBranch | None = None
@@ -259,11 +262,8 @@ class CnnCapsules(nn.Module):
         x = x.unsqueeze(1)  # (B, 1, T, F)
         num_frames = num_frames.clamp(min=FRAMES_A_STEP)
         y = zero_steps(torch.cat([self.tall(x), self.wide(x)], dim=1), num_frames)
-        y = zero_steps(self.second(F.max_pool2d(y, (1, LINES[0]))), num_frames)
-        half = num_frames // 2
-        y = zero_steps(self.third(zero_steps(F.max_pool2d(y, (2, LINES[1])), half)), half)
-        y = F.max_pool2d(F.max_pool2d(y, (2, LINES[2])), (1, LINES[3]))
-        return zero_steps(y, half // 2), half // 2
+        y = zero_steps(self.second(y), num_frames // 2)
+        return zero_steps(self.third(y), num_frames // FRAMES_A_STEP), num_frames // FRAMES_A_STEP
 
 
 def loss(outputs: Outputs, targets: Mapping[str, Tensor]) -> Tensor:

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ser.data.published import Published
 from ser.errors import DataError, UsageError
 from ser.feats import cmvn
 from ser.feats.cepstra import cepstra
@@ -84,6 +85,7 @@ class FactorAnalysisSettings:
     cepstra: CepstraSettings
     ubm: UbmSettings
     factors: FactorSettings
+    published: Published | None = None  # what its paper prints, for the report alone; may be left out
 
     def __post_init__(self) -> None:
         """Refuse several sets."""

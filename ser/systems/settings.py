@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from ser.data.published import Published
 from ser.feats.chunking import ChunkingConfig
 from ser.feats.level import Level
 from ser.feats.speech import ALL_FRAMES, OVER_ALL, CmvnUse, VadUse
@@ -34,6 +35,8 @@ class InputSettings:
             raise ValueError(f"sets must name feature sets, each once, got {', '.join(self.sets) or 'none'}")
         if self.norm == self.level == "none" and self.cmvn.over == "speech":
             raise ValueError("cmvn.over must be all with norm and level none, which take no statistics")
+        if self.norm == "none" and self.cmvn.values == "together":
+            raise ValueError("cmvn.values must be each with norm none, which takes no statistics")
         if self.norm == "utterance" and self.level != "none" or self.norm == self.level == "speaker":
             raise ValueError(f"level {self.level} is taken away by norm {self.norm}; set level to none")
 
@@ -127,3 +130,5 @@ class NetworkSettings:
     augmentation: AugmentationSettings
     optim: OptimSettings
     training: TrainingSettings
+    # what its paper prints, for the report alone; may be left out
+    published: Published | None = field(default=None, kw_only=True)

@@ -45,6 +45,18 @@ def test_normalising_is_what_numpy_says_in_float64() -> None:
     np.testing.assert_allclose(cmvn.normalise(x, cmvn.stats(others)), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_statistics_of_all_values_are_one_mean_and_one_deviation() -> None:
+    x = np.array([[1, 2], [3, 4], [5, 9]], dtype=np.float32)  # mean 4, variance 136 / 6 - 16
+    mean, std = cmvn.mean_and_std(cmvn.over_values(cmvn.stats(x)))
+    np.testing.assert_allclose(mean, [4, 4], rtol=1e-12)
+    np.testing.assert_allclose(std, [np.sqrt(136 / 6 - 16)] * 2, rtol=1e-12)
+    many = features(300, 2)
+    y = cmvn.normalise(many, cmvn.over_values(cmvn.stats(many)))
+    wanted = (many - many.astype(np.float64).mean()) / many.astype(np.float64).std()
+    np.testing.assert_allclose(y, wanted, rtol=1e-4, atol=1e-5)
+    assert np.abs(y.mean(axis=0)).max() > 1e-3  # a filter alone keeps its own
+
+
 @pytest.mark.parametrize("num_frames", [1, 7])
 def test_a_filter_that_never_changes_becomes_0(num_frames: int) -> None:
     x = np.full((num_frames, 4), -15.942385, dtype=np.float32)

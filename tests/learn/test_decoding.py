@@ -325,12 +325,15 @@ def test_class_order_of_another_data_folder(make_part: MakePart) -> None:
 def test_decoding_settings_change_without_training(
     make_part: MakePart, tmp_path: Path, csa_yaml: Path
 ) -> None:
-    """They are no part of what was learnt: the model is kept, and its chunks are pooled otherwise."""
+    """They are no part of what was learnt: the model is kept, and its chunks are pooled otherwise.
+
+    Nor is what the paper of a system prints.
+    """
     model, test, out = trained(make_part, tmp_path, csa_yaml), make_part("test", "ef"), tmp_path / "out"
     weights = models.load_model(model).arrays
     decode_folder(model, test, out, use_gpu="no")
     before = (out / "chunks" / "post").read_bytes()
-    overrides = ["training.epochs=1", "unit.pooling=vote"]
+    overrides = ["training.epochs=1", "unit.pooling=vote", "published={acc: 60.0, uar: null, of: x}"]
     tree = config.resolve(csa_yaml, overrides)
     task = Task(tmp_path / "train", tmp_path / "dev", model, 7, tree, str(csa_yaml))
     assert tasks.finished(task)

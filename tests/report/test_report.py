@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from ser.data import tables
+from ser.data.published import Published
 from ser.errors import DataError
 from ser.plan import PlannedFusion, read_plan, write_plan
 from ser.reporting import differences, figures, provenance, results, sheets
@@ -50,6 +51,31 @@ def test_the_numbers_are_those_of_score(made: Made) -> None:
                 assert float(row[f"{key}_sd"]) == pytest.approx(np.std(values, ddof=1), abs=1e-6)
         for folder in folders:
             shutil.rmtree(folder / "score")
+
+
+def test_published_numbers_stand_in_a_column_that_says_so(made: Made) -> None:
+    plain = sheets.systems(read_study("x", made.plan))
+    assert sheets.OTHER_PROTOCOL not in plain.columns
+    printed = {
+        "csa_30": Published(68.8, 59.4, "some turns"),
+        "blstmatt": Published(None, 58.14, "other turns"),
+        "csa_60": Published(71.0, None, "some turns"),
+    }
+    own = [dataclasses.replace(each, published=printed.get(each.name)) for each in made.plan.systems]
+    sheet = sheets.systems(read_study("x", dataclasses.replace(made.plan, systems=tuple(own))))
+    assert sheet.columns == (*plain.columns, "as published, other protocol")
+    cells = {row[0]: row[-1] for row in sheet.rows}
+    assert {name: cell for name, cell in cells.items() if cell is not None} == {
+        "csa_30": "acc 68.8, uar 59.4",
+        "blstmatt": "uar 58.1",
+        "csa_60": "acc 71.0",
+    }
+    assert [row[:-1] for row in sheet.rows] == [list(row) for row in plain.rows]
+    assert sheet.note == plain.note + (
+        " 'As published, other protocol' is what a system's own paper prints, in per cent, of other turns "
+        "(blstmatt); some turns (csa_30, csa_60): other folds and sizes, if not another corpus; nothing "
+        "follows from comparing it."
+    )
 
 
 def test_parts_add_up_to_the_whole(made: Made) -> None:

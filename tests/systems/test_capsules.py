@@ -19,6 +19,7 @@ WU: dict[str, Any] = {
     "num_values": 200,
     "num_classes": 4,
     "branches": "both",
+    "batch_norm": False,
     "channels": 8,
     "hidden": 64,
     "dense": 64,
@@ -196,8 +197,12 @@ def test_the_order_of_windows_matters_to_the_recurrent_ones_alone() -> None:
 
 @pytest.mark.parametrize("branches", ["gru", "capsules", "both"])
 @pytest.mark.parametrize("recurrent", ["none", "shared"])
-def test_padding_and_the_batch_change_nothing(branches: str, recurrent: str) -> None:
-    network = make(branches=branches, recurrent=recurrent)
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_padding_and_the_batch_change_nothing(branches: str, recurrent: str, batch_norm: bool) -> None:
+    network = make(branches=branches, recurrent=recurrent, batch_norm=batch_norm)
+    for module in network.modules():  # as if trained: zeros would not stay zeros
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.constant_(module.bias, 0.7)
     lengths = [90, 61, 40, 7, 1]
     x = torch.full((5, 101, 32), 100.0)
     single = [torch.randn(1, length, 32) for length in lengths]

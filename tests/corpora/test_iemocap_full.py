@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,10 @@ import pytest
 from ser import corpora
 from ser.corpora.iemocap import check_iemocap, expected
 from ser.corpora.iemocap.checks import count_frames
+from ser.data import tables
+from ser.data.corpus import load_corpus
+from ser.data.corpus_tables import make_data_dir
+from ser.data.folds import plan_folds
 from ser.data.levels import Piece, measure_all
 from ser.data.manifests import Utterance, read_manifests
 from ser.feats.chunking import ChunkingConfig, count_chunks
@@ -100,6 +105,30 @@ def test_every_turn_agrees_with_the_release(release: FakeRelease, utterances: li
         assert item.duration_s == turn.num_samples / 16000
         assert set(item.alignment) <= {"phone", "word", "syllable"}
     assert found["Ses01F_script01_3_F010"].alignment.keys() == {"phone", "word"}
+
+
+def test_the_turns_of_the_baselines_papers_leave_each_speaker_out(
+    utterances: list[Utterance], root: Path, tmp_path: Path
+) -> None:
+    """Improvised, "happy" without "excited": 2,280 turns, as the papers of the baselines count them."""
+    conf = Path(__file__).parents[2] / "egs" / "iemocap" / "conf" / "corpus_improvised.yaml"
+    corpus = load_corpus(conf)
+    data = tmp_path / "all"
+    make_data_dir(root.parent / "manifests", data, corpus)
+    classes = tables.read_table(data / "utt2emo")
+    assert Counter(classes.values()) == {"neu": 1099, "sad": 608, "ang": 289, "hap": 284}
+    divided, _ = plan_folds(data, corpus, corpus.protocol)
+    folds = {fold.name: fold for fold in divided if not fold.name.endswith("-dev")}
+    assert list(folds) == [f"Ses0{session}_{gender}" for session in "12345" for gender in "FM"]
+    own = {
+        item.id: (item.speaker, item.attributes["style"], item.attributes["emotion"]) for item in utterances
+    }
+    raw = tables.read_table(data / "utt2raw")
+    for speaker, fold in folds.items():
+        assert sorted(fold.subsets["train"] + fold.subsets["test"]) == sorted(classes)
+        wanted = {name for name, values in own.items() if values[:2] == (speaker, "improvised")}
+        wanted = {name for name in wanted if own[name][2] in ("ang", "hap", "neu", "sad")}
+        assert {raw[name] for name in fold.subsets["test"]} == wanted
 
 
 @pytest.fixture

@@ -64,8 +64,7 @@ link() {
   made+=("$2")
 }
 if [[ ! -e $recipe/run.sh ]]; then # a new recipe begins with the settings for small corpora
-  link ../../csv/conf/blstmatt.yaml conf/blstmatt.yaml
-  link ../../csv/conf/csa.yaml conf/csa.yaml
+  for name in blstmatt csa table1; do link "../../csv/conf/$name.yaml" "conf/$name.yaml"; done
 fi
 link ../iemocap/run.sh run.sh
 link ../iemocap/cmd.sh cmd.sh

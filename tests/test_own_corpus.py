@@ -134,7 +134,17 @@ def test_a_folder_with_nothing_but_its_settings(repo: Path, mine: Path) -> None:
     (recipe / "conf" / "corpus.yaml").write_text(SETTINGS)
     done = run(top, mine, "--corpus", "mine", "--dry-run")
     assert done.returncode == 0, done.stderr
-    links = ["conf/blstmatt.yaml", "conf/csa.yaml", "run.sh", "cmd.sh", "path.sh", "local", "steps", "utils"]
+    links = [
+        "conf/blstmatt.yaml",
+        "conf/csa.yaml",
+        "conf/table1.yaml",
+        "run.sh",
+        "cmd.sh",
+        "path.sh",
+        "local",
+        "steps",
+        "utils",
+    ]
     assert f"egs/mine: linked {' '.join(links)} to what other recipes have;" in done.stderr
     assert all((recipe / name).is_symlink() and (recipe / name).exists() for name in links)
     assert not (mine / "data").exists()

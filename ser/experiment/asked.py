@@ -1,8 +1,9 @@
 """What may be asked for: the keys of ``--experiment FILE``, and of the options of run.sh.
 
 A system is a word ``[NAME=]CONF[_CONTEXT]``: CONF is a file of ``conf/`` without its suffix (or the path of a
-YAML file), a context is given to a system trained on chunks, NAME is what its folders are called.  A
-fusion is ``[NAME=]SYSTEM[:WEIGHT] SYSTEM[:WEIGHT] ...``; without weights they are tuned on dev speakers.
+YAML file), a context is given to a system trained on chunks, NAME is what its folders are called.  A file
+with nothing but the key ``systems`` stands for the words that it lists.  A fusion is
+``[NAME=]SYSTEM[:WEIGHT] SYSTEM[:WEIGHT] ...``; without weights they are tuned on dev speakers.
 ``SYSTEM@*`` is the system with all its seeds: alone their mean, beside others each with a tuned weight.
 """
 
@@ -32,7 +33,8 @@ class Experiment:
     """What may be asked for; the keys of ``--experiment FILE``, and of the options of run.sh."""
 
     systems: tuple[str, ...] = (*FUSED, "majority")
-    contexts: tuple[int, ...] = (PAPER_CONTEXT,)  # of systems trained on chunks whose word names none
+    # of systems trained on chunks whose word names none; null: that of their settings
+    contexts: tuple[int, ...] | None = None
     seeds: tuple[int, ...] = (777,)
     protocol: str | None = None  # of corpus.yaml; null: its own choice
     fuse: tuple[str, ...] = ()  # "none" is none; nothing: syscomb and syscomb_dev, where their systems are
@@ -136,6 +138,8 @@ def _check_numbers(experiment: Experiment) -> None:
         ("contexts", experiment.contexts, 1, 10**6),
         ("seeds", experiment.seeds, 0, LARGEST_SEED),
     ):
+        if values is None:
+            continue
         if not values:
             raise UsageError(f"{name}: at least one number is needed")
         for value in values:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ser import config, systems
 from ser.data.corpus import CorpusConfig
 from ser.data.tables import check_key
-from ser.errors import ConfigError, DataError, UsageError
+from ser.errors import ConfigError, DataError, UsageError, shown
 from ser.experiment.asked import Experiment, is_path, meant
 from ser.feats.sets import DEFAULT_SET, absolute, paths_of
 from ser.feats.sets import EXTRAS as SET_EXTRAS
@@ -30,6 +30,7 @@ FOLDERS = (
     "conf",
 )  # of the experiment's folder; no system is called so
 
+LIST = "systems"  # the key of a file that names several
 VAD_NAME = "vad"  # of the settings of speech activity
 
 
@@ -68,7 +69,10 @@ class Chosen:
 
 
 def choose_systems(experiment: Experiment, folder: Path) -> list[Chosen]:
-    """The systems that the words name, those without a context once for each of ``contexts``.
+    """The systems that the words name, those trained on chunks once for each of ``contexts``.
+
+    A word's own context goes before these; where neither says one, the settings file does.  The name of a
+    list of systems stands for its words.
 
     Args:
         experiment: what was asked for.
@@ -79,10 +83,8 @@ def choose_systems(experiment: Experiment, folder: Path) -> list[Chosen]:
         ConfigError: a settings file cannot be read.
     """
     chosen: list[Chosen] = []
-    for word in experiment.systems:
-        name, sign, conf = word.partition("=")
-        path, context = _settings_file(conf if sign else word, folder, word)
-        tree = config.resolve(path)
+    for word, path, context, tree in _named_files(experiment.systems, folder):
+        name, sign, _ = word.partition("=")
         stem = name if sign else path.stem
         chunked = isinstance(tree.get("unit"), Mapping) and "context" in tree["unit"]
         if context is not None and not chunked:
@@ -91,13 +93,65 @@ def choose_systems(experiment: Experiment, folder: Path) -> list[Chosen]:
             label = name if sign else f"{stem}_{context}"
             chosen.append(_with_context(label, re.sub(rf"_{context}$", "", label), context, path))
         elif chunked:
-            chosen += [_with_context(f"{stem}_{each}", stem, each, path) for each in experiment.contexts]
+            contexts = experiment.contexts or (tree["unit"]["context"],)
+            chosen += [_with_context(f"{stem}_{each}", stem, each, path) for each in contexts]
         else:
             chosen.append(Chosen(stem, stem, None, File(path, tree, (stem,))))
     if not chosen:
         raise UsageError("systems: name at least one system, such as majority")
     check_names([system.name for system in chosen], "systems")
     return chosen
+
+
+class _NamedFile(NamedTuple):
+    """What a word of ``systems`` names."""
+
+    word: str
+    path: Path
+    context: int | None  # that the word says
+    tree: dict[str, Any]
+
+
+def _named_files(words: Sequence[str], folder: Path) -> Iterator[_NamedFile]:
+    """The settings files that words name, the words of a list of systems in its place."""
+    for word in words:
+        file = _named_file(word, folder)
+        if LIST not in file.tree:
+            yield file
+            continue
+        if "=" in word or file.context is not None:
+            raise UsageError(
+                f"systems: {word}: {file.path} is a list of systems, which has no name or context of its "
+                f"own; write {file.path.stem}"
+            )
+        for each in _read_list(file.tree, file.path):
+            listed = _named_file(each, file.path.parent)
+            if LIST in listed.tree:
+                raise ConfigError(f"{file.path}: {each} is a list of systems itself; name its systems")
+            yield listed
+
+
+def _named_file(word: str, folder: Path) -> _NamedFile:
+    name, sign, conf = word.partition("=")
+    path, context = _settings_file(conf if sign else name, folder, word)
+    return _NamedFile(word, path, context, config.resolve(path))
+
+
+def _read_list(tree: Mapping[str, Any], path: Path) -> list[str]:
+    """The words of a list of systems.
+
+    Raises:
+        ConfigError: the file says something else, or names no systems.
+    """
+    words = tree[LIST]
+    if others := [key for key in tree if key != LIST]:
+        raise ConfigError(
+            f"{path}: a list of systems has the key {LIST} alone, not {', '.join(others)}; an experiment is "
+            "named with --experiment"
+        )
+    if not (isinstance(words, list) and words and all(isinstance(word, str) for word in words)):
+        raise ConfigError(f"{path}: {LIST} must be a list of systems, got {shown(words)}; correct it")
+    return words
 
 
 def _with_context(name: str, stem: str, context: int, path: Path) -> Chosen:
@@ -126,7 +180,7 @@ def _known_systems() -> set[str]:
     """Settings files of systems in the recipe's and the shared ``conf/``."""
     places = [path for folder in (Path("conf"), config.SHARED) for path in folder.glob("*.yaml")]
     return {
-        path.stem for path in places if re.search(r"^(system|base):", path.read_text("utf-8"), re.MULTILINE)
+        path.stem for path in places if re.search(r"^(systems?|base):", path.read_text("utf-8"), re.MULTILINE)
     }
 
 

@@ -9,8 +9,8 @@ prints  the folder of the folds; with --dry-run what is done and what is not; wi
 Keys, in the options KEY=VALUE as in the file of --experiment, and their defaults:
 
   systems        words [NAME=]CONF[_CONTEXT]: conf/CONF.yaml, with a context of so many frames (the
-                 paper's two, and the majority class)
-  contexts       for systems trained on chunks whose word names none (30)
+                 paper's two, and the majority class); or a list of them, such as conf/table1.yaml
+  contexts       for systems trained on chunks whose word names none (that of their settings)
   seeds          a training each (777)
   protocol       one of the corpus's settings (its own choice)
   fuse           "[NAME=]SYSTEM[:WEIGHT] SYSTEM[:WEIGHT] ...", tuned on dev speakers without weights,

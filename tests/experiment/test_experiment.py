@@ -119,6 +119,110 @@ def test_words_name_files_contexts_and_folders(tmp_path: Path) -> None:
     assert resolved(tmp_path, "corpus")["protocol"] == "loso_early"
 
 
+def test_a_context_that_nobody_says_is_that_of_the_settings(tmp_path: Path) -> None:
+    """A CNN-LSTM's parts of 300 frames are not CSA's chunks of 30."""
+    plan = plan_of(tmp_path, "systems=csa cnn_lstm a=attention_pooling_150")
+    assert [(s.name, s.context) for s in plan.systems] == [("csa_30", 30), ("cnn_lstm_300", 300), ("a", 150)]
+    assert resolved(tmp_path, "cnn_lstm_300")["unit"]["context"] == 300  # type: ignore[index]
+
+
+TABLE1 = [
+    *("cnn_lstm", "attention_pooling", "cnn_gru", "cnn_seqcap", "cnn_gru_seqcap", "cnn_reccap"),
+    *("eigenvoice", "ivector", "majority"),
+]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sets"),
+    [
+        ("iemocap", ("fbank", "spectrogram", "spectrogram_10hz")),
+        ("emodb", ("fbank", "spectrogram_small", "energy")),
+        ("mini", ("fbank", "spectrogram_small", "energy")),
+    ],
+)
+def test_a_list_stands_for_its_systems(
+    tmp_path: Path, repo: Path, monkeypatch: pytest.MonkeyPatch, recipe: str, sets: tuple[str, ...]
+) -> None:
+    """In small sizes for open corpora; with BLSTMATT and CSA as the recipe has them."""
+    monkeypatch.chdir(repo / "egs" / recipe)
+    plan = plan_of(tmp_path, "systems=svm_mel table1", "contexts=20 40")
+    assert [s.name for s in plan.systems] == ["svm_mel", "blstmatt", "csa_20", "csa_40", *TABLE1]
+    assert set(plan.sets) == {*sets, "mel_functionals"}
+    assert plan.system("cnn_lstm").context == (300 if recipe == "iemocap" else 150)
+    hidden = resolved(tmp_path, "blstmatt")["model"]["hidden"]  # type: ignore[index]
+    assert hidden == (512 if recipe == "iemocap" else 64)
+    published = {s.name: (s.published.acc, s.published.uar) for s in plan.systems if s.published}
+    assert published == {
+        "cnn_lstm": (68.8, 59.4),
+        "attention_pooling": (71.8, 68.0),
+        "cnn_gru_seqcap": (72.73, 59.71),
+        "cnn_reccap": (None, 58.1),
+        "eigenvoice": (56.1, None),
+    }
+    assert read_plan(tmp_path / "exp") == plan
+
+
+def test_a_list_of_ones_own(tmp_path: Path) -> None:
+    """Paths in it are seen from its folder."""
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "mine.yaml").write_text("base: majority.yaml\n")
+    (tmp_path / "lists" / "two.yaml").write_text("systems: [./mine.yaml, x=csa_20]\n")
+    plan = plan_of(tmp_path, f"systems={tmp_path}/lists/two.yaml")
+    assert [s.name for s in plan.systems] == ["mine", "x"]
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "message"),
+    [
+        (
+            "a={}",
+            "systems: [majority]\n",
+            "systems: a={0}: {0} is a list of systems, which has no name or context of its own; write list",
+        ),
+        (
+            "{}",
+            "systems: [majority]\nseeds: [1]\n",
+            "{0}: a list of systems has the key systems alone, not seeds; an experiment is named with "
+            "--experiment",
+        ),
+        ("{}", "systems: []\n", "{0}: systems must be a list of systems, got []; correct it"),
+        ("{}", "systems: table1\n", "{0}: systems must be a list of systems, got 'table1'; correct it"),
+        ("{}", "systems: [table1]\n", "{0}: table1 is a list of systems itself; name its systems"),
+        (
+            "{}",
+            "systems: [blstmat]\n",
+            "systems: blstmat: there is no conf/blstmat.yaml; did you mean blstmatt?",
+        ),
+    ],
+)
+def test_lists_that_cannot_be_used(tmp_path: Path, word: str, text: str, message: str) -> None:
+    path = tmp_path / "list.yaml"
+    path.write_text(text)
+    assert refusal(tmp_path, f"systems={word.format(path)}") == message.format(path)
+
+
+@pytest.mark.parametrize(
+    ("published", "message"),
+    [
+        (
+            "{acc: null, uar: null, of: x}",
+            "published.acc or uar must be a number; leave published out where nothing is; correct it",
+        ),
+        ("{acc: 0.6, uar: 101, of: x}", "published.uar must be from 0 to 100, got 101.0; correct it"),
+        (
+            "{acc: 60, uar: null, of: ' '}",
+            "published.of must say of what the numbers are, in a line, got ' '; correct it",
+        ),
+        ("{acc: 60, of: x}", "missing key published.uar; add it (a number from 0 to 100 or null)"),
+        ("60.0", "published must be a mapping, got 60.0; correct it"),
+    ],
+)
+def test_published_numbers_that_cannot_be_shown(tmp_path: Path, published: str, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"base: csa_small.yaml\npublished: {published}\n")
+    assert refusal(tmp_path, f"systems={path}") == f"{path}: {message}"
+
+
 @pytest.mark.parametrize("words", ["csa_small_20 blstmatt", "blstmatt csa_small_20", "majority"])
 def test_the_recipes_features_come_before_the_shared_ones(
     tmp_path: Path, repo: Path, monkeypatch: pytest.MonkeyPatch, words: str

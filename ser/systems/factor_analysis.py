@@ -29,8 +29,8 @@ from ser.feats.subset import Subset
 from ser.ranges import Range
 from ser.systems.base import Arrays, Doubles, Estimator, Sizes
 from ser.systems.layers.factors import Gaussians, Statistics, posterior, train
+from ser.systems.layers.machines import missing_sklearn
 from ser.systems.settings import InputSettings
-from ser.systems.svm import missing_sklearn
 
 Labels = npt.NDArray[np.int64]
 

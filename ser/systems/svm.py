@@ -1,29 +1,28 @@
 """A linear support vector machine whose cost is chosen on speakers that are held out of its training subset.
 
 A feature set of frames is read as the mean and the standard deviation of its frames; several sets stand side
-by side.  Of a set that has several layers of an encoder one is chosen, together with the cost.
+by side.  Of a set that has several layers of an encoder one is chosen, together with the cost.  The loss may
+be squared, see :mod:`ser.systems.layers.machines`.
 
-N utterances to train on, M to decide on, D values of an utterance, K classes, P pairs of classes, L layers.
+N utterances to train on, M to decide on, D values of an utterance, K classes, L layers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from ser.errors import DataError, UsageError
 from ser.feats import cmvn
 from ser.feats.subset import Features, Subset
 from ser.scoring.metrics import confusion_matrix, decide, uar
 from ser.systems.base import Arrays, Doubles, Estimator, Sizes
+from ser.systems.layers.machines import Labels, Loss, fit_and_score, missing_sklearn, scores_of, separate
 from ser.systems.settings import InputSettings
-
-Labels = npt.NDArray[np.int64]
 
 COSTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of the SVM
 NUM_GROUPS = 5  # of the search; fewer where there are fewer speakers
@@ -45,6 +44,9 @@ class SvmSettings:
     layers: Literal["choose", "together"] = "choose"
     # of the frames of an utterance, side by side; may be left out: mean and deviation
     statistics: tuple[Literal["mean", "deviation"], ...] = ("mean", "deviation")
+    # hinge: a machine for every pair of classes; squared: least squares, each class against the rest; may be
+    # left out: hinge
+    loss: Loss = "hinge"
 
     def __post_init__(self) -> None:
         """Refuse a normalisation that one vector an utterance cannot have, and no statistics."""
@@ -111,7 +113,13 @@ def standardise_speakers(
 
 
 def choose(
-    candidates: Sequence[Doubles], labels: Labels, speakers: Sequence[str], num_classes: int, *, within: bool
+    candidates: Sequence[Doubles],
+    labels: Labels,
+    speakers: Sequence[str],
+    num_classes: int,
+    *,
+    within: bool,
+    loss: Loss = "hinge",
 ) -> Choice:
     """Choose description and cost with the best mean recall over held-out speakers, and the scores' scale.
 
@@ -126,6 +134,7 @@ def choose(
         num_classes: K.
         within: features are standardised by the statistics of each inner training subset; False takes them as
             they are.
+        loss: of the machines.
 
     Raises:
         DataError: there are fewer than two speakers.
@@ -143,7 +152,7 @@ def choose(
     inner = list(GroupKFold(min(NUM_GROUPS, groups)).split(labels, labels, list(speakers)))
     scores = {}
     for number, features in enumerate(candidates):
-        for cost, rows in _held_out(features, labels, inner, num_classes, within).items():
+        for cost, rows in _held_out(features, labels, inner, num_classes, within, loss).items():
             scores[number, cost] = rows
     search = {
         point: float(uar(confusion_matrix(labels, decide(rows), num_classes)))
@@ -155,7 +164,12 @@ def choose(
 
 
 def _held_out(
-    features: Doubles, labels: Labels, inner: Sequence[tuple[Labels, Labels]], num_classes: int, within: bool
+    features: Doubles,
+    labels: Labels,
+    inner: Sequence[tuple[Labels, Labels]],
+    num_classes: int,
+    within: bool,
+    loss: Loss,
 ) -> dict[float, Doubles]:
     """Scores of every utterance by machines that do not know its speaker: cost -> (N, K)."""
     scores: dict[float, Doubles] = {cost: np.empty((len(labels), num_classes)) for cost in COSTS}
@@ -163,91 +177,8 @@ def _held_out(
         known, other = features[train], features[held]
         if within:
             known, other = standardise(known, known), standardise(other, known)
-        for cost, rows in fit_and_score(known, labels[train], other, COSTS, num_classes).items():
+        for cost, rows in fit_and_score(known, labels[train], other, COSTS, num_classes, loss).items():
             scores[cost][held] = rows
-    return scores
-
-
-def fit_and_score(
-    train: Doubles, labels: Labels, test: Doubles, costs: Sequence[float], num_classes: int
-) -> dict[float, Doubles]:
-    """Scores of ``test`` (M, D) after training with each cost: cost -> (M, K), the larger the likelier.
-
-    Classes have the same weight in all (``class_weight="balanced"``).  A class that is not in ``labels`` has
-    the score -inf.  With more than two classes the scores are scikit-learn's sums over the machines of pairs.
-
-    Raises:
-        UsageError: scikit-learn is not installed.
-    """
-    present = np.unique(labels)
-    kernel, against = train @ train.T, test @ train.T  # (N, N), (M, N)
-    by_cost: dict[float, Doubles] = {}
-    for cost in costs:
-        scores = np.full((len(test), num_classes), -np.inf)
-        if len(present) == 1:
-            scores[:, present[0]] = 0.0
-        else:
-            decisions = _machine(kernel, labels, cost).decision_function(against)  # (M, K), or (M,) if K = 2
-            scores[:, present] = decisions if decisions.ndim == 2 else np.stack([-decisions, decisions], 1)
-        by_cost[cost] = scores
-    return by_cost
-
-
-def _machine(kernel: Doubles, labels: Labels, cost: float) -> Any:
-    try:
-        from sklearn.svm import SVC
-    except ImportError as error:
-        raise UsageError(missing_sklearn(error)) from error
-    return SVC(C=cost, kernel="precomputed", class_weight="balanced").fit(kernel, labels)
-
-
-def separate(train: Doubles, labels: Labels, cost: float) -> Arrays:
-    """Train on all of ``train`` (N, D): the hyperplane of every pair of classes.
-
-    Returns:
-        ``present``, the classes there are; ``weights`` (P, D) and ``intercepts`` (P,) in the order of their
-        pairs: above 0 speaks for a pair's first class (with two classes in all for the second, as in
-        scikit-learn).
-    """
-    present = np.unique(labels)
-    if len(present) == 1:
-        return {"present": present, "weights": np.zeros((0, train.shape[1])), "intercepts": np.zeros(0)}
-    machine = _machine(train @ train.T, labels, cost)
-    ends = np.cumsum(machine.n_support_)
-    own = [slice(end - count, end) for end, count in zip(ends, machine.n_support_, strict=True)]
-    duals, support = machine.dual_coef_, train[machine.support_]  # (K - 1, S), (S, D)
-    if len(present) == 2:
-        rows = [duals[0] @ support]
-    else:
-        rows = [
-            duals[b - 1, own[a]] @ support[own[a]] + duals[a, own[b]] @ support[own[b]]
-            for a, b in combinations(range(len(present)), 2)
-        ]
-    return {"present": present, "weights": np.stack(rows), "intercepts": machine.intercept_.copy()}
-
-
-def scores_of(model: Arrays, test: Doubles, num_classes: int) -> Doubles:
-    """What :func:`fit_and_score` gives, of the hyperplanes of :func:`separate`, (M, K).
-
-    With more than two classes each pair votes; sums of distances, squeezed below half a vote, break ties
-    (scikit-learn's ``decision_function`` of shape "ovr").
-    """
-    present = model["present"]
-    scores: Doubles = np.full((len(test), num_classes), -np.inf)
-    decisions = test @ model["weights"].T + model["intercepts"]  # (M, P)
-    if len(present) == 1:
-        scores[:, present[0]] = 0.0
-    elif len(present) == 2:
-        scores[:, present] = np.concatenate([-decisions, decisions], axis=1)
-    else:
-        votes, sums = np.zeros((2, len(test), len(present)))
-        for pair, (a, b) in enumerate(combinations(range(len(present)), 2)):
-            first = decisions[:, pair] >= 0
-            votes[:, a] += first
-            votes[:, b] += ~first
-            sums[:, a] += decisions[:, pair]
-            sums[:, b] -= decisions[:, pair]
-        scores[:, present] = votes + sums / (3 * (np.abs(sums) + 1))
     return scores
 
 
@@ -262,14 +193,6 @@ def softmax(scores: Doubles, scale: float) -> Doubles:
 def _cross_entropy(scores: Doubles, labels: Labels, scale: float) -> float:
     right = softmax(scores, scale)[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(right, _SMALLEST)).mean())
-
-
-def missing_sklearn(error: ImportError) -> str:
-    """What is lacking, and how to get it."""
-    return (
-        f"the Python package scikit-learn cannot be loaded ({error}); "
-        "install it with: utils/install.sh --extra baselines"
-    )
 
 
 # ---------------------------------------------------------------------------------------------- the system
@@ -321,7 +244,7 @@ def fit(train: Subset, settings: SvmSettings, num_classes: int, seed: int) -> Ar
     within, candidates = settings.features.norm == "global", columns(train, settings)
     try:
         described = [np.ascontiguousarray(x[:, own]) for own in candidates.values()]
-        choice = choose(described, train.labels, speakers, num_classes, within=within)
+        choice = choose(described, train.labels, speakers, num_classes, within=within, loss=settings.loss)
     except DataError as error:
         raise DataError(f"{train.folder}: {error}") from error
     layers = list(candidates)[choice.candidate]
@@ -334,7 +257,7 @@ def fit(train: Subset, settings: SvmSettings, num_classes: int, seed: int) -> Ar
     if within:
         model |= {"mean": x.mean(axis=0), "deviation": x.std(axis=0)}
         x = standardise(x, x)
-    return model | separate(x, train.labels, choice.cost)
+    return model | separate(x, train.labels, choice.cost, settings.loss)
 
 
 def posteriors(model: Arrays, settings: SvmSettings, subset: Subset) -> Doubles:
@@ -347,7 +270,8 @@ def posteriors(model: Arrays, settings: SvmSettings, subset: Subset) -> Doubles:
     if settings.features.norm == "global":
         deviation = model["deviation"]
         x = (x - model["mean"]) / np.where(deviation > 0, deviation, np.inf)
-    return softmax(scores_of(model, x, int(model["num_classes"])), float(model["scale"]))
+    scores = scores_of(model, x, int(model["num_classes"]), settings.loss)
+    return softmax(scores, float(model["scale"]))
 
 
 def speaker_stats(settings: SvmSettings, subset: Subset) -> dict[str, Doubles]:

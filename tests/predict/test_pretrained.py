@@ -91,6 +91,7 @@ TINY = ["training.epochs=2", "training.batch_size=4", "features.sets=[whisper]"]
 SYSTEMS = {
     "svm_whisper": (["features.norm=speaker", "features.sets=[whisper]"], "all"),
     "svm_whisper_means": (["features.norm=global", "features.sets=[whisper]"], "all"),
+    "svm_whisper_squares": (["features.norm=global", "features.sets=[whisper]"], "all"),
     "pooled_whisper": ([*TINY, "features.norm=speaker"], "all"),
     "csa_whisper": ([*TINY, "features.vad.use=none", "features.cmvn.over=all", "features.norm=global",
                      "unit.context=4", "unit.overlap=2", "model.channels=[8,8,8]"], "[1,2]"),

@@ -48,7 +48,7 @@ HOMES = {
     "captum": r"interpret/probing\.py",
     "silero_vad": r"feats/silero\.py",
     "opensmile": r"feats/functionals\.py",
-    "sklearn": r"systems/(svm|factor_analysis)\.py",
+    "sklearn": r"systems/(svm|factor_analysis|layers/machines)\.py",
     "safetensors": r"learn/.*",
     "transformers": r"feats/encoder\.py",
     "huggingface_hub": r"feats/encoder_files\.py",

@@ -20,6 +20,7 @@ from ser.systems.settings import InputSettings
 
 pytest.importorskip("sklearn", reason="utils/install.sh --extra baselines is not done")
 
+from sklearn.linear_model import RidgeClassifier  # noqa: E402
 from sklearn.metrics import recall_score  # noqa: E402
 from sklearn.model_selection import GroupKFold, cross_val_predict  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
@@ -46,16 +47,19 @@ def test_standardised_features() -> None:
     np.testing.assert_array_equal(both, [[-1], [-1], [1], [1]])
 
 
+@pytest.mark.parametrize("loss", ["hinge", "squared"])
 @pytest.mark.parametrize("within", [True, False])
-def test_the_search_is_that_of_scikit_learn(within: bool) -> None:
+def test_the_search_is_that_of_scikit_learn(within: bool, loss: svm.Loss) -> None:
     """For each cost the mean recall over held-out speakers, with statistics of the others alone."""
     features, labels = material()
     if not within:
         features = svm.standardise_speakers(features, SPEAKERS)
-    choice = svm.choose([features], labels, SPEAKERS, 3, within=within)
+    choice = svm.choose([features], labels, SPEAKERS, 3, within=within, loss=loss)
     search = {cost: uar for (_, cost), uar in choice.search.items()}
     for cost, uar in search.items():
         machine = SVC(C=cost, kernel="linear", class_weight="balanced", break_ties=True)
+        if loss == "squared":
+            machine = RidgeClassifier(alpha=1 / cost, class_weight="balanced")
         steps = make_pipeline(StandardScaler(), machine) if within else machine
         hyp = cross_val_predict(steps, features, labels, groups=SPEAKERS, cv=GroupKFold(5))
         assert uar == pytest.approx(recall_score(labels, hyp, average="macro"), abs=1e-12)
@@ -63,6 +67,23 @@ def test_the_search_is_that_of_scikit_learn(within: bool) -> None:
     assert choice.cost == min(cost for cost, uar in search.items() if uar == best)
     assert len(set(search.values())) > 1
     assert (choice.candidate, choice.uar) == (0, best)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 4])
+def test_least_squares_from_their_normal_equations(num_classes: int) -> None:
+    """Each class against the rest, all classes of the same weight, the intercept without penalty."""
+    features, labels = material(num_classes)
+    features, cost = svm.standardise(features, features), 0.03
+    known, truth = np.column_stack([features[:60], np.ones(60)]), labels[:60]
+    counts = np.bincount(truth)
+    weighted = known * (60 / (num_classes * counts[truth]))[:, None]
+    targets = 2.0 * (truth[:, None] == np.arange(num_classes)) - 1
+    penalty = np.diag([1 / cost] * 6 + [0])
+    planes = np.linalg.solve(weighted.T @ known + penalty, weighted.T @ targets)  # (D + 1, K)
+    expected = np.column_stack([features[60:], np.ones(24)]) @ planes
+    got = svm.fit_and_score(features[:60], truth, features[60:], [cost], num_classes, "squared")[cost]
+    np.testing.assert_allclose(got, expected, atol=1e-9)
+    assert len(np.unique(expected.argmax(axis=1))) == num_classes
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])
@@ -91,22 +112,28 @@ def test_a_class_that_an_inner_subset_lacks() -> None:
     assert 0 < choice.uar < 1
 
 
+@pytest.mark.parametrize("loss", ["hinge", "squared"])
 @pytest.mark.parametrize("num_classes", [1, 2, 3, 4])
-def test_hyperplanes_give_the_scores_of_the_machine(num_classes: int) -> None:
+def test_hyperplanes_give_the_scores_of_the_machine(num_classes: int, loss: svm.Loss) -> None:
     """What is kept of a machine decides as scikit-learn's own, to rounding."""
     features, labels = material(num_classes)
     features = svm.standardise(features, features)
-    model = svm.separate(features[:60], labels[:60], 0.1)
-    got = svm.scores_of(model, features[60:], num_classes)
-    expected = svm.fit_and_score(features[:60], labels[:60], features[60:], [0.1], num_classes)[0.1]
+    model = svm.separate(features[:60], labels[:60], 0.1, loss)
+    got = svm.scores_of(model, features[60:], num_classes, loss)
+    expected = svm.fit_and_score(features[:60], labels[:60], features[60:], [0.1], num_classes, loss)[0.1]
     np.testing.assert_allclose(got, expected, atol=1e-9)
-    assert model["weights"].shape == (num_classes * (num_classes - 1) // 2, 6)
+    own = {1: 0, 2: 1}.get(num_classes, num_classes)
+    planes = num_classes * (num_classes - 1) // 2 if loss == "hinge" else own
+    assert model["weights"].shape == (planes, 6)
 
 
-def test_hyperplanes_where_a_class_is_missing() -> None:
-    features, labels = material(2)
-    scores = svm.scores_of(svm.separate(features, 2 * labels, 1.0), features[:3], 3)
-    np.testing.assert_array_equal(np.isinf(scores), [[False, True, False]] * 3)
+@pytest.mark.parametrize("loss", ["hinge", "squared"])
+@pytest.mark.parametrize("classes", [(0, 2), (0, 1, 3)])
+def test_hyperplanes_where_a_class_is_missing(classes: tuple[int, ...], loss: svm.Loss) -> None:
+    features, labels = material(len(classes))
+    labels = np.array(classes)[labels]
+    scores = svm.scores_of(svm.separate(features, labels, 1.0, loss), features[:3], 4, loss)
+    np.testing.assert_array_equal(np.isinf(scores), [[label not in classes for label in range(4)]] * 3)
 
 
 def test_the_scale_is_the_one_of_least_cross_entropy() -> None:

@@ -127,6 +127,7 @@ def write_card(model: TrainedModel, said: Said, corpus: str) -> str:
         "## Use",
         f"```\nser predict{_who_speaks(model)} <this file or folder> recording.wav\n```\n\n"
         f"Recordings of any sampling rate are taken; features are made of {_rate(model)} Hz.",
+        *_section("## Encoder", _encoders(model)),
         *_section("## Limits", [f"- {limit}" for limit in said.limits]),
         *_section("## Training data", _training_data(model, corpus)),
         *_section("## Results", _results(said)),
@@ -160,6 +161,23 @@ def _opening(model: TrainedModel) -> str:
 def _rate(model: TrainedModel) -> str:
     audio: dict[str, Any] = next((each.get("audio", {}) for each in model.sets.values()), {})
     return str(audio.get("sampling_rate_hz", "16000"))
+
+
+def _encoders(model: TrainedModel) -> list[str]:
+    """The pretrained encoders that its features come from: a package has none of them in it."""
+    settings: Iterator[dict[str, Any]] = (each.get("settings", {}) for each in model.sets.values())
+    encoders = {each["model"]: each for each in settings if "weights_sha256" in each}
+    places = "the folders that the variable SER_PRETRAINED names"
+    return [
+        f"Features are made by the encoder {name}{_revision(each)}, which is not in here. It is looked for "
+        f"in {places}{', then in the hub' * ('/' in name)}; the sha256 of its weights must be "
+        f"{each['weights_sha256']}."
+        for name, each in encoders.items()
+    ]
+
+
+def _revision(settings: dict[str, Any]) -> str:
+    return f" at revision {settings['revision']}" if settings.get("revision") else ""
 
 
 def _training_data(model: TrainedModel, corpus: str) -> list[str]:

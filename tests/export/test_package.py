@@ -171,6 +171,24 @@ def test_the_card_of_a_model_that_asks_who_speaks_says_so(model: Path) -> None:
         assert f"```\nser predict{words} <this file or folder> recording.wav\n```" in text
 
 
+def test_the_card_names_the_encoder_that_a_package_lacks(model: Path) -> None:
+    assert "Encoder" not in sections(card.write_card(load_model(model), Said("a"), ""))
+    path = model / "model.json"
+    record = json.loads(path.read_text())
+    made = {"extractor": "pretrained", "revision": None, "weights_sha256": "ab12"}
+    for more, named, places in (
+        ({"model": "my-whisper"}, "my-whisper", "names"),
+        ({"model": "openai/whisper-base", "revision": "c0de"}, "openai/whisper-base at revision c0de",
+         "names, then in the hub"),
+    ):  # fmt: skip
+        next(iter(record["sets"].values()))["settings"] = made | more
+        path.write_text(json.dumps(record))
+        assert sections(card.write_card(load_model(model), Said("a"), ""))["Encoder"] == (
+            f"Features are made by the encoder {named}, which is not in here. It is looked for in the "
+            f"folders that the variable SER_PRETRAINED {places}; the sha256 of its weights must be ab12."
+        )
+
+
 def test_the_limits_of_a_package_are_the_models(tmp_path: Path) -> None:
     from tests.export.test_graphs import make
 

@@ -23,6 +23,7 @@ from ser.learn.decoding import decode_folder
 from ser.learn.tasks import Task
 from ser.predict.result import Piece
 from ser.scoring.posteriors import read_posteriors
+from ser.verbs import export
 from tests.feats.encoders import make_encoder
 
 CLASSES = ("low", "high")
@@ -85,6 +86,34 @@ def test_a_recording_is_classified_as_in_the_recipe(
         result = trained.predict(tmp_path / f"{utt}.wav")
         np.testing.assert_allclose(result.posterior, posterior, atol=1e-9)
         assert result.emotion == CLASSES[int(utt[-1]) % 2]
+
+
+def test_a_package_finds_its_encoder_or_says_what_it_lacks(
+    data: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named by its digest: there, absent, and another one under its name."""
+    digest = make_set(data, model).settings["weights_sha256"]
+    package = str(tmp_path / "packed.zip")
+    assert export.main([str(train(tmp_path)), "--format", "package", "--out", package]) == 0
+    monkeypatch.setenv("SER_PRETRAINED", str(model.parent))
+    assert ser.load(package).predict(tmp_path / "s3-1.wav").emotion == "high"
+    monkeypatch.delenv("SER_PRETRAINED")
+    with pytest.raises(DataError) as error:
+        ser.load(package)
+    assert str(error.value) == (
+        f"model wavlm: no folder of that name with weights of the sha256 {digest} is in those that the "
+        "variable SER_PRETRAINED names; name the folder that it lies in there"
+    )
+    other = load_set(CONF, AudioConfig(16000, None, "refuse"), overrides=[
+        f"model={make_encoder(tmp_path / 'others' / 'wavlm', 'wavlm', seed=1)}", "layers=2"
+    ]).settings["weights_sha256"]  # fmt: skip
+    monkeypatch.setenv("SER_PRETRAINED", str(tmp_path / "others"))
+    with pytest.raises(CheckpointError) as refused:
+        ser.load(package)
+    assert str(refused.value) == (
+        f"{tmp_path}/others/wavlm: its weights have the sha256 {other[:16]}, expected {digest[:16]} of "
+        "wavlm; name the folder of the model that the features were made with"
+    )
 
 
 TINY = ["training.epochs=2", "training.batch_size=4", "features.sets=[whisper]"]

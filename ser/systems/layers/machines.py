@@ -81,11 +81,9 @@ def separate(train: Doubles, labels: Labels, cost: float, loss: Loss = "hinge") 
         return {"present": present, "weights": np.zeros((0, train.shape[1])), "intercepts": np.zeros(0)}
     if loss == "squared":
         machine = _machine(train, labels, cost, loss)
-        weights, intercepts = (
-            np.reshape(machine.coef_, (-1, train.shape[1])),
-            np.reshape(machine.intercept_, -1),
-        )
-        return {"present": present, "weights": weights.copy(), "intercepts": intercepts.copy()}
+        weights = np.reshape(machine.coef_, (-1, train.shape[1])).copy()
+        intercepts = np.reshape(machine.intercept_, -1).copy()
+        return {"present": present, "weights": weights, "intercepts": intercepts}
     machine = _machine(train @ train.T, labels, cost, loss)
     ends = np.cumsum(machine.n_support_)
     own = [slice(end - count, end) for end, count in zip(ends, machine.n_support_, strict=True)]

@@ -9,7 +9,7 @@ Shapes: W windows, I primary capsules of a window, D values of a capsule, O = K 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
@@ -140,13 +140,7 @@ class CapsuleBranch(nn.Module):
         if self.before is None or self.bias is None:
             vectors = _vector(route(predictions.flatten(0, 1), self.routings))
             return vectors.view(*predictions.shape[:2], -1)
-        rows = []
-        o = predictions.new_zeros(predictions.shape[0], self.before.shape[3])
-        for window in predictions.unbind(dim=1):  # (B, I, K, D)
-            given = torch.einsum("bo,ikdo->bikd", o, self.before) + self.bias  # (B, 1 or I, K, D)
-            o = _vector(route(window + given, self.routings))
-            rows.append(o)
-        return torch.stack(rows, dim=1)
+        return _recurrent(predictions, self.before, self.bias, self.routings)
 
 
 def _weights(*sizes: int) -> nn.Parameter:
@@ -157,6 +151,25 @@ def _weights(*sizes: int) -> nn.Parameter:
 def _vector(capsules: Tensor) -> Tensor:
     """Capsules (B, K, D) and their lengths side by side, (B, O)."""
     return torch.cat([capsules.flatten(1), length(capsules)], dim=1)
+
+
+def _one_after_another(predictions: Tensor, before: Tensor, bias: Tensor, routings: int) -> Tensor:
+    """The vectors (B, W, O) of windows whose predictions (B, W, I, K, D) have a part of the window before."""
+    rows: list[Tensor] = []
+    o = torch.zeros(
+        [predictions.shape[0], before.shape[3]], dtype=predictions.dtype, device=predictions.device
+    )
+    for number in range(predictions.shape[1]):
+        given = torch.einsum("bo,ikdo->bikd", o, before) + bias  # (B, 1 or I, K, D)
+        o = _vector(route(predictions[:, number] + given, routings))
+        rows.append(o)
+    return torch.stack(rows, dim=1)
+
+
+# so that what is exported has a loop, too, not the windows of an example
+_recurrent: Callable[[Tensor, Tensor, Tensor, int], Tensor] = torch.jit.script_if_tracing(  # type: ignore[no-untyped-call]  # torch's
+    _one_after_another
+)
 
 
 def count_windows(lengths: Tensor) -> Tensor:

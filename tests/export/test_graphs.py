@@ -50,8 +50,10 @@ SYSTEMS = {
     "convolutions": ("cnn_lstm", ["features.sets=[fbank]", "model.channels=[2,3,4]", "model.hidden=8"]),
     "capsules": ("cnn_gru_seqcap", ["features.sets=[fbank]", "model.hidden=8", "model.channels=4",
                                     "model.primary_values=4"]),
+    "recurrent": ("cnn_reccap", ["features.sets=[fbank]", "model.channels=4", "model.primary_values=4",
+                                 "features.norm=utterance", "features.cmvn={over: all, values: together}"]),
 }  # fmt: skip
-FILTERS = {"capsules": ["num_mel_bins=40"]}
+FILTERS = {"capsules": ["num_mel_bins=40"], "recurrent": ["num_mel_bins=40"]}
 
 
 def make(folder: Path, name: str, *fbank: str) -> Path:

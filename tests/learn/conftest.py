@@ -19,7 +19,12 @@ MakePart = Callable[..., Path]
 
 
 def write_part(
-    folder: Path, speakers: list[str], per_speaker: int = 8, seed: int = 0, longest: int = 59
+    folder: Path,
+    speakers: list[str],
+    per_speaker: int = 8,
+    seed: int = 0,
+    longest: int = 59,
+    num_filters: int = NUM_FILTERS,
 ) -> Path:
     """A data folder whose class shifts one filter."""
     rng = np.random.default_rng(seed)
@@ -29,7 +34,7 @@ def write_part(
         for speaker in speakers:
             for number in range(per_speaker):
                 key, label = f"{speaker}-{number:02d}", number % len(EMOTIONS)
-                features = rng.normal(size=(int(rng.integers(12, longest + 1)), NUM_FILTERS)).astype(
+                features = rng.normal(size=(int(rng.integers(12, longest + 1)), num_filters)).astype(
                     np.float32
                 )
                 features[:, label] += 1.5
@@ -45,7 +50,7 @@ def write_part(
     with tables.ArkWriter(folder / "cmvn_global") as archive:
         archive.write("global", sum(stats.values()))
     write_emotions(folder / "emotions.txt", EMOTIONS)
-    (folder / "feats.yaml").write_text(f"set: fbank\nsettings: {{num_mel_bins: {NUM_FILTERS}}}\n")
+    (folder / "feats.yaml").write_text(f"set: fbank\nsettings: {{num_mel_bins: {num_filters}}}\n")
     return folder
 
 
@@ -124,12 +129,50 @@ training: {epochs: 4, batch_size: 8, class_weights: none, select: last, amp: non
 """
 YAMLS = {"blstmatt": BLSTMATT, "csa": CSA, "attention_pooling": ATTENTION_POOLING}
 
+REST = """\
+augmentation: {time_masks: 1, time_mask_frames: 5, freq_masks: 1, freq_mask_bins: 2, filter_gain: 0.1}
+optim:
+  lr: 1.0e-2
+  weight_decay: 0.0
+  clip_norm: 1.0
+  schedule: cosine
+  plateau: {metric: train_loss, patience: 4, factor: 0.8}
+  cosine: {warmup: 0.2}
+training: {epochs: 3, batch_size: 8, class_weights: balanced, select: last, amp: none,
+  max_frames: null, long_utterances: split}
+"""
+CNN_LSTM = """\
+system: cnn_lstm
+features: {sets: [fbank], norm: global, cmvn: {over: all, values: together}}
+unit: {context: 20, overlap: 0, shift: null, tail: drop, short_utt: pad, pooling: mean, cut: parts,
+  fill: zeros}
+model: {channels: [2, 3, 4], batch_norm: true, head: lstm, hidden: 4, bidirectional: true, dense: 8,
+  dropout: 0.2}
+"""
+CNN_CAPSULES = """\
+system: cnn_capsules
+features: {sets: [fbank], norm: speaker}
+unit: utterance
+model: {branches: both, channels: 2, batch_norm: true, hidden: 4, dense: 8, dropout: 0.2, primary_values: 4,
+  capsule_values: 3, routings: 2, recurrent: shared, capsule_loss: margin, capsule_weight: 0.6}
+"""
+WIDE_YAMLS = {"cnn_lstm": CNN_LSTM + REST, "cnn_capsules": CNN_CAPSULES + REST}
+WIDE = 32  # values a frame that their poolings need
+
 
 @pytest.fixture(params=YAMLS)
 def system_yaml(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Settings of systems of every kind, with everything random switched on."""
     path = tmp_path / f"{request.param}.yaml"
     path.write_text(YAMLS[request.param])
+    return path
+
+
+@pytest.fixture(params=WIDE_YAMLS)
+def wide_yaml(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Settings of systems that need :data:`WIDE` values a frame, with everything random switched on."""
+    path = tmp_path / f"{request.param}.yaml"
+    path.write_text(WIDE_YAMLS[request.param])
     return path
 
 

@@ -23,7 +23,7 @@ from ser.learn.loaders import Share
 from ser.learn.parallel import choose_device
 from ser.learn.tasks import Task
 from ser.systems.settings import OptimSettings
-from tests.learn.conftest import MakePart
+from tests.learn.conftest import WIDE, MakePart
 from tests.lost import check_made_again
 
 
@@ -59,6 +59,19 @@ def test_killed_and_resumed_is_bit_identical(
     task: Task, system_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: tuple[int, int]
 ) -> None:
     """Stopped before any step, with the state written at every step or only at the ends of epochs."""
+    check_resuming(task, system_yaml, tmp_path, monkeypatch, stop_at)
+
+
+def test_killed_and_resumed_networks_on_wide_frames(
+    wide_yaml: Path, make_part: MakePart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Task(make_part("wide", num_filters=WIDE), None, tmp_path / "model", 7, {}, "")
+    check_resuming(task, wide_yaml, tmp_path, monkeypatch, (1, 1))
+
+
+def check_resuming(
+    task: Task, system_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: tuple[int, int]
+) -> None:
     whole = replace(task, folder=tmp_path / "whole")
     train(whole, system_yaml)
     real_step = trainer.Trainer._step

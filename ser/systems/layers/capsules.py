@@ -11,18 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SMALLEST = 1e-8  # beneath the root, so that a capsule of zeros has a gradient
+# beneath the root, so that a capsule of zeros has a gradient; TorchScript sees it as a default value only
+SMALLEST = 1e-8
 
 
-def length(s: Tensor) -> Tensor:
+def length(s: Tensor, smallest: float = SMALLEST) -> Tensor:
     """Norms of capsules (..., D): (...)."""
-    return (s.square().sum(dim=-1) + SMALLEST).sqrt()
+    return (s.square().sum(dim=-1) + smallest).sqrt()
 
 
-def squash(s: Tensor) -> Tensor:
+def squash(s: Tensor, smallest: float = SMALLEST) -> Tensor:
     """Capsules (..., D) in their direction, with a length in 0..1: |s|^2 / (1 + |s|^2) s / |s|."""
     square = s.square().sum(dim=-1, keepdim=True)
-    return square / (1 + square) * s / (square + SMALLEST).sqrt()
+    return square / (1 + square) * s / (square + smallest).sqrt()
 
 
 def route(predictions: Tensor, iterations: int, present: Tensor | None = None) -> Tensor:

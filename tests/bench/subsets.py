@@ -23,7 +23,7 @@ NUM_FILTERS = 23
 STORED = 1000  # utterances that are really stored; the others name the same places in the archive
 
 
-def write_subset(folder: Path, utterances: int) -> Path:
+def write_subset(folder: Path, utterances: int, num_filters: int = NUM_FILTERS) -> Path:
     """A data folder of random features, 143 to 898 frames an utterance as in EMO-DB, 10 speakers."""
     rng = np.random.default_rng(0)
     stored = min(STORED, utterances)
@@ -31,20 +31,20 @@ def write_subset(folder: Path, utterances: int) -> Path:
     names = [f"s{i % 10:02d}-{i // 10:07d}" for i in range(utterances)]
     with tables.ArkWriter(folder / "stored") as archive:
         for i, length in enumerate(lengths):
-            archive.write(f"{i:07d}", rng.normal(size=(length, NUM_FILTERS)).astype(np.float32))
+            archive.write(f"{i:07d}", rng.normal(size=(length, num_filters)).astype(np.float32))
     places = list(tables.ArkReader(folder / "stored.scp").places.values())
     tables.write_table(folder / "feats.scp", {name: places[i % stored] for i, name in enumerate(names)})
     tables.write_table(folder / "utt2num_frames", {name: lengths[i % stored] for i, name in enumerate(names)})
     tables.write_table(folder / "utt2spk", {name: name[:3] for name in names})
     tables.write_table(folder / "utt2emo", {name: EMOTIONS[i % 4] for i, name in enumerate(names)})
-    statistics = cmvn.stats(rng.normal(size=(1000, NUM_FILTERS)))
+    statistics = cmvn.stats(rng.normal(size=(1000, num_filters)))
     with tables.ArkWriter(folder / "cmvn") as archive:
         for speaker in sorted({name[:3] for name in names}):
             archive.write(speaker, statistics)
     with tables.ArkWriter(folder / "cmvn_global") as archive:
         archive.write("global", statistics)
     write_emotions(folder / "emotions.txt", EMOTIONS)
-    (folder / "feats.yaml").write_text(f"set: fbank\nsettings: {{num_mel_bins: {NUM_FILTERS}}}\n")
+    (folder / "feats.yaml").write_text(f"set: fbank\nsettings: {{num_mel_bins: {num_filters}}}\n")
     return folder
 
 

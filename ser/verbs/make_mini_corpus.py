@@ -6,7 +6,9 @@ Same seed, same bytes on one platform, whatever the number of jobs.  A finished 
 settings is left alone, one of other settings is replaced.  It speaks with espeak-ng where the optional
 package espeakng-loader is installed (GPL, so it runs in a process of its own), else with the recipe's own
 formant engine.  With --conditions real the same turns have silence at both ends, levels 20 dB apart, noise
-in the background and two microphones, as hard as real recordings are.
+in the background and two microphones, as hard as real recordings are.  Words are drawn independently of
+the emotion; with --words emotional half of the turns end in words that depend on it, for systems that read
+transcripts.
 
 Example: local/make_mini_corpus.sh --scale 0.1 data/local/mini_release
 """
@@ -18,6 +20,7 @@ from pathlib import Path
 
 from ser import cli
 from ser.corpora.mini.conditions import CONDITIONS, PLAIN
+from ser.corpora.mini.design import NEUTRAL, WORDS
 from ser.corpora.mini.release import ENGINE, ENGINES, SCALE, SEED, make_release
 
 
@@ -37,6 +40,12 @@ def get_parser() -> cli.Parser:
         choices=CONDITIONS,
         default=PLAIN,
         help="real: silence, levels, noise and microphones as of real recordings (%(default)s)",
+    )
+    parser.add_argument(
+        "--words",
+        choices=WORDS,
+        default=NEUTRAL,
+        help="emotional: half of the turns end in words that depend on the emotion (%(default)s)",
     )
     parser.add_argument("--num-jobs", type=int, default=2, help="processes (%(default)s)")
     return parser

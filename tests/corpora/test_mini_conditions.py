@@ -10,7 +10,7 @@ import pytest
 
 from ser.corpora.mini import align, audio
 from ser.corpora.mini.conditions import MICROPHONES, Conditions, Microphone, real_conditions, recorded
-from ser.corpora.mini.design import SPEAKERS, Dialog, Turn, plan, random_state
+from ser.corpora.mini.design import ENDINGS, SPEAKERS, Dialog, Turn, plan, random_state
 from tests.corpora.test_mini_release import alignment, make
 
 DESIGN = [(dialog, turn) for dialog in plan(seed=0, scale=0.1) for turn in dialog.turns]
@@ -80,8 +80,13 @@ def test_the_real_release_says_that_it_is_one(releases: dict[str, Path]) -> None
     plain, real = ((releases[name] / "README.txt").read_text().splitlines()[2] for name in releases)
     assert plain == "Made by `python3 -m ser make_mini_corpus` with the engine formant 1, seed 0, scale 0.1."
     assert real == plain[:-1] + ", conditions real."
-    done = make(releases["plain"].with_name("real"), "--engine", "formant")
+    done = make(releases["plain"].with_name("real"), "--engine", "formant", "--words", "emotional")
     assert "made 80 turns" in done.stderr, "one of other conditions is replaced"
+    read_me = (releases["real"] / "README.txt").read_text().splitlines()[2]
+    assert read_me == plain[:-1] + ", words emotional."
+    said = "".join(path.read_text("latin-1") for path in releases["real"].rglob("transcriptions/S*.txt"))
+    endings = {ending for endings in ENDINGS.values() for ending in endings}
+    assert 20 < sum(map(said.count, endings)) < 60
 
 
 def test_conditions_differ_by_speaker_and_recording() -> None:

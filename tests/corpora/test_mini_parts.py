@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,10 +15,12 @@ from hypothesis import strategies as st
 from ser.corpora.mini import align, audio, phones, ratings
 from ser.corpora.mini.children import each_in_its_own
 from ser.corpora.mini.design import (
+    ENDINGS,
     LABELS,
     NOT_ALIGNED,
     SPEAKERS,
     STYLES,
+    WORDS,
     Style,
     Turn,
     plan,
@@ -107,6 +110,24 @@ def test_the_text_does_not_depend_on_the_label() -> None:
         {turn.name: turn for dialog in plan(0, scale) for turn in dialog.turns} for scale in (0.5, 1.0)
     )
     assert all(one[name].text == other[name].text for name in one if not one[name].tag + other[name].tag)
+
+
+def test_emotional_words_are_endings_of_half_of_the_turns() -> None:
+    """Nothing but the text differs, an ending goes with one class; neutral words are the default."""
+    plain, emotional = ([turn for dialog in plan(0, 5.0, words) for turn in dialog.turns] for words in WORDS)
+    assert [turn for dialog in plan(0, 5.0) for turn in dialog.turns] == plain
+    classes = {"exc": "hap", "fru": "ang"}
+    seen: dict[str, set[str]] = {}
+    for one, other in zip(plain, emotional, strict=True):
+        assert replace(other, text=one.text) == one
+        start, _, ending = other.text.rpartition(", ")
+        if other.text != one.text:
+            assert start + one.text[-1] == one.text
+            seen.setdefault(ending[:-1], set()).add(classes.get(one.label, one.label))
+    assert seen == {ending: {label} for label in "ang hap neu sad".split() for ending in ENDINGS[label]}
+    pairs = [pair for pair in zip(plain, emotional, strict=True) if pair[0].label in ENDINGS]
+    assert np.mean([one.text != other.text for one, other in pairs]) == pytest.approx(0.5, abs=0.02)
+    assert not {word for ending in seen for word in ending.split()} - phones.read_lexicon().keys()
 
 
 def test_a_style_lies_between_neutral_and_the_label() -> None:

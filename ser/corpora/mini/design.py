@@ -1,14 +1,15 @@
 """The design of the corpus: who says what in which style, fixed by a seed before a sound is made.
 
 Five sessions of two speakers, four dialogs each, some 33 turns a dialog.  Labels come in the proportions
-of IEMOCAP's four classes plus a few others; the wording is drawn independently of the label.
+of IEMOCAP's four classes plus a few others; the wording is drawn independently of the label, unless words
+that depend on the emotion are asked for.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +20,14 @@ SCALES = (
     50.0,
 )  # below there are not enough turns for the irregularities, above the turn numbers run out
 SESSIONS = (1, 2, 3, 4, 5)
+NEUTRAL, EMOTIONAL = WORDS = ("neutral", "emotional")  # what turns are worded like
+ENDINGS = {  # what emotional words are: how half of the turns with a label end
+    "ang": ("get out now", "push it over"),
+    "hap": ("toys and sugar", "green birds"),
+    "neu": ("by the clock", "on the form"),
+    "sad": ("cold and dark", "rain and sea"),
+}
+ENDINGS |= {"exc": ENDINGS["hap"], "fru": ENDINGS["ang"]}
 LABELS = {"neu": 34, "hap": 16, "exc": 18, "sad": 26, "ang": 26, "fru": 6, "xxx": 4, "sur": 2}  # a session
 DIALOGS = {  # letters and prefixes as in the real release: impro05a, script01_1 and script01_1b
     1: ("F_impro01", "F_script01_1", "M_impro02", "M_script02_2"),
@@ -158,18 +167,32 @@ def random_state(seed: int, *keys: object) -> np.random.RandomState:
     return np.random.RandomState((zlib.crc32(text) + 7919 * seed) & 0xFFFFFFFF)
 
 
-def plan(seed: int, scale: float) -> list[Dialog]:
-    """All dialogs of the corpus: 660 turns at scale 1, in twenty dialogs of five sessions."""
+def plan(seed: int, scale: float, words: str = NEUTRAL) -> list[Dialog]:
+    """All dialogs of the corpus: 660 turns at scale 1, in twenty dialogs of five sessions.
+
+    Args:
+        seed: of everything that is drawn.
+        scale: size.
+        words: one of ``WORDS``; the turns, their labels and voices are the same.
+    """
     dialogs = [dialog for session in SESSIONS for dialog in _session(seed, scale, session)]
     quirks = _quirks(dialogs)
     return [
         Dialog(
             dialog.session,
             dialog.name,
-            tuple(quirks.get(turn.name, turn) for turn in dialog.turns),
+            tuple(_worded(seed, quirks.get(turn.name, turn), words) for turn in dialog.turns),
         )
         for dialog in dialogs
     ]
+
+
+def _worded(seed: int, turn: Turn, words: str) -> Turn:
+    """The turn, with an ending that goes with its label if it is one of those that have one."""
+    endings, random = ENDINGS.get(turn.label, ()), random_state(seed, "ending", turn.name)
+    if words == NEUTRAL or not turn.text or not endings or random.uniform() >= 0.5:
+        return turn
+    return replace(turn, text=f"{turn.text[:-1]}, {endings[random.randint(len(endings))]}{turn.text[-1]}")
 
 
 def _session(seed: int, scale: float, session: int) -> Iterator[Dialog]:

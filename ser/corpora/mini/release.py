@@ -17,7 +17,17 @@ from ser import cli
 from ser.corpora.mini import align, audio, dialog
 from ser.corpora.mini.children import each_in_its_own
 from ser.corpora.mini.conditions import CONDITIONS, PLAIN, real_conditions, recorded
-from ser.corpora.mini.design import SCALES, SPEAKERS, Dialog, Turn, plan, random_state, style_of
+from ser.corpora.mini.design import (
+    NEUTRAL,
+    SCALES,
+    SPEAKERS,
+    WORDS,
+    Dialog,
+    Turn,
+    plan,
+    random_state,
+    style_of,
+)
 from ser.corpora.mini.espeak import Espeak, EspeakError
 from ser.corpora.mini.formant import SOUNDS, Formant
 from ser.corpora.mini.phones import LEXICON, SENTENCES
@@ -32,7 +42,7 @@ SCALE, SEED, ENGINE = 1.0, 0, "auto"  # where nothing else is asked for
 _APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "  # how a ._ file begins
 _README = """mini: synthetic emotional speech in the layout of IEMOCAP_full_release.
 
-Made by `python3 -m ser make_mini_corpus` with the engine {engine}, seed {seed}, scale {scale}{recording}.
+Made by `python3 -m ser make_mini_corpus` with the engine {engine}, seed {seed}, scale {scale}{others}.
 No person speaks here.  Sentences, voices and styles are the recipe's own; labels and ratings are invented.
 """
 
@@ -54,6 +64,7 @@ def make_release(
     seed: int = SEED,
     engine: str = ENGINE,
     conditions: str = PLAIN,
+    words: str = NEUTRAL,
     num_jobs: int,
 ) -> bool:
     """Make the corpus.
@@ -64,6 +75,7 @@ def make_release(
         seed: same seed, same bytes on one platform.
         engine: ``espeak``, ``formant``, or ``auto``: espeak where it runs, else formant.
         conditions: how turns are recorded, one of ``CONDITIONS``.
+        words: whether what is said depends on the emotion, one of ``WORDS``.
         num_jobs: processes; does not change the result.
 
     Returns:
@@ -75,11 +87,13 @@ def make_release(
             does not run.
     """
     assert conditions in CONDITIONS
+    assert words in WORDS
     _check_numbers(scale, seed, num_jobs)
     _check_replaceable(out)
     with _ready_engine(engine) as ready:
         settings = {"corpus": "mini", "scale": scale, "seed": seed, "engine": ready.name}
         settings |= {"conditions": conditions} if conditions != PLAIN else {}  # records of old hold on
+        settings |= {"words": words} if words != NEUTRAL else {}
         inputs = {"lexicon": LEXICON, "sentences": SENTENCES, "sounds": SOUNDS}
         if is_made(out, settings, inputs):
             log.info("%s: is made already", out)
@@ -87,7 +101,7 @@ def make_release(
         try:
             with _whole_folder(out) as part:
                 _write_readme(part, settings)
-                _make(Job(part, seed, ready, conditions), plan(seed, scale), num_jobs)
+                _make(Job(part, seed, ready, conditions), plan(seed, scale, words), num_jobs)
                 write_made(part, settings, inputs, files_below(part))
         except OSError as error:
             raise DataError(
@@ -106,8 +120,8 @@ def _check_numbers(scale: float, seed: int, num_jobs: int) -> None:
 
 
 def _write_readme(root: Path, settings: Mapping[str, object]) -> None:
-    recording = f", conditions {settings['conditions']}" if "conditions" in settings else ""
-    text = _README.format(**settings, recording=recording)
+    others = "".join(f", {key} {settings[key]}" for key in ("conditions", "words") if key in settings)
+    text = _README.format(**settings, others=others)
     (root / "README.txt").write_text(text, encoding="ascii")
 
 

@@ -3,8 +3,8 @@
 #
 # Train, as one array job with a task for each line of <tasks.tsv>:
 # "<train-dir><TAB><dev-dir or -><TAB><model-dir><TAB><seed><TAB><settings.yaml>", and further fields KEY=VALUE that
-# override settings. What is finished is left alone, what was stopped goes on. Logs are beside the list, in log/.
-# Example: steps/train.sh --nj 2 exp/tasks/train.tsv
+# override settings. What is finished is left alone, what was stopped goes on. Logs are beside the list, in log/; those
+# of jobs of several tasks say which of them failed. Example: steps/train.sh --nj 2 exp/tasks/train.tsv
 
 set -euo pipefail
 
@@ -12,6 +12,7 @@ nj=4         # tasks at once
 cmd=run.pl   # how to run them: run.pl, or e.g. "queue.pl --mem 4G"
 use_gpu=auto # auto, yes or no
 num_proc=1   # processes (GPUs) that train one task together
+per_job=     # tasks that a job trains one after the other: all of its share with run.pl, else 1
 
 . ./path.sh
 . utils/log.sh
@@ -21,7 +22,6 @@ num_proc=1   # processes (GPUs) that train one task together
 ((nj >= 1 && num_proc >= 1)) || usage_die "--nj and --num-proc must be 1 or more"
 tasks=$1
 [[ -s $tasks ]] || die "$tasks: no such file, or empty; list the trainings, see --help"
-
 # On this machine a task has GPUs of its own, and no more tasks run at once than there are GPUs for.
 if [[ $use_gpu != no && $cmd == run.pl* ]]; then
   gpus=$({ nvidia-smi -L 2>/dev/null || true; } | wc -l)
@@ -33,11 +33,11 @@ if [[ $use_gpu != no && $cmd == run.pl* ]]; then
 elif [[ $use_gpu == yes && $cmd != *--gpu* ]]; then
   cmd+=" --gpu $num_proc" # a cluster's, that this machine does not see
 fi
-
-logs=$(dirname "$tasks")/log
-mkdir -p "$logs"
-launch=(python3)
+count=$(wc -l <"$tasks") log=$(dirname "$tasks")/log/$(basename "$tasks" .tsv) launch=(python3) share=(--task JOB)
 ((num_proc == 1)) || launch=(python3 -m torch.distributed.run --standalone --nproc-per-node "$num_proc")
+[[ -n $per_job || $cmd != run.pl* || $num_proc != 1 ]] || per_job=$(((count + nj - 1) / nj))
+((${per_job:=1} == 1 || num_proc == 1)) || usage_die "--per-job $per_job: several tasks a job need --num-proc 1"
+((per_job == 1)) || { count=$(((count + per_job - 1) / per_job)) log+=.job && share=(--job JOB --num-jobs "$count"); }
 read -ra runner <<<"$cmd"
-exec "${runner[@]}" --max-jobs-run "$nj" JOB=1:"$(wc -l <"$tasks")" "$logs/$(basename "$tasks" .tsv).JOB.log" \
-  "${launch[@]}" -m ser train --tasks "$tasks" --task JOB --use-gpu "$use_gpu" "${@:2}"
+exec "${runner[@]}" --max-jobs-run "$nj" JOB=1:"$count" "$log.JOB.log" \
+  "${launch[@]}" -m ser train --tasks "$tasks" "${share[@]}" --use-gpu "$use_gpu" "${@:2}"

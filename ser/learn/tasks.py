@@ -63,7 +63,7 @@ def read_task(path: Path, number: int) -> Task:
         DataError: there is no such line, or it is none.
         ConfigError: its settings file cannot be read.
     """
-    lines = reading.read_text(path, "list the trainings, see steps/train.sh --help").splitlines()
+    lines = _lines(path)
     if not 1 <= number <= len(lines):
         raise UsageError(f"--task {number}: {path} has {len(lines)} tasks")
     fields = lines[number - 1].split("\t")
@@ -75,6 +75,15 @@ def read_task(path: Path, number: int) -> Task:
     train, dev, folder, seed, settings, *overrides = fields
     tree = config.resolve(Path(settings), overrides)
     return Task(Path(train), None if dev == "-" else Path(dev), Path(folder), int(seed), tree, settings)
+
+
+def count_tasks(path: Path) -> int:
+    """The tasks of a list."""
+    return len(_lines(path))
+
+
+def _lines(path: Path) -> list[str]:
+    return reading.read_text(path, "list the trainings, see steps/train.sh --help").splitlines()
 
 
 def finished(task: Task, *, thorough: bool = False) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -66,6 +67,12 @@ def train_network(
         else:
             _train(task, system, settings, device, share, tensorboard=False)
         wait_for_all(share)
+
+
+def load() -> None:
+    """Import what the first optimiser and the first event import, so that forked processes have it."""
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)])
+    importlib.import_module("torch.utils.tensorboard")
 
 
 def _check_gpus(device: torch.device) -> None:

@@ -45,6 +45,7 @@ class PlannedSystem:
     outside: bool  # whether it is code outside ``ser``
     track: str = NO_TRACK  # what kind of features it reads, see :func:`joint_track`
     published: Published | None = None  # what its paper prints
+    beyond_audio: bool = False  # whether it reads more than recordings: transcripts, or whole dialogues
 
 
 @dataclass(frozen=True)

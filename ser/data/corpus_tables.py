@@ -22,12 +22,15 @@ from ser.data.levels import LEVELS
 from ser.data.manifests import RECORDINGS, SUPERVISIONS, Utterance, read_manifests
 from ser.data.naming import RAW_IDS, name_utterances
 from ser.data.segments import tell_overlaps, write_segments
+from ser.data.turns import DIALOGUES, ORDER
 from ser.data.unfit import LEFT_OUT, find_unfit
 from ser.errors import DataError, all_of
 
 log = logging.getLogger("ser")
 
 _GENDERS = {"f": "f", "female": "f", "m": "m", "male": "m"}
+# table -> the attributes that may say it: of a corpus's own manifests or table, of IEMOCAP
+_TURNS = {DIALOGUES: ("dialogue", "dialog"), ORDER: ("turn", "start_s")}
 
 
 def make_data_dir(
@@ -192,6 +195,10 @@ def _write(out: Path, utterances: Sequence[Utterance], config: CorpusConfig) -> 
         if values:
             tables.same_keys(values, f"the utterances with a {attribute}", [i.id for i in utterances], "all")
             tables.write_table(out / f"utt2{attribute}", values)
+    for name, attributes in _TURNS.items():
+        said = {item.id: [*filter(None, map(item.attributes.get, attributes))] for item in utterances}
+        if all(said.values()):
+            tables.write_table(out / name, {key: values[0] for key, values in said.items()})
     texts = {item.id: item.text for item in utterances if item.text}
     genders = {
         item.speaker: _GENDERS.get(item.attributes.get("gender", "").lower(), "") for item in utterances

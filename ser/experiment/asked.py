@@ -42,6 +42,7 @@ class Experiment:
     interpret: tuple[str, ...] | None = None  # null: the first of the paper's fusion, where it is there
     alignment: str = "corpus"
     also: tuple[str, ...] = ()  # systems of others in <exp>/pooled
+    word_vectors: str | None = None  # text.vectors of all systems that read transcripts
     set: tuple[str, ...] = ()  # "[NAME:]KEY=VALUE"
 
 
@@ -119,6 +120,8 @@ def _seen_from(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
         )
     if values.get("alignment", "k2") not in SOURCES:
         joined["alignment"] = str(folder / values["alignment"])
+    if values.get("word_vectors"):
+        joined["word_vectors"] = str(folder / Path(values["word_vectors"]).expanduser())
     return joined
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ser import config, systems
 from ser.data.corpus import CorpusConfig
 from ser.data.tables import check_key
+from ser.data.turns import TEXT, VECTORS, asks_for_turns
 from ser.errors import ConfigError, DataError, UsageError, shown
 from ser.experiment.asked import Experiment, is_path, meant
 from ser.feats.sets import DEFAULT_SET, absolute, paths_of
@@ -289,6 +290,7 @@ def work_out_settings(experiment: Experiment, corpus_conf: Path, folder: Path) -
     own = [system.file for system in chosen]
     texts = list(experiment.set)
     left = override([*own, corpus], texts)
+    _set_word_vectors(own, experiment.word_vectors, folder)
     vad = _vad_file(own)
     shared = [] if vad is None else [vad]
     # one that a system or the corpus took may be for speech activity or a feature set too
@@ -305,6 +307,23 @@ def work_out_settings(experiment: Experiment, corpus_conf: Path, folder: Path) -
     name, _ = settings.named_protocol(experiment.protocol)
     corpus.tree["protocol"] = name
     return Settings(corpus, sets, chosen, settings, name, vad)
+
+
+def _set_word_vectors(own: Sequence[File], given: str | None, folder: Path) -> None:
+    """Give systems that read transcripts the word vectors of the experiment; make their paths absolute."""
+    readers = [file for file in own if asks_for_turns(file.tree)[0]]
+    if given is not None and not readers:
+        raise UsageError(
+            f"word_vectors: {given}: no system of this experiment reads transcripts; leave it out"
+        )
+    for file in readers:
+        text, key = file.tree[TEXT], f"{TEXT}.{VECTORS}"
+        if given is not None and VECTORS in text:
+            text[VECTORS] = given
+            file.overrides.append(f"{key}={json.dumps(given)}")
+        if isinstance(text.get(VECTORS), str):
+            named = {override.partition("=")[0] for override in file.overrides}
+            text[VECTORS] = absolute(text[VECTORS], folder if named & {TEXT, key} else file.source.parent)
 
 
 def _make_absolute(file: File, folder: Path) -> None:

@@ -19,6 +19,7 @@ from ser.data.division import NONE
 from ser.data.folds import FoldLine, fold_facts, fold_warnings, plan_folds
 from ser.data.published import Published
 from ser.data.tuning import other_sources
+from ser.data.turns import asks_for_turns, turn_files, vector_files
 from ser.errors import DataError, MissingPackageError, UsageError, plural
 from ser.experiment.asked import FUSED, Experiment, meant
 from ser.experiment.fusions import plan_fusions
@@ -105,6 +106,7 @@ def _planned(system: Chosen, experiment: Experiment, exp: Path, sets: Mapping[st
             TRACKS.get(str(sets[name].tree.get("extractor")), OPEN) for name in sets_of(system.file)
         ),
         published=None if published is None else config.build(Published, published, source, "published."),
+        beyond_audio=any(asks_for_turns(tree)),
     )
 
 
@@ -157,6 +159,7 @@ def check_settings(settings: Settings) -> None:
 
     Raises:
         ConfigError: settings that do not fit.
+        DataError: a file of word vectors is not there.
     """
     sets = {}
     for name, file in settings.sets.items():
@@ -166,6 +169,7 @@ def check_settings(settings: Settings) -> None:
     for chosen in settings.systems:
         source = str(chosen.file.source)
         system, own = systems.build_settings(chosen.file.tree, source)
+        vector_files(chosen.file.tree)
         own_sets = sets_of(chosen.file)
         if not sets.keys() >= set(own_sets):
             continue
@@ -176,6 +180,16 @@ def check_settings(settings: Settings) -> None:
             {name: sets[name].layout for name in own_sets},
         )
         systems.check_network(system, own, sizes, source)
+
+
+def check_turns(settings: Settings, data: Path) -> None:
+    """Refuse systems that read transcripts or dialogues which a data folder does not have.
+
+    Raises:
+        DataError: there are some.
+    """
+    for chosen in settings.systems:
+        turn_files(data, chosen.file.tree)
 
 
 def tell_lost(plan: Plan, stages: range) -> None:

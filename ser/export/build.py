@@ -19,7 +19,7 @@ from ser.feats.energy import Energy, EnergySettings
 from ser.feats.fbank import Fbank, FbankSettings
 from ser.feats.speech import SpeechUse
 from ser.feats.vad import VadConfig
-from ser.learn.models import TrainedModel
+from ser.learn.models import TrainedModel, check_audio_alone
 from ser.systems.base import Network
 
 OUTSIDE = "export it with --features outside"
@@ -34,8 +34,10 @@ def make_graph(model: TrainedModel, *, features_inside: bool) -> Graph:
         features_inside: take samples; False: the features of each set, as they were made.
 
     Raises:
-        CheckpointError: the model is no network, or makes features that only ser can.
+        CheckpointError: the model is no network, reads more than recordings, or makes features that only ser
+            can.
     """
+    check_audio_alone(model)
     if not isinstance(model.system, Network):
         raise CheckpointError(
             f"{model.folder}: its system {model.settings.system} is no network, which alone become graphs; "

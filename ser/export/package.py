@@ -14,7 +14,7 @@ from ser.data.files import whole_file
 from ser.errors import CheckpointError, DataError
 from ser.export.card import Measured, write_card
 from ser.learn import packages
-from ser.learn.models import REMEDY, TrainedModel, load_model
+from ser.learn.models import REMEDY, TrainedModel, check_audio_alone, load_model
 from ser.learn.packages import CALIBRATION, CARD, CONFIG, LICENSE, WEIGHTS, ModelFiles
 from ser.learn.tasks import MODEL
 from ser.plan import PLAN, read_plan
@@ -53,7 +53,7 @@ def export_package(folder: Path, out: Path, said: Said, allow: Sequence[str] = (
         allow: code outside ``ser`` that the model may name.
 
     Raises:
-        CheckpointError: there is no usable model.
+        CheckpointError: there is no usable model, or it reads more than recordings.
         DataError: it cannot be written.
     """
     members = package_members(folder, load_model(folder, allow), said)
@@ -69,6 +69,7 @@ def export_package(folder: Path, out: Path, said: Said, allow: Sequence[str] = (
 
 def package_members(folder: Path, model: TrainedModel, said: Said) -> dict[str, bytes]:
     """The files of a package."""
+    check_audio_alone(model)
     files = ModelFiles(folder, MODEL, REMEDY)
     record: dict[str, Any] = {"model_type": "ser", **model.facts}
     for key in (packages.DIGEST, packages.LIMITS, "license", "name"):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ser.data import labels, tables
 from ser.data.datadir import main_set
+from ser.data.turns import NO_TURNS, Turns, TurnUse, read_turns
 from ser.errors import DataError
 from ser.feats import cmvn
 from ser.feats.base import Timing
@@ -204,8 +205,10 @@ class Subset:
         inputs: feature set -> its features.
         speaker_stats: what an estimator's ``speaker_stats`` gave of all that each speaker says; None: the
             subset is all that its speakers say.
+        turns: what is said, in which dialogues, by whom; None of systems that read none of that.
     """
 
+    turns: Turns | None = None
     speaker_stats: Mapping[str, Doubles] | None = None
     cut_it: ClassVar[str] = (
         "cut it into several where the corpus is prepared"  # what is done about a long one
@@ -225,6 +228,8 @@ class Subset:
         targets: Sequence[str] = (),
         global_stats: Mapping[str, Doubles] | None = None,
         speech: SpeechUse = NOT_ASKED,
+        turns: TurnUse = NO_TURNS,
+        vocabulary: Sequence[str] | None = None,
     ) -> None:
         """Open a data folder that stage 2 made.
 
@@ -237,6 +242,8 @@ class Subset:
             global_stats: statistics of the training subset for each set, for ``norm="global"``; None takes
                 those of this subset.
             speech: which frames of an utterance are read, which statistics are of, whose level is subtracted.
+            turns: what is read of transcripts and dialogues.
+            vocabulary: words of the training subset; None takes those of this subset.
 
         Raises:
             DataError: a table is missing or wrong, tables disagree, a speaker has no statistics.
@@ -251,6 +258,7 @@ class Subset:
             self.labels = self._read_labels(emotions)
             for target in targets:
                 self._read_target(target)
+        self.turns = read_turns(folder, self.speakers, turns, vocabulary)
         table = self._read_speech(speech)
         self.inputs = {
             name: Features(

@@ -13,6 +13,7 @@ from ser.data.datadir import main_set
 from ser.data.files import differences
 from ser.data.fold_checks import read_notes
 from ser.data.normalisation import little_speech_text
+from ser.data.turns import TurnUse
 from ser.errors import DataError
 from ser.feats.chunking import ChunkingConfig
 from ser.feats.speech import SpeechUse, vad_settings
@@ -123,8 +124,11 @@ def decisions(model: TrainedModel, subset: Subset, use_gpu: str) -> Iterator[Dec
 
 def open_subset(model: TrainedModel, data: Path) -> Subset:
     """A data folder as a model reads it."""
-    speech = SpeechUse.of(model.settings)
-    return Subset(data, list(model.sets), read_norm(model), global_stats=model.stats, speech=speech)
+    speech, turns = SpeechUse.of(model.settings), TurnUse.of(model.settings)
+    return Subset(
+        data, list(model.sets), read_norm(model),
+        global_stats=model.stats, speech=speech, turns=turns, vocabulary=model.sizes.words,
+    )  # fmt: skip
 
 
 def read_norm(model: TrainedModel) -> Norm:
@@ -158,7 +162,7 @@ class _Output:
 
     def notes(self) -> dict[str, str]:
         """What must be said with every number."""
-        notes = read_notes(self.subset.folder)
+        notes = read_notes(self.subset.folder) | TurnUse.of(self.model.settings).notes
         if not self.model.sets:
             return notes
         notes["normalisation"] = str(self.model.norm)

@@ -10,9 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ser.data.turns import DIALOGUE
 from ser.errors import DataError, plural
 from ser.feats.chunking import ChunkingConfig, Chunks, chunk_frames, chunk_table, count_chunks, take_chunks
 from ser.feats.subset import Floats, Ints, Subset
+from ser.learn.dialogues import read_dialogues
 from ser.learn.loaders import main_frames, read_inputs
 from ser.learn.memory import shortage
 from ser.systems.base import Decision, Doubles, Inputs
@@ -29,6 +31,8 @@ def decode(network: nn.Module, unit: Unit, subset: Subset, device: torch.device)
     with torch.inference_mode():
         if isinstance(unit, ChunkingConfig):
             yield from _decode_chunks(network, unit, subset, device)
+        elif unit == DIALOGUE:
+            yield from _decode_dialogues(network, subset, device)
         else:
             yield from _decode_utterances(network, subset, device)
 
@@ -54,6 +58,15 @@ def _decode_utterances(network: nn.Module, subset: Subset, device: torch.device)
                 attention = None if weights is None else subset.main.spread(int(index), weights[row, :span])
                 decisions[int(index)] = Decision(int(index), posteriors[row], attention)
         yield from (decisions[int(i)] for i in window)
+
+
+def _decode_dialogues(network: nn.Module, subset: Subset, device: torch.device) -> Iterator[Decision]:
+    assert subset.turns is not None
+    posteriors: dict[int, Doubles] = {}
+    for number in range(len(subset.turns.dialogues)):
+        inputs, rows = read_dialogues(subset, np.array([number]))
+        posteriors |= zip(rows.tolist(), _softmax(network(inputs.to(device)).logits), strict=True)
+    yield from (Decision(index, posteriors[index]) for index in range(len(subset)))
 
 
 def _by_frames(

@@ -247,8 +247,8 @@ class UtteranceLoader:
 
 
 def main_frames(subset: Subset) -> npt.NDArray[np.int32]:
-    """Frames of each utterance's main set, (N,); 1 where that has one vector an utterance."""
-    frames = subset.main.num_frames
+    """Frames of each utterance's main set, (N,); 1 of one vector an utterance, or where no set is read."""
+    frames = subset.main.num_frames if subset.inputs else None
     return np.ones(len(subset), dtype=np.int32) if frames is None else frames
 
 
@@ -265,7 +265,16 @@ def read_inputs(subset: Subset, rows: Ints, items: Items | None = None, which: I
             values = [value[begin:end] for value, begin, end in zip(values, begins, ends, strict=True)]
         features[name] = torch.from_numpy(pad(values, source.dim))
         num_frames[name] = torch.tensor([len(value) for value in values], dtype=torch.int64)
-    return Inputs(features, num_frames)
+    said = None if subset.turns is None else subset.turns.words
+    return Inputs(features, num_frames, None if said is None else pad_words([said[row] for row in rows]))
+
+
+def pad_words(utterances: list[Ints]) -> Tensor:
+    """Numbers of words (W_i,) as one tensor (B, W), W the largest but at least 1, zeros behind each."""
+    words = torch.zeros(len(utterances), max([1, *map(len, utterances)]), dtype=torch.int64)
+    for row, numbers in zip(words, utterances, strict=True):
+        row[: len(numbers)] = torch.from_numpy(numbers)
+    return words
 
 
 def pad(utterances: list[Floats], dim: int) -> Floats:

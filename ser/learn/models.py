@@ -35,6 +35,7 @@ from ser.data.durations import known_durations
 from ser.data.files import whole_file
 from ser.data.labels import EMOTIONS, write_emotions
 from ser.data.tables import check_key, read_table
+from ser.data.turns import TurnUse
 from ser.errors import CheckpointError, DataError, shown
 from ser.feats.base import ONE_SCALE
 from ser.feats.speech import SpeechUse, vad_settings
@@ -274,6 +275,7 @@ def sizes_of(subset: Subset, emotions: Sequence[str]) -> Sizes:
         len(emotions),
         {name: len(classes) for name, classes in subset.target_names.items()},
         {name: features.layout for name, features in subset.inputs.items() if features.layout != ONE_SCALE},
+        subset.turns.vocabulary if subset.turns else (),
     )
 
 
@@ -311,6 +313,19 @@ def _training_data(data: Path) -> dict[str, Any]:
         "seconds": round(sum(known_durations(data).values()), 2),
         "classes": dict(sorted(Counter(utt2emo.values()).items())),
     }
+
+
+def check_audio_alone(model: TrainedModel) -> None:
+    """Refuse a model that reads more than recordings, for uses that have nothing else.
+
+    Raises:
+        CheckpointError: it reads transcripts, or whole dialogues.
+    """
+    if words := TurnUse.of(model.settings).words:
+        raise CheckpointError(
+            f"{model.folder}: its system reads {words}, which recordings do not have; decode a data folder "
+            f"that has them: ser decode {model.folder} <data> <out>"
+        )
 
 
 def describe(task: Task, emotions: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from ser.data import files
 from ser.data.fold_checks import NOTES
 from ser.data.tables import check_key
+from ser.data.turns import turn_files
 from ser.errors import CheckpointError, DataError, StaleError, all_of
 from ser.feats.stores import feature_files
 from ser.feats.vad import FOLDER
@@ -45,22 +46,22 @@ def decode_inputs(model: Path, data: Path) -> dict[str, Path]:
     inputs = {"model": model / MODEL, "utt2spk": data / "utt2spk"}
     if (data / NOTES).exists():
         inputs[NOTES] = data / NOTES
-    sets, speech = model_inputs(model)
-    return inputs | feature_files(data, sets, speech=speech)
+    sets, speech, settings = model_inputs(model)
+    return inputs | feature_files(data, sets, speech=speech) | turn_files(data, settings)
 
 
-def model_inputs(model: Path) -> tuple[list[str], bool]:
-    """The feature sets that a model reads, and whether it reads speech activity.
+def model_inputs(model: Path) -> tuple[list[str], bool, dict[str, Any]]:
+    """The feature sets that a model reads, whether it reads speech activity, and its settings.
 
-    None and no if the model is not there yet, or is no model.
+    None of that if the model is not there yet, or is no model.
     """
     try:
         facts = read_facts(model)
-        sets = facts.get("sets")
+        sets, settings = facts.get("sets"), facts.get("settings")
         names = [check_key(name, str(model / MODEL)) for name in sets] if isinstance(sets, dict) else []
     except (CheckpointError, DataError):
-        return [], False
-    return names, "vad" in facts
+        return [], False, {}
+    return names, "vad" in facts, settings if isinstance(settings, dict) else {}
 
 
 def training_state(task: tasks.Task, logs: Sequence[Path], listed: float) -> Progress:

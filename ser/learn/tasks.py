@@ -12,6 +12,7 @@ from ser import config, reading
 from ser.data import files
 from ser.data.labels import EMOTIONS
 from ser.data.normalisation import AUTO, norm_files
+from ser.data.turns import turn_files, vector_files
 from ser.errors import ConfigError, DataError, StaleError, UsageError, shown
 from ser.feats.speech import asks_for_speech
 from ser.feats.stores import feature_files
@@ -150,7 +151,9 @@ def _made_of(task: Task) -> tuple[dict[str, Any], dict[str, Path]]:
     inputs = feature_files(task.train, task.sets, speech=speech) | {"utt2emo": task.train / "utt2emo"}
     if task.norm == AUTO:
         inputs |= norm_files(task.train)
+    inputs |= turn_files(task.train, task.tree) | vector_files(task.tree)
     if task.dev is not None and needed:
+        inputs |= {f"dev/{name}": path for name, path in turn_files(task.dev, task.tree).items()}
         inputs |= {f"dev/{name}": path for name, path in feature_files(task.dev, task.sets).items()}
     if missing := [path for path in inputs.values() if not path.exists()]:
         raise DataError(f"{missing[0]}: no such file; run stages 1 and 2")

@@ -17,12 +17,14 @@ from ser import systems
 from ser.cli import log
 from ser.data import files, labels
 from ser.data.normalisation import AUTO
-from ser.errors import ConfigError, DataError, UsageError
+from ser.data.turns import DIALOGUE, Turns, TurnUse
+from ser.errors import ConfigError, DataError, UsageError, plural
 from ser.feats.chunking import ChunkingConfig
 from ser.feats.speech import SpeechUse
 from ser.feats.stores import set_settings
 from ser.feats.subset import Doubles, Subset
 from ser.learn import models, tasks
+from ser.learn.dialogues import DialogueLoader
 from ser.learn.loaders import (
     BUCKET_BATCHES,
     Augmenter,
@@ -165,6 +167,7 @@ def _identity(
         "stats": {name: values.tolist() for name, values in stats.items()},
         "utterances": len(subset),
         "frames": _count_frames(subset),
+        **({"words": list(subset.turns.vocabulary)} if subset.turns else {}),
     }
 
 
@@ -190,18 +193,21 @@ def _read_subsets(
             f"{task.source}: features.sets names {len(sets)} sets, but a system that is trained on "
             "chunks reads one; name one"
         )
-    targets, speech = getattr(settings, "targets", ()), SpeechUse.of(settings)
-    subset = Subset(task.train, sets, norm, emotions=emotions, targets=targets, speech=speech)
+    targets, speech, turns = getattr(settings, "targets", ()), SpeechUse.of(settings), TurnUse.of(settings)
+    subset = Subset(task.train, sets, norm, emotions=emotions, targets=targets, speech=speech, turns=turns)
     stats = {name: features.total_stats() for name, features in subset.inputs.items()}
     dev = None
     if task.dev is not None and tasks.needs_dev(task.tree):
-        dev = Subset(task.dev, sets, norm, emotions=emotions, global_stats=stats, speech=speech)
+        words = subset.turns.vocabulary if subset.turns else None
+        dev = Subset(
+            task.dev, sets, norm,
+            emotions=emotions, global_stats=stats, speech=speech, turns=turns, vocabulary=words,
+        )  # fmt: skip
     return subset, dev, stats
 
 
 def _count_frames(subset: Subset) -> int:
-    frames = subset.main.num_frames
-    return len(subset) if frames is None else int(frames.sum(dtype=np.int64))
+    return int(main_frames(subset).sum(dtype=np.int64))
 
 
 def make_loader(
@@ -220,6 +226,8 @@ def make_loader(
     size = settings.training.batch_size
     if isinstance(settings.unit, ChunkingConfig):
         return ChunkLoader(subset, settings.unit, size, augmenters[subset.main.name], seed, share)
+    if settings.unit == DIALOGUE:
+        return DialogueLoader(subset, size, seed, share)
     training = settings.training
     items = make_items(main_frames(subset), training.max_frames, training.long_utterances)
     return UtteranceLoader(subset, size, augmenters, seed, share, items)
@@ -238,7 +246,7 @@ def _long_utterances(task: Task, settings: Any, loader: Loader) -> dict[str, Any
     if not isinstance(loader, UtteranceLoader):
         raise ConfigError(
             f"{task.source}: training.max_frames is for systems that are trained on whole utterances; "
-            "chunks are as long as unit.context says; set it to null"
+            "chunks are as long as unit.context says, dialogues are read as a whole; set it to null"
         )
     frames, left = main_frames(loader.subset), len(loader.items.utts)
     long = int((frames > limit).sum())
@@ -299,8 +307,22 @@ def _log_network(task: Task, settings: Any, network: nn.Module, subset: Subset) 
         f"{size:,}",
         len(subset),
         _count_frames(subset),
-        "features in memory" if subset.main.cached else "features read from disk",
+        "features in memory" if all(x.cached for x in subset.inputs.values()) else "features read from disk",
     )
+    if subset.turns is not None:
+        _log_turns(task, subset.turns)
+
+
+def _log_turns(task: Task, turns: Turns) -> None:
+    """Say what of transcripts and dialogues is trained on."""
+    if turns.words is not None:
+        silent = sum(not len(words) for words in turns.words)
+        text = f", {plural(silent, 'utterance')} without a transcript" if silent else ""
+        log.info("%s: vocabulary of %s%s", task.folder, plural(len(turns.vocabulary), "word"), text)
+    if turns.dialogues:
+        lengths = [len(rows) for rows in turns.dialogues]
+        number = plural(len(lengths), "dialogue")
+        log.info("%s: %s of %d to %d turns", task.folder, number, min(lengths), max(lengths))
 
 
 class _Board:

@@ -20,7 +20,7 @@ from ser.feats.front_end import Made
 from ser.feats.level import added
 from ser.feats.subset import MemorySubset, Subset
 from ser.learn.decoding import decisions
-from ser.learn.models import VERSIONS, TrainedModel, load_model
+from ser.learn.models import VERSIONS, TrainedModel, check_audio_alone, load_model
 from ser.learn.packages import LIMITS
 from ser.predict.batches import Failed, Preparation, Prepared, Sums, fail
 from ser.predict.kept import KeptFeatures
@@ -104,9 +104,10 @@ class Model:
             use_gpu: auto, yes or no; for networks.
 
         Raises:
-            CheckpointError: it cannot be used, or names code that is not allowed.
+            CheckpointError: it cannot be used, reads more than recordings, or names code that is not allowed.
             UsageError: what makes its features is not installed.
         """
+        check_audio_alone(trained)
         self.trained, self._use_gpu = trained, use_gpu
         self.emotions, self.norm = trained.emotions, str(trained.norm)
         self._preparation = Preparation(trained, allow, use_gpu)

@@ -37,7 +37,8 @@ class Best:
 def best_system(plan: Plan) -> Best | None:
     """The system with the highest UAR: on dev speakers where all systems have such results, else on test.
 
-    Baselines that read no features are left out, and fusions, which are no single model.
+    Baselines that read no features are left out, systems that read more than recordings, and fusions, which
+    are no single model.
 
     Returns:
         It; None where there is no such system.
@@ -45,7 +46,7 @@ def best_system(plan: Plan) -> Best | None:
     Raises:
         DataError: it was not scored.
     """
-    systems = [system for system in plan.systems if system.sets]
+    systems = [system for system in plan.systems if system.sets and not system.beyond_audio]
     if not systems:
         return None
     if not plan.tested:

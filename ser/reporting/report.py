@@ -12,6 +12,7 @@ from ser.reporting.figures import Figure
 from ser.reporting.provenance import collect
 from ser.reporting.sheet import Score, Sheet
 from ser.reporting.study import Study, fusion_curves, learning_curves, read_study, settings_texts
+from ser.reporting.uses import uses
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ def summary(study: Study, comparisons: list[Comparison]) -> str:
             " (speaker: it uses all of a test speaker's audio, without labels)" if "speaker" in norms else ""
         )
         sentences.append(f"Feature normalisation: {', '.join(norms)}{speaker}.")
+    if marked := [f"{runs.name} {uses(runs)}" for runs in study.runs if uses(runs)]:
+        sentences.append(f"More than the recording of an utterance is read: {'; '.join(marked)}.")
     if any(runs.notes.get("split") == "speaker-dependent" for runs in study.runs):
         sentences.append(
             "All numbers are speaker-dependent: speakers that are tested on are trained on, too."

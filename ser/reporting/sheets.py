@@ -18,6 +18,7 @@ from ser.plan import OPEN
 from ser.reporting.differences import NUM_SWAPS, Comparison
 from ser.reporting.sheet import Cell, Score, Sheet
 from ser.reporting.study import NUM_DRAWS, Study
+from ser.reporting.uses import USES, uses
 from ser.scoring.calibration import NUM_BINS, Reliability, log_loss, reliability
 from ser.scoring.metrics import METRICS, Floats, precisions, recalls
 from ser.scoring.runs import Bools, Names, Runs
@@ -58,19 +59,23 @@ def _scores(
 def systems(study: Study) -> Sheet:
     """All systems, pooled over the folds; the variant with short utterances padded below its system."""
     rows: list[list[Cell]] = []
+    marked = any(map(uses, study.runs))
     for runs in study.runs:
         for each in filter(None, (runs, runs.padded)):
             counts = _scores(study, each, intervals=("acc", "uar"))
             norm = each.notes.get("normalisation", "-")
             track = study.plan.track(runs.name)
-            rows.append([each.name, track, norm, len(each.seeds), coverage(each), *counts])
-    columns = ["system", "track", "normalisation", "seeds", "scored/total", *MEASURES]
+            used = [uses(each)] if marked else []
+            rows.append([each.name, track, norm, *used, len(each.seeds), coverage(each), *counts])
+    columns = ["system", "track", "normalisation", *(["uses"] if marked else []), "seeds", "scored/total"]
+    columns += MEASURES
     note = (
         f"{SPREAD} (of {len(study.test.speaker_names)}). The track is that of the features that a system, or "
         f"all members of a fusion, read; {OPEN}: unlike ones."
     )
     if any("speaker" in runs.norms for runs in study.runs):
         note += " Normalisation by speaker uses all of a test speaker's audio, without labels."
+    note += f" {USES}" if marked else ""
     if any(runs.notes.get("split") == "speaker-dependent" for runs in study.runs):
         note += " The split is speaker-dependent: speakers that are tested on are trained on, too."
     if any("sessions" in runs.notes for runs in study.runs):

@@ -24,6 +24,7 @@ SYSTEMS = {
     "factor_analysis": "ser.systems.factor_analysis:SYSTEM",
     "finetuned": "ser.systems.finetuned:SYSTEM",
     "majority": "ser.systems.majority:SYSTEM",
+    "multimodal": "ser.systems.multimodal:SYSTEM",
     "pooled": "ser.systems.pooled:SYSTEM",
     "svm": "ser.systems.svm:SYSTEM",
 }

@@ -52,6 +52,8 @@ class Sizes:
     targets: dict[str, int]  # further target -> its number of classes
     # feature set -> layout of its F values, of sets that are no one scale
     layouts: dict[str, Layout] = field(default_factory=dict)
+    # words of the training subset, in the order of their numbers, of systems that read transcripts
+    words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse sizes that no data has, such as those of a damaged model."""
@@ -95,6 +97,13 @@ class Inputs:
 
     features: dict[str, Tensor]  # feature set -> (B, T, F), anything finite behind an end; or (B, F)
     num_frames: dict[str, Tensor]  # feature set of frames -> true lengths, (B,), 1 <= each <= T
+    # numbers of each utterance's words, (B, W), W > 0: 0 behind the last, 1 of an unknown one; of systems
+    # that read transcripts
+    words: Tensor | None = None
+    # of systems whose unit is a dialogue: utterances of each dialogue, (D,), sum B, which stand one after
+    # another; and who of it speaks, (B,), from 0
+    dialogues: Tensor | None = None
+    roles: Tensor | None = None
 
     @classmethod
     def of(cls, x: Tensor, num_frames: Tensor, name: str = "features") -> Inputs:
@@ -108,13 +117,20 @@ class Inputs:
         return self.features[name], self.num_frames[name]
 
     def __len__(self) -> int:
-        return len(next(iter(self.features.values())))
+        return len(next(iter([*self.features.values(), *([] if self.words is None else [self.words])])))
 
     def to(self, device: torch.device) -> Inputs:
         """The same on a device."""
+        words, dialogues, roles = (
+            None if each is None else each.to(device, non_blocking=True)
+            for each in (self.words, self.dialogues, self.roles)
+        )
         return Inputs(
             {name: x.to(device, non_blocking=True) for name, x in self.features.items()},
             {name: lengths.to(device, non_blocking=True) for name, lengths in self.num_frames.items()},
+            words,
+            dialogues,
+            roles,
         )
 
 

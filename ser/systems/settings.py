@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from ser.data.published import Published
 from ser.feats.chunking import ChunkingConfig
@@ -13,12 +13,14 @@ from ser.ranges import Range
 
 Dropout = Annotated[float, Range(least=0, below=1)]  # share of the units that training drops
 NormSetting = Literal["none", "utterance", "speaker", "global", "auto"]
-Unit = Literal["utterance"] | ChunkingConfig
+Unit = Literal["utterance", "dialogue"] | ChunkingConfig
 
 
 @dataclass(frozen=True)
 class InputSettings:
     """Which features of the data a system reads, and what is done to them first."""
+
+    may_be_none: ClassVar[bool] = False  # whether a system may read no set
 
     sets: tuple[str, ...]  # feature sets; the first is the one whose frames count
     # mean and variance: none, per utterance, per speaker, or global (of the training subset); auto: per
@@ -31,7 +33,7 @@ class InputSettings:
 
     def __post_init__(self) -> None:
         """Refuse an empty or repeating list, and statistics that nothing uses."""
-        if not self.sets or len(set(self.sets)) < len(self.sets):
+        if not (self.sets or self.may_be_none) or len(set(self.sets)) < len(self.sets):
             raise ValueError(f"sets must name feature sets, each once, got {', '.join(self.sets) or 'none'}")
         if self.norm == self.level == "none" and self.cmvn.over == "speech":
             raise ValueError("cmvn.over must be all with norm and level none, which take no statistics")
@@ -111,7 +113,7 @@ class TrainingSettings:
     """How long, on what batches, and which epoch is kept."""
 
     epochs: Annotated[int, Range(1, 100000)]  # passes through the training subset
-    batch_size: Annotated[int, Range(1, 65536)]  # utterances or chunks a batch, over all processes
+    batch_size: Annotated[int, Range(1, 65536)]  # utterances, chunks or dialogues a batch, over all processes
     class_weights: Literal["none", "balanced"]  # balanced: each class has the same share in the loss
     select: Literal["last", "best_dev_loss", "best_dev_uar"]  # which epoch becomes the model
     amp: Literal["none", "bfloat16", "float16"]  # mixed precision, on a GPU only

@@ -36,6 +36,7 @@ from ser.experiment.asked import read_experiment
 from ser.experiment.settings import work_out_settings
 from ser.experiment.work import (
     check_settings,
+    check_turns,
     expected_folds,
     refuse_other_data,
     refuse_second_protocol,
@@ -90,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not there:
             plan = dataclasses.replace(plan, expected=expected_folds(plan, settings, warn=True))
         if args.stage <= 4:
+            check_turns(settings, plan.data)
             tell_work(plan)
         else:
             from ser.learn.status import refuse_other_models

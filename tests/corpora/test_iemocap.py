@@ -21,6 +21,7 @@ from ser.data.corpus_tables import make_data_dir
 from ser.data.division import divide, kept_utterances, read_speaker_info
 from tests.corpora.iemocap_release import (
     RATERS,
+    UNITS_PER_S,
     FakeRelease,
     FakeTurn,
     phone_rows,
@@ -157,6 +158,8 @@ def test_data_folders_agree_with_the_release_for_every_turn(release: FakeRelease
             for name in "wav.scp utt2raw utt2spk utt2emo utt2session utt2style spk2gender utt2dur".split()
         }
         texts = tables.read_table(Path(folder, "all", "text"))
+        orders = tables.read_table(Path(folder, "all", "utt2turn"))
+        dialogues = tables.read_table(Path(folder, "all", "utt2dialogue"))
     wanted = {turn.name: turn for turn in release.turns() if turn.label in config.labels}
     assert sorted(data["utt2emo"]) == sorted(map(utterance, wanted))
     for name, turn in wanted.items():
@@ -166,6 +169,8 @@ def test_data_folders_agree_with_the_release_for_every_turn(release: FakeRelease
         assert data["utt2spk"][utt] == f"Ses{name[3:5]}_{name[-4]}"
         assert data["spk2gender"][data["utt2spk"][utt]] == name[-4].lower()
         assert data["utt2session"][utt] == name[4]
+        assert dialogues[utt] == turn.dialog
+        assert float(orders[utt]) == pytest.approx(turn.start / UNITS_PER_S)
         assert data["utt2style"][utt] == ("improvised" if "impro" in name else "scripted")
         assert data["wav.scp"][utt] == f"{root}/Session{name[4]}/sentences/wav/{turn.dialog}/{name}.wav"
         assert float(data["utt2dur"][utt]) == pytest.approx(turn.num_samples / 16000, abs=1e-6)

@@ -124,6 +124,22 @@ def test_every_table_is_written_sorted(manifests: Path, tmp_path: Path) -> None:
     assert validate(out, need=["wav.scp"]) == Summary(3, 2)
 
 
+def test_dialogues_are_written_where_all_utterances_say_theirs(tmp_path: Path) -> None:
+    recordings, supervisions = items(tmp_path)
+    for number, item in enumerate(supervisions):
+        item["custom"] |= {"dialogue": f"d{number % 2}", "turn": number}
+    out = tmp_path / "all"
+    make_data_dir(write(tmp_path / "manifests", recordings, supervisions), out, CONFIG)
+    names = {item["id"]: number for number, item in enumerate(supervisions) if item["id"] != "b-2"}
+    assert tables.read_table(out / "utt2dialogue") == {key: f"d{number % 2}" for key, number in names.items()}
+    assert tables.read_table(out / "utt2turn") == {key: str(number) for key, number in names.items()}
+    del supervisions[0]["custom"]["turn"]
+    out = tmp_path / "other"
+    make_data_dir(write(tmp_path / "others", recordings, supervisions), out, CONFIG)
+    assert (out / "utt2dialogue").exists()
+    assert not (out / "utt2turn").exists()
+
+
 def test_utterances_are_named_by_their_speakers(tmp_path: Path) -> None:
     """Manifests keep the raw ids; every table, the alignment too, has the names, sorted by them."""
     recordings, supervisions = items(tmp_path)

@@ -39,6 +39,7 @@ from ser.systems.csa import CsaSettings
 from ser.systems.factor_analysis import FactorAnalysisSettings
 from ser.systems.finetuned import FineTunedSettings
 from ser.systems.majority import MajoritySettings
+from ser.systems.multimodal import MultimodalSettings
 from ser.systems.pooled import PooledSettings
 from ser.systems.svm import SvmSettings
 
@@ -50,6 +51,7 @@ FILES: dict[str, Any] = {
     "attention_pooling.yaml": AttentionPoolingSettings,
     "cnn_gru.yaml, cnn_seqcap.yaml, cnn_gru_seqcap.yaml, cnn_reccap.yaml": CnnCapsulesSettings,
     "ivector.yaml, eigenvoice.yaml": FactorAnalysisSettings,
+    "multimodal.yaml": MultimodalSettings,
     "svm_*.yaml": SvmSettings,
     "pooled_*.yaml": PooledSettings,
     "finetuned_*.yaml": FineTunedSettings,

@@ -23,6 +23,7 @@ from ser.errors import SerError, StaleError
 from ser.experiment.asked import read_experiment
 from ser.experiment.settings import work_out_settings
 from ser.experiment.work import (
+    check_turns,
     expected_folds,
     refuse_other_data,
     refuse_second_protocol,
@@ -787,3 +788,60 @@ def test_drawn_folds_before_there_is_data(tmp_path: Path, repo: Path) -> None:
     settings = work_out_settings(experiment, repo / "egs" / "csv" / "conf" / "corpus.yaml", Path())
     plan = work_out(experiment, settings, tmp_path / "exp", tmp_path / "data")
     assert [line.name for line in expected_folds(plan, settings)] == [f"<fold {n} of 5>" for n in range(1, 6)]
+
+
+# --------------------------------------------------------------------------------- transcripts and dialogues
+
+
+def test_word_vectors_are_seen_from_where_they_are_named(
+    tmp_path: Path,
+) -> None:
+    """An option's from the shell's folder, as --set's are; a file's from its own; then absolute."""
+    system = "systems=multimodal_small both=multimodal majority"
+    for options in (["word_vectors=glove.txt"], ["set=text.vectors=glove.txt"]):
+        plan = plan_of(tmp_path, system, *options)
+        for name in ("multimodal_small", "both"):
+            text = resolved(tmp_path, name)["text"]
+            assert isinstance(text, dict)
+            assert text["vectors"] == str(Path("glove.txt").resolve())
+        assert [planned.beyond_audio for planned in plan.systems] == [True, True, False]
+    asked = tmp_path / "mine" / "asked.yaml"
+    asked.parent.mkdir()
+    asked.write_text("systems: multimodal_small\nword_vectors: glove.txt\n")
+    (asked.parent / "own.yaml").write_text("base: multimodal.yaml\ntext: {vectors: ../glove.txt}\n")
+    plan_of(tmp_path, file=asked)
+    text = resolved(tmp_path, "multimodal_small")["text"]
+    assert isinstance(text, dict)
+    assert text["vectors"] == str(asked.parent / "glove.txt")
+    plan_of(tmp_path, f"systems={asked.parent}/own.yaml")
+    text = resolved(tmp_path, "own")["text"]
+    assert isinstance(text, dict)
+    assert text["vectors"] == str(tmp_path / "glove.txt")
+
+
+def test_word_vectors_that_nobody_reads(tmp_path: Path) -> None:
+    assert refusal(tmp_path, "systems=majority", "word_vectors=glove.txt") == (
+        "word_vectors: glove.txt: no system of this experiment reads transcripts; leave it out"
+    )
+
+
+def test_a_corpus_without_dialogues_is_refused_before_the_features(tmp_path: Path) -> None:
+    """What the data folder lacks is said once stage 0 has made it; what reads audio alone is not refused."""
+    settings = work_out_settings(
+        read_experiment(None, ["systems=multimodal_small"]), Path("conf/corpus.yaml"), Path()
+    )
+    data = tmp_path / "all"
+    tables.write_table(data / "utt2spk", {"a-1": "a"})
+    with pytest.raises(SerError) as error:
+        check_turns(settings, data)
+    assert str(error.value).startswith(
+        f"{data}/text: no such file, there are no transcripts, which the system reads;"
+    )
+    tables.write_table(data / "text", {"a-1": "yes"})
+    with pytest.raises(SerError) as error:
+        check_turns(settings, data)
+    assert str(error.value).startswith(
+        f"{data}/utt2dialogue: no such file, nothing says the order of dialogues,"
+    )
+    alone = ["systems=multimodal_small majority", "set=text=null", "set=unit=utterance"]
+    check_turns(work_out_settings(read_experiment(None, alone), Path("conf/corpus.yaml"), Path()), data)

@@ -50,8 +50,27 @@ def write_part(
     with tables.ArkWriter(folder / "cmvn_global") as archive:
         archive.write("global", sum(stats.values()))
     write_emotions(folder / "emotions.txt", EMOTIONS)
+    write_turns(folder, utt2spk, utt2emo, rng)
     (folder / "feats.yaml").write_text(f"set: fbank\nsettings: {{num_mel_bins: {num_filters}}}\n")
     return folder
+
+
+def write_turns(
+    folder: Path, utt2spk: dict[str, str], utt2emo: dict[str, str], rng: np.random.Generator
+) -> None:
+    """One vector an utterance, the set ``functionals``; words that tell the class; three dialogues of all."""
+    (folder / "functionals").mkdir()
+    with tables.ArkWriter(folder / "functionals" / "feats") as archive:
+        for key in sorted(utt2spk):
+            vector = rng.normal(size=5).astype(np.float32)
+            vector[EMOTIONS.index(utt2emo[key])] += 4.0
+            archive.write(key, vector)
+    (folder / "functionals" / "settings.yaml").write_text("settings: {extractor: functionals}\n")
+    said = {key: f"{rng.choice(['so', 'well'])}, {emotion}!" for key, emotion in utt2emo.items()}
+    tables.write_table(folder / "text", {key: text for key, text in said.items() if not key.endswith("5")})
+    turns = {key: int(key.rpartition("-")[2]) for key in utt2spk}
+    tables.write_table(folder / "utt2dialogue", {key: f"d{number % 3}" for key, number in turns.items()})
+    tables.write_table(folder / "utt2turn", {key: number / 2 for key, number in turns.items()})
 
 
 @pytest.fixture
@@ -127,7 +146,29 @@ optim:
 training: {epochs: 4, batch_size: 8, class_weights: none, select: last, amp: none,
   max_frames: null, long_utterances: split}
 """
-YAMLS = {"blstmatt": BLSTMATT, "csa": CSA, "attention_pooling": ATTENTION_POOLING}
+MULTIMODAL = """\
+system: multimodal
+features: {sets: [functionals], norm: global}
+text: {min_count: 2, embedding: 4, vectors: null, rate: 0.5, kernels: [1, 2], channels: 3}
+unit: dialogue
+model: {dim: 4, heads: 2, roles: 2, role_values: 2, dropout: 0.2}
+augmentation: {time_masks: 0, time_mask_frames: 0, freq_masks: 0, freq_mask_bins: 0, filter_gain: 0.0}
+optim:
+  lr: 1.0e-2
+  weight_decay: 0.01
+  clip_norm: 1.0
+  schedule: cosine
+  plateau: {metric: dev_loss, patience: 0, factor: 0.5}
+  cosine: {warmup: 0.2}
+training: {epochs: 4, batch_size: 1, class_weights: balanced, select: best_dev_uar, amp: none,
+  max_frames: null, long_utterances: split}
+"""
+YAMLS = {
+    "blstmatt": BLSTMATT,
+    "csa": CSA,
+    "attention_pooling": ATTENTION_POOLING,
+    "multimodal": MULTIMODAL,
+}
 
 REST = """\
 augmentation: {time_masks: 1, time_mask_frames: 5, freq_masks: 1, freq_mask_bins: 2, filter_gain: 0.1}

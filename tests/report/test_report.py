@@ -22,6 +22,7 @@ from ser.reporting import differences, figures, provenance, results, sheets
 from ser.reporting.report import make_report
 from ser.reporting.sheet import Score, Sheet
 from ser.reporting.study import read_study
+from ser.reporting.uses import USES
 from ser.scoring.evaluate import score_folder
 from tests.report.experiment import FACTS, SKILLS, WARNING, Made, planned_system
 
@@ -488,3 +489,25 @@ def test_one_speaker_has_no_interval(own: Made) -> None:
     study = read_study("x", own.plan)
     assert study.interval(study.runs[0], "uar") is None
     assert all(each.verdict != differences.SUPPORTED for each in differences.compare(study))
+
+
+def test_what_reads_more_than_recordings_is_marked(own: Made) -> None:
+    """In the table, below it, in the summary; and without such a system there is no such column."""
+    report = make_report("x", own.plan, "")
+    assert "uses" not in report.sheets[0].columns
+    assert USES not in report.sheets[0].note
+    assert "More than the recording" not in report.summary
+    for name, notes in (("blstmatt", ["later_turns", "transcripts"]), ("csa_30", ["later_turns"])):
+        for path in (own.exp / "pooled" / name).rglob("notes"):
+            tables.write_table(path, {"normalisation": "speaker"} | dict.fromkeys(notes, "used"))
+    report = make_report("x", own.plan, "")
+    rows = {row["system"]: row["uses"] for row in table(report.sheets[0])}
+    both, turns = "uses transcripts, uses later turns", "uses later turns"
+    assert {name: mark for name, mark in rows.items() if mark} == {
+        "blstmatt": both,
+        "csa_30": turns,
+        "csa_30 padded": turns,
+    }
+    assert USES in report.sheets[0].note
+    marked = f"blstmatt {both}; csa_30 {turns}."
+    assert f"More than the recording of an utterance is read: {marked}" in report.summary

@@ -39,6 +39,7 @@ fusion_weight=                     # weight of the second system in syscomb; the
 interpret=                         # systems whose attention stage 8 looks at
 alignment=                         # phones of stage 8: corpus, k2 (makes one), or a CTM file, a folder of them or of TextGrids
 also=                              # systems of others, folders in pooled/ of --exp-dir, to show in table and report
+word_vectors=                      # file of word vectors in GloVe's text format, for systems that read transcripts
 set=()                             # override a setting, "[NAME:]KEY=VALUE", NAME a system, a feature set or corpus; may be repeated
 compress=none                      # feature archives: none, CM (a byte a value) or CM2 (two)
 results=                           # where RESULTS.md goes, else --exp-dir
@@ -49,7 +50,7 @@ exp_dir=                           # where models and results go, else exp/ of t
 corpus_conf=                       # classes, labels, protocols, else conf/corpus.yaml of the recipe
 
 given=${*@Q}
-recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) own=${recipe##*/}
 # shellcheck source=utils/log.sh
 . "$recipe/utils/log.sh"
 # shellcheck source=utils/parse_options.sh
@@ -59,12 +60,11 @@ recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ((0 <= stage && stage <= stop_stage && stop_stage <= 9)) \
   || usage_die "--stage $stage --stop-stage $stop_stage: stages are 0 to 9, the first one before the last"
 [[ $use_gpu == auto || $use_gpu == yes || $use_gpu == no ]] || usage_die "--use-gpu is auto, yes or no, not '$use_gpu'"
-own=$(basename "$recipe")
 [[ -z $corpus || $corpus == "$own" ]] || usage_die "--corpus $corpus: this is egs/$own; run it at the top"
 
 # A path that is given means what it means to the shell; only defaults are the recipe's.
 [[ $alignment == corpus || $alignment == k2 ]] && align_path= || align_path=alignment
-for option in corpus_dir experiment results data_dir exp_dir corpus_conf $align_path; do
+for option in corpus_dir experiment word_vectors results data_dir exp_dir corpus_conf $align_path; do
   [[ -z ${!option} ]] || printf -v "$option" '%s' "$(absolute "${!option}")"
   check_path "--${option//_/-}" "${!option}"
 done
@@ -73,8 +73,8 @@ data_dir=${data_dir:-data} exp_dir=${exp_dir:-exp} from=$PWD
   || usage_die "--data-dir, --exp-dir, --corpus-conf: runners take JOB, as a word, for a job's number; rename the folder"
 plan=(--corpus-conf "${corpus_conf:-conf/corpus.yaml}" --data-dir "$data_dir" --exp-dir "$exp_dir" --from "$from"
   --stage "$stage" --stop-stage "$stop_stage" "systems=$systems" "contexts=$contexts" "seeds=$seeds"
-  "protocol=$protocol" "${fuse[@]/#/fuse=}" "fusion_weight=$fusion_weight" "interpret=$interpret"
-  "alignment=$alignment" "also=$also" "${set[@]/#/set=}" ${experiment:+--experiment "$experiment"})
+  "protocol=$protocol" "${fuse[@]/#/fuse=}" "fusion_weight=$fusion_weight" "interpret=$interpret" "alignment=$alignment"
+  "also=$also" "word_vectors=$word_vectors" "${set[@]/#/set=}" ${experiment:+--experiment "$experiment"})
 cd "$recipe"
 [[ $(realpath -m -- "$data_dir") != "$(realpath -m -- "$exp_dir")" ]] || usage_die "--data-dir and --exp-dir are one folder"
 

@@ -58,17 +58,15 @@ def _scores(
 
 def systems(study: Study) -> Sheet:
     """All systems, pooled over the folds; the variant with short utterances padded below its system."""
-    rows: list[list[Cell]] = []
-    marked = any(map(uses, study.runs))
+    rows, marked = list[list[Cell]](), any(map(uses, study.runs))
     for runs in study.runs:
         for each in filter(None, (runs, runs.padded)):
             counts = _scores(study, each, intervals=("acc", "uar"))
             norm = each.notes.get("normalisation", "-")
             track = study.plan.track(runs.name)
-            used = [uses(each)] if marked else []
+            used = [uses(each)] * marked
             rows.append([each.name, track, norm, *used, len(each.seeds), coverage(each), *counts])
-    columns = ["system", "track", "normalisation", *(["uses"] if marked else []), "seeds", "scored/total"]
-    columns += MEASURES
+    columns = ["system", "track", "normalisation", *["uses"] * marked, "seeds", "scored/total", *MEASURES]
     note = (
         f"{SPREAD} (of {len(study.test.speaker_names)}). The track is that of the features that a system, or "
         f"all members of a fusion, read; {OPEN}: unlike ones."

@@ -61,6 +61,8 @@ class ModelSettings:
     roles: Annotated[int, Range(1, 64)]
     role_values: Annotated[int, Range(0, 4096)]  # of the embedding of who speaks; 0: that is not read
     dropout: Dropout  # share dropped in training, of the modalities, and behind each layer of the context
+    # share of the utterances of which training reads one modality alone, drawn; where there are two
+    modality_dropout: Dropout
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ class Multimodal(nn.Module):
             if model.role_values:
                 self.roles = nn.Embedding(model.roles, model.role_values)
             self.context = DialogueContext(dim + model.role_values, dim, model.heads, model.dropout)
-        self.dropout = nn.Dropout(model.dropout)
+        self.dropout, self.modality_dropout = nn.Dropout(model.dropout), model.modality_dropout
         self.classifier = nn.Linear(2 * dim if context else dim, num_classes)
 
     def forward(self, inputs: Inputs) -> Outputs:
@@ -242,8 +244,17 @@ class Multimodal(nn.Module):
         modalities = [self.dropout(each) for each in modalities]
         if self.fusion is None:
             return modalities[0]
-        fused: Tensor = self.fusion(torch.stack(modalities, dim=1), torch.stack(there, dim=1))
+        fused: Tensor = self.fusion(torch.stack(modalities, dim=1), self._some(torch.stack(there, dim=1)))
         return fused
+
+    def _some(self, there: Tensor) -> Tensor:
+        """Which modalities are read, (B, 2): in training of some utterances that have both one alone."""
+        if not (self.training and self.modality_dropout):
+            return there
+        one = torch.rand(len(there), device=there.device) < self.modality_dropout
+        audio = torch.rand(len(there), device=there.device) < 0.5
+        alone = torch.stack([audio, ~audio], dim=1)
+        return torch.where((one & there.all(dim=1)).unsqueeze(1), alone, there)
 
 
 def build(settings: MultimodalSettings, sizes: Sizes) -> Multimodal:

@@ -151,7 +151,7 @@ system: multimodal
 features: {sets: [functionals], norm: global}
 text: {min_count: 2, embedding: 4, vectors: null, rate: 0.5, kernels: [1, 2], channels: 3}
 unit: dialogue
-model: {dim: 4, heads: 2, roles: 2, role_values: 2, dropout: 0.2}
+model: {dim: 4, heads: 2, roles: 2, role_values: 2, dropout: 0.2, modality_dropout: 0.3}
 augmentation: {time_masks: 0, time_mask_frames: 0, freq_masks: 0, freq_mask_bins: 0, filter_gain: 0.0}
 optim:
   lr: 1.0e-2

@@ -10,12 +10,13 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from ser import config, systems
 from ser.learn.loaders import pad_words
-from ser.systems.base import Inputs
-from ser.systems.multimodal import ModelSettings, Multimodal, TextSettings
+from ser.systems.base import Inputs, Sizes
+from ser.systems.multimodal import ModelSettings, Multimodal, TextSettings, build
 
 TEXT = TextSettings(min_count=1, embedding=5, vectors=None, rate=1.0, kernels=(1, 3), channels=4)
-MODEL = ModelSettings(dim=6, heads=3, roles=2, role_values=3, dropout=0.5)
+MODEL = ModelSettings(dim=6, heads=3, roles=2, role_values=3, dropout=0.5, modality_dropout=0.6)
 WORDS = ("a", "b", "c", "d")
 State = dict[str, npt.NDArray[np.float64]]
 LENGTHS = [3, 1, 4]  # utterances of each dialogue
@@ -251,3 +252,28 @@ def test_padding_has_no_vector_and_learns_none() -> None:
     network(batch()).logits.square().sum().backward()
     assert weight.grad is not None
     torch.testing.assert_close(weight.grad[0], torch.zeros(5))
+
+
+def test_training_reads_one_modality_alone_of_some_utterances() -> None:
+    """Of those that have both; in decoding of none."""
+    network = make(model=replace(MODEL, dropout=0.0)).train()
+    there = torch.tensor([[True, True]] * 6000 + [[True, False]] * 10)
+    torch.manual_seed(0)
+    some = network._some(there)
+    assert some.any(dim=1).all()
+    assert torch.equal(some[6000:], there[6000:])
+    shares = [
+        float((some[:6000] == torch.tensor(kind)).all(dim=1).float().mean())
+        for kind in ([1, 1], [1, 0], [0, 1])
+    ]
+    np.testing.assert_allclose(shares, [0.4, 0.3, 0.3], atol=0.02)
+    assert torch.equal(network.eval()._some(there), there)
+
+
+def test_parameters_of_the_default_sizes() -> None:
+    """With ComParE's 6,373 values: 1,132,174, and a vector of 300 for each word of the vocabulary."""
+    _, settings = systems.load_settings(config.SHARED / "multimodal.yaml")
+    for words in (0, 50):
+        sizes = Sizes({"compare": 6373}, 4, {}, words=tuple(map(str, range(words))))
+        network = build(settings, sizes)
+        assert sum(parameter.numel() for parameter in network.parameters()) == 1_132_174 + 300 * words

@@ -18,8 +18,10 @@ from ser.export.frames import Kept, Normalise, is_frame, speech_or_all, taken
 from ser.feats.chunking import ChunkingConfig
 from ser.scoring.log_linear import FLOOR
 from ser.systems.base import Inputs
+from ser.systems.layers.speaker_norm import speaker_norm
 
 SAMPLES, NUM_SAMPLES, SPEECH, LEVEL = "samples", "num_samples", "speech", "level"
+POOLED_MEAN, POOLED_STD = "pooled_mean", "pooled_std"  # of what the network pools, of each speaker
 POSTERIOR, CALIBRATED, ATTENTION = "posterior", "calibrated", "attention"
 
 
@@ -43,6 +45,7 @@ class Graph(nn.Module):
     Attributes:
         inputs: the names of the arguments of :meth:`forward`, in their order.
         outputs: the names of what it gives.
+        pooled_values: how many values the network pools, where it normalises them by speaker; else 0.
     """
 
     def __init__(
@@ -68,6 +71,8 @@ class Graph(nn.Module):
         self.front_end, self.activity = front_end, activity
         self._asks_speech, self._over_speech = asks_speech, over_speech
         self._temperature, self._has_attention = temperature, has_attention
+        by_speaker = speaker_norm(network)
+        self.pooled_values = 0 if by_speaker is None else by_speaker.num_values
         self.inputs = self._input_names(readings)
         calibrated, attention = [CALIBRATED] if temperature else [], [ATTENTION] if has_attention else []
         self.outputs = [POSTERIOR, *calibrated, *attention]
@@ -81,6 +86,7 @@ class Graph(nn.Module):
                 names.append(f"{name}_{LEVEL}")
             if reading.normalise.norm == "speaker":
                 names += [f"{name}_mean", f"{name}_std"]
+        names += [POOLED_MEAN, POOLED_STD] if self.pooled_values else []
         return names + ([SPEECH] if self._asks_speech and self.activity is None else [])
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -106,7 +112,10 @@ class Graph(nn.Module):
             features[name] = x.masked_fill(~is_frame(x, kept.sum(dim=1)).unsqueeze(-1), 0.0)
             num_frames[name] = kept.sum(dim=1)
             masks.append((kept, places, spoken))
-        return self._classify(features, num_frames, masks)
+        pooled = None
+        if self.pooled_values:
+            pooled = torch.stack([given[POOLED_MEAN], given[POOLED_STD]], dim=1)  # (B, 2, H)
+        return self._classify(features, num_frames, masks, pooled)
 
     def _is_chosen(self, number: int) -> bool:
         """Whether some frames of a set are not read."""
@@ -134,15 +143,16 @@ class Graph(nn.Module):
         features: dict[str, Tensor],
         num_frames: dict[str, Tensor],
         masks: Sequence[tuple[Tensor, Tensor, Tensor]],
+        pooled: Tensor | None,
     ) -> tuple[Tensor, ...]:
         if isinstance(self.unit, ChunkingConfig):
             kept, places, spoken = masks[0]
             heard = None
             if self._is_chosen(0):
                 heard = taken(spoken.unsqueeze(-1).float(), kept, places).squeeze(-1) > 0.5
-            posterior = self._chunks(self.unit, features, num_frames, heard)
+            posterior = self._chunks(self.unit, features, num_frames, heard, pooled)
             return self._outputs(posterior, None)
-        outputs = self.network(Inputs(features, num_frames))
+        outputs = self.network(Inputs(features, num_frames, pooled=pooled))
         attention = outputs.attention
         if self._has_attention and self._is_chosen(0):
             kept, places, _ = masks[0]
@@ -162,6 +172,7 @@ class Graph(nn.Module):
         features: Mapping[str, Tensor],
         num_frames: Mapping[str, Tensor],
         heard: Tensor | None,
+        pooled: Tensor | None,
     ) -> Tensor:
         """Posteriors of utterances (B, K) from those of their chunks."""
         (name, x), total = next(iter(features.items())), next(iter(num_frames.values()))
@@ -179,7 +190,9 @@ class Graph(nn.Module):
             inside = torch.arange(unit.context, device=x.device) < lengths.unsqueeze(-1)  # (B, M, C)
             spoken = (heard.long().gather(1, flat).reshape(frames.shape) * inside).sum(dim=2) > 0
             real = speech_or_all(spoken, real)
-        logits = self.network(Inputs({name: cut}, {name: num})).logits
+        if pooled is not None:
+            pooled = pooled.unsqueeze(1).expand(-1, starts.shape[1], -1, -1).flatten(0, 1)  # (B * M, 2, H)
+        logits = self.network(Inputs({name: cut}, {name: num}, pooled=pooled)).logits
         rows = logits.double().softmax(dim=1).reshape(starts.shape[0], -1, logits.shape[1])  # (B, M, K)
         return pool(rows, real, unit.pooling)
 

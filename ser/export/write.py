@@ -22,7 +22,7 @@ from torch import Tensor
 from ser.data.files import whole_file
 from ser.errors import CheckpointError, UsageError
 from ser.export.build import axes, least_samples, make_graph, metadata
-from ser.export.graph import SAMPLES, SPEECH, Graph
+from ser.export.graph import POOLED_MEAN, POOLED_STD, SAMPLES, SPEECH, Graph
 from ser.learn.models import TrainedModel
 
 OPSET = 17
@@ -162,7 +162,8 @@ def examples(model: TrainedModel, graph: Graph, seconds: Sequence[float]) -> tup
         elif name.endswith("_level"):
             tensors.append(torch.randn((size,), generator=random))
         elif name.endswith(("_mean", "_std")):
-            values = torch.rand((size, dims[of]), generator=random)
+            pooled = name in (POOLED_MEAN, POOLED_STD)
+            values = torch.rand((size, graph.pooled_values if pooled else dims[of]), generator=random)
             tensors.append(values + 1 if name.endswith("_std") else values)
         else:
             frames = (max(lengths),) if f"{of}_frames" in graph.inputs else ()

@@ -12,7 +12,7 @@ Shapes: B variants of one utterance, T frames, F values of a frame, K classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from ser.interpret.maps import Attended
 from ser.interpret.masking import GRADIENTS, MASKING, Gradient, Masked
 from ser.interpret.nulls import OTHER
 from ser.learn.decoding import open_subset
+from ser.learn.inference import pooled_scales
 from ser.learn.loaders import read_inputs
 from ser.learn.models import TrainedModel, load_model
 from ser.learn.status import decode_inputs
@@ -105,6 +106,7 @@ def _probe(
             f"{map_folder}: has no utterance of {subset.folder}; map the attention of this subset"
         )
     probe = Probe(model.network, model.emotions, settings.num_steps)
+    pooled = pooled_scales(model.network, model.settings.unit, subset, torch.device("cpu"))
     masked: list[Masked] = []
     gradients: list[Gradient] = []
     for index in progress(_sample(mapped, settings.max_utterances, settings.seed), "probing"):
@@ -115,6 +117,8 @@ def _probe(
             )
             continue
         utterance = read_inputs(subset, np.array([index]))
+        if pooled is not None:
+            utterance = replace(utterance, pooled=pooled[[index]])
         masked += probe.mask(utterance, rows, settings.fraction, settings.num_draws, settings.seed + index)
         gradients += probe.attribute(utterance, rows)
     return masked, gradients
@@ -171,7 +175,10 @@ class Probe:
             name: values.expand(len(x), *values.shape[1:]) for name, values in utterance.features.items()
         }
         lengths = {name: number.expand(len(x)) for name, number in utterance.num_frames.items()}
-        logits: Tensor = self.network(Inputs({**features, main: x}, lengths)).logits
+        pooled = utterance.pooled
+        if pooled is not None:
+            pooled = pooled.expand(len(x), *pooled.shape[1:])
+        logits: Tensor = self.network(Inputs({**features, main: x}, lengths, pooled=pooled)).logits
         return logits
 
     def posteriors(self, x: Tensor, utterance: Inputs) -> Doubles:

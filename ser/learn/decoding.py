@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -100,15 +100,42 @@ def decisions(model: TrainedModel, subset: Subset, use_gpu: str) -> Iterator[Dec
         rows = model.system.posteriors(model.arrays, model.settings, subset)
         yield from (Decision(index, row) for index, row in enumerate(rows))
         return
-    import torch
-
     from ser.learn.inference import decode
-    from ser.learn.memory import is_shortage
     from ser.learn.parallel import choose_device
 
     device = choose_device(use_gpu)
-    try:
+    with _memory(subset):
         yield from decode(model.network.to(device), model.settings.unit, subset, device)
+
+
+def pooled_sums(model: TrainedModel, subset: Subset, use_gpu: str) -> dict[str, Doubles]:
+    """Speaker -> sums of what a network pools, for ``speaker_stats`` of subsets of the same speakers.
+
+    Args:
+        model: of a network that normalises by speaker.
+        subset: whose utterances.
+        use_gpu: auto, yes or no.
+
+    Raises:
+        DataError: the memory is too small.
+    """
+    from ser.learn.inference import pooled_stats
+    from ser.learn.parallel import choose_device
+
+    device = choose_device(use_gpu)
+    with _memory(subset):
+        return pooled_stats(model.network.to(device).eval(), model.settings.unit, subset, device)
+
+
+@contextmanager
+def _memory(subset: Subset) -> Iterator[None]:
+    """Say in words that the memory is too small."""
+    import torch
+
+    from ser.learn.memory import is_shortage
+
+    try:
+        yield
     except torch.cuda.OutOfMemoryError as error:
         raise DataError(
             f"{subset.folder}: the GPU's memory is too small to decode it; free the GPU (see nvidia-smi), or "

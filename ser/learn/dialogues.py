@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from ser.feats.subset import Ints, Subset
-from ser.learn.loaders import Batch, Share, length_buckets, read_inputs, targets_of
+from ser.learn.batches import length_buckets
+from ser.learn.loaders import Batch, Share, read_inputs, targets_of
 from ser.systems.base import Inputs
 
 

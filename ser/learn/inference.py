@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ser.data.turns import DIALOGUE
 from ser.errors import DataError, plural
+from ser.feats import cmvn
 from ser.feats.chunking import ChunkingConfig, Chunks, chunk_frames, chunk_table, count_chunks, take_chunks
 from ser.feats.subset import Floats, Ints, Subset
 from ser.learn.dialogues import read_dialogues
 from ser.learn.loaders import main_frames, read_inputs
 from ser.learn.memory import shortage
 from ser.systems.base import Decision, Doubles, Inputs
+from ser.systems.layers.speaker_norm import speaker_norm
 from ser.systems.settings import Unit
 
 BATCH_FRAMES = 20_000  # padded frames a batch in decoding
@@ -29,28 +32,103 @@ def decode(network: nn.Module, unit: Unit, subset: Subset, device: torch.device)
     """Posteriors of every utterance, in key order; the network is left in evaluation mode."""
     network.eval()
     with torch.inference_mode():
+        pooled = pooled_scales(network, unit, subset, device)
         if isinstance(unit, ChunkingConfig):
-            yield from _decode_chunks(network, unit, subset, device)
+            yield from _decode_chunks(network, unit, subset, device, pooled)
         elif unit == DIALOGUE:
             yield from _decode_dialogues(network, subset, device)
         else:
-            yield from _decode_utterances(network, subset, device)
+            yield from _decode_utterances(network, subset, device, pooled)
 
 
-def _decode_utterances(network: nn.Module, subset: Subset, device: torch.device) -> Iterator[Decision]:
+def pooled_scales(network: nn.Module, unit: Unit, subset: Subset, device: torch.device) -> Tensor | None:
+    """Mean and deviation of what the network pools from all that the speaker of each utterance says.
+
+    Args:
+        network: in evaluation mode.
+        unit: what it is trained on.
+        subset: its ``speaker_stats``, or itself, is all that its speakers say.
+        device: where the network is.
+
+    Returns:
+        (N, 2, H), for ``Inputs.pooled``; None of a network that does not normalise by speaker.
+    """
+    norm = speaker_norm(network)
+    if norm is None:
+        return None
+    stats = subset.speaker_stats
+    if stats is None:
+        stats = pooled_stats(network, unit, subset, device)
+    scales = {speaker: norm.scales(sums) for speaker, sums in stats.items()}
+    speakers = [subset.speakers[key] for key in subset.keys]
+    if missing := sorted(set(speakers) - set(scales)):
+        raise DataError(f"{subset.folder}: no statistics of the speaker {missing[0]}, which the model needs")
+    return torch.stack([scales[speaker] for speaker in speakers])
+
+
+def pooled_stats(network: nn.Module, unit: Unit, subset: Subset, device: torch.device) -> dict[str, Doubles]:
+    """Statistics of what a network pools from the utterances, or chunks, of each speaker.
+
+    Args:
+        network: that normalises by speaker, in evaluation mode.
+        unit: what it is trained on.
+        subset: whose utterances.
+        device: where the network is.
+
+    Returns:
+        speaker -> sums (2, H + 1), see :meth:`SpeakerNorm.scales`, which are added up over subsets.
+    """
+    stats: dict[str, Doubles] = {}
+
+    def add(index: int, vectors: Tensor) -> None:
+        speaker, own = subset.speakers[subset.keys[index]], cmvn.stats(vectors.cpu().numpy())
+        own[1, -1] = 1.0
+        stats[speaker] = stats[speaker] + own if speaker in stats else own
+
+    with torch.inference_mode():
+        if isinstance(unit, ChunkingConfig):
+            for index in range(len(subset)):
+                cut = _cut(subset, index, unit)
+                batches = _chunk_batches(cut.x, cut.chunks.lengths, _chunks_at_once(unit, device), None)
+                add(index, torch.cat([network(each.to(device)).extra["pooled"] for each in batches]))
+        else:
+            for window in _windows(len(subset)):
+                for indices in _by_frames(window, main_frames(subset)):
+                    _refuse_too_long(network, subset, int(indices[-1]), device)
+                    outputs = network(read_inputs(subset, indices).to(device))
+                    for index, vector in zip(indices, outputs.extra["pooled"], strict=True):
+                        add(int(index), vector.unsqueeze(0))
+    return dict(sorted(stats.items()))
+
+
+def _refuse_too_long(network: nn.Module, subset: Subset, index: int, device: torch.device) -> None:
+    """Raise a DataError if the memory is too small for an utterance."""
+    frames = int(main_frames(subset)[index])
+    if lack := shortage(network, subset, frames, 1, device, training=False):
+        raise DataError(
+            f"{subset.name_of(index)}, {frames} frames long, {lack}; decode where there is more, or "
+            f"{subset.cut_it}"
+        )
+
+
+def _windows(total: int) -> Iterator[Ints]:
+    """Indices, in order, a window of them at a time."""
+    for begin in range(0, total, WINDOW):
+        yield np.arange(begin, min(begin + WINDOW, total))
+
+
+def _decode_utterances(
+    network: nn.Module, subset: Subset, device: torch.device, pooled: Tensor | None
+) -> Iterator[Decision]:
     lengths = main_frames(subset)
-    for begin in range(0, len(subset), WINDOW):
-        window = np.arange(begin, min(begin + WINDOW, len(subset)))
-        order = window[np.argsort(lengths[window], kind="stable")]
+    for window in _windows(len(subset)):
         decisions: dict[int, Decision] = {}
-        for indices in _by_frames(order, lengths):
-            longest = int(indices[-1])
-            if lack := shortage(network, subset, int(lengths[longest]), 1, device, training=False):
-                raise DataError(
-                    f"{subset.name_of(longest)}, {lengths[longest]} frames long, {lack}; decode where there "
-                    f"is more, or {subset.cut_it}"
-                )
-            outputs = network(read_inputs(subset, indices).to(device))
+        for indices in _by_frames(window, lengths):
+            _refuse_too_long(network, subset, int(indices[-1]), device)
+            inputs = read_inputs(subset, indices)
+            if pooled is not None:
+                inputs = replace(inputs, pooled=pooled[indices])
+            outputs = network(inputs.to(device))
             posteriors = _softmax(outputs.logits)
             weights = None if outputs.attention is None else outputs.attention.float().cpu().numpy()
             for row, index in enumerate(indices):
@@ -69,10 +147,9 @@ def _decode_dialogues(network: nn.Module, subset: Subset, device: torch.device) 
     yield from (Decision(index, posteriors[index]) for index in range(len(subset)))
 
 
-def _by_frames(
-    order: npt.NDArray[np.int64], num_frames: npt.NDArray[np.int32]
-) -> Iterator[npt.NDArray[np.int64]]:
-    """Cut ``order``, sorted by length, into batches of at most BATCH_FRAMES padded frames."""
+def _by_frames(window: Ints, num_frames: npt.NDArray[np.int32]) -> Iterator[Ints]:
+    """Batches of the utterances of a window, by length, of at most BATCH_FRAMES padded frames."""
+    order = window[np.argsort(num_frames[window], kind="stable")]
     begin = 0
     for end in range(1, len(order) + 1):
         full = end == len(order) or (end + 1 - begin) * int(num_frames[order[end]]) > BATCH_FRAMES
@@ -89,18 +166,23 @@ class _Waiting(NamedTuple):
     x: Floats  # (n, C, F)
 
 
-def _decode_chunks(
-    network: nn.Module, chunking: ChunkingConfig, subset: Subset, device: torch.device
-) -> Iterator[Decision]:
+def _chunks_at_once(chunking: ChunkingConfig, device: torch.device) -> int:
+    """Chunks of a batch."""
     most = min(CPU_CHUNK_FRAMES, BATCH_FRAMES) if device.type == "cpu" else BATCH_FRAMES
-    batch = max(1, most // chunking.context)
+    return max(1, most // chunking.context)
+
+
+def _decode_chunks(
+    network: nn.Module, chunking: ChunkingConfig, subset: Subset, device: torch.device, pooled: Tensor | None
+) -> Iterator[Decision]:
+    batch = _chunks_at_once(chunking, device)
     waiting: list[_Waiting] = []
     count = 0  # chunks that wait
     for index in range(len(subset)):
         waiting.append(_cut(subset, index, chunking))
         count += len(waiting[-1].x)
         if count >= batch or index == len(subset) - 1:
-            yield from _decide(network, chunking, subset, waiting, batch, device)
+            yield from _decide(network, chunking, subset, waiting, batch, device, pooled)
             waiting, count = [], 0
 
 
@@ -124,12 +206,14 @@ def _decide(
     waiting: Sequence[_Waiting],
     batch: int,
     device: torch.device,
+    scales: Tensor | None,
 ) -> Iterator[Decision]:
     """What is decided on utterances from all of their chunks."""
     lengths = np.concatenate([each.chunks.lengths for each in waiting])
-    posteriors, weights = _classify(
-        network, np.concatenate([each.x for each in waiting]), lengths, batch, device
-    )
+    x = np.concatenate([each.x for each in waiting])
+    if scales is not None:
+        scales = scales[np.repeat([each.utt for each in waiting], [len(each.x) for each in waiting])]
+    posteriors, weights = _classify(network, _chunk_batches(x, lengths, batch, scales), device)
     ends = np.cumsum([len(each.x) for each in waiting])
     for each, end in zip(waiting, ends, strict=True):
         span, index = slice(end - len(each.x), end), each.utt
@@ -145,15 +229,21 @@ def _decide(
         yield Decision(index, pooled, attention, chunks=posteriors[span])
 
 
+def _chunk_batches(chunks: Floats, lengths: Ints, batch: int, pooled: Tensor | None) -> Iterator[Inputs]:
+    """Chunks (n, C, F) of some lengths (n,), and the scales of their speakers, (n, 2, H), in batches."""
+    for begin in range(0, len(chunks), batch):
+        part = slice(begin, begin + batch)
+        inputs = Inputs.of(torch.from_numpy(chunks[part]), torch.from_numpy(lengths[part]))
+        yield inputs if pooled is None else replace(inputs, pooled=pooled[part])
+
+
 def _classify(
-    network: nn.Module, chunks: Floats, lengths: Ints, batch: int, device: torch.device
+    network: nn.Module, batches: Iterator[Inputs], device: torch.device
 ) -> tuple[Doubles, Floats | None]:
     """Posteriors of chunks, (n, K), and the weights of their frames, (n, C), of networks that have some."""
     rows, weights = [], []
-    for begin in range(0, len(chunks), batch):
-        part = slice(begin, begin + batch)
-        x, frames = torch.from_numpy(chunks[part]), torch.from_numpy(lengths[part])
-        outputs = network(Inputs.of(x, frames).to(device))
+    for inputs in batches:
+        outputs = network(inputs.to(device))
         rows.append(_softmax(outputs.logits))
         if outputs.attention is not None:
             weights.append(outputs.attention.float().cpu().numpy())
@@ -177,7 +267,7 @@ def pool_attention(weights: Floats, chunks: Chunks, num_frames: int) -> Floats:
     return pooled
 
 
-def _softmax(logits: torch.Tensor) -> Doubles:
+def _softmax(logits: Tensor) -> Doubles:
     posteriors: Doubles = logits.double().softmax(dim=1).cpu().numpy()
     return posteriors
 

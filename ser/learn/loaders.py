@@ -7,7 +7,7 @@ several processes agree on it without a word: process r of n takes every n-th it
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -18,13 +18,13 @@ from torch import Tensor
 from ser.errors import DataError
 from ser.feats.chunking import ChunkingConfig, Chunks, chunk_frames, chunk_table, take_chunks
 from ser.feats.subset import Floats, Ints, Subset
+from ser.learn.batches import count_speaker_batches, length_buckets, number_speakers, speaker_batches
 from ser.systems.base import Inputs
 from ser.systems.settings import AugmentationSettings
 
 Number = TypeVar("Number", np.int64, np.float64)
 
 GAIN_KNOTS = 5  # filters between which a gain over the filters is a straight line
-BUCKET_BATCHES = 50  # batches whose utterances are sorted by length together
 POOL_FRAMES = 4_000_000  # frames whose chunks are shuffled together when a subset is not held in memory
 
 
@@ -122,28 +122,6 @@ def _stretch(
     return (axis >= start) & (axis < start + width)
 
 
-def length_buckets(lengths: npt.NDArray[np.int32], batch_size: int, rng: np.random.Generator) -> list[Ints]:
-    """Random batches of items of like length.
-
-    Args:
-        lengths: (n,).
-        batch_size: items a batch; the last may be smaller.
-        rng: decides everything.
-
-    Returns:
-        Arrays of indices into ``lengths``, each index in just one of them.
-    """
-    order = rng.permutation(len(lengths))
-    bucket = BUCKET_BATCHES * batch_size
-    batches: list[Ints] = []
-    for begin in range(0, len(order), bucket):
-        members = order[begin : begin + bucket]
-        if batch_size > 1:
-            members = members[np.argsort(lengths[members], kind="stable")]
-        batches += [members[i : i + batch_size] for i in range(0, len(members), batch_size)]
-    return [batches[i] for i in rng.permutation(len(batches))]
-
-
 class Items(NamedTuple):
     """What is trained on: utterances, or stretches of long ones."""
 
@@ -206,17 +184,23 @@ class UtteranceLoader:
         seed: int,
         share: Share,
         items: Items | None = None,
+        *,
+        by_speaker: bool = False,
     ) -> None:
         """Batches of ``batch_size`` items over all processes; an augmenter for each set of frames.
 
-        ``items`` is what of the utterances is trained on; None is all.
+        ``items`` is what of the utterances is trained on; None is all.  ``by_speaker`` is for batches of one
+        speaker each.
         """
         self.subset, self._size, self._augmenters = subset, batch_size, augmenters
         self._seed, self._share = seed, share
         self.items = make_items(main_frames(subset), None, "") if items is None else items
+        self._speakers = number_speakers(subset)[self.items.utts] if by_speaker else None
 
     def num_batches(self, epoch: int) -> int:  # noqa: ARG002  (the same in all epochs)
         """How many batches the epoch has."""
+        if self._speakers is not None:
+            return count_speaker_batches(self._speakers, self._size)
         return -(-len(self.items.utts) // self._size)
 
     def label_counts(self, num_classes: int) -> Ints:
@@ -226,7 +210,10 @@ class UtteranceLoader:
     def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """This process's share of the batches from number ``first`` on."""
         rng = np.random.default_rng((self._seed, 0, epoch))
-        plan = length_buckets(self.items.lengths, self._size, rng)
+        if self._speakers is not None:
+            plan = speaker_batches(self._speakers, self._size, rng)
+        else:
+            plan = length_buckets(self.items.lengths, self._size, rng)
         for number, indices in enumerate(plan[first:], first):
             yield self._load(indices, epoch, number)
 
@@ -240,6 +227,8 @@ class UtteranceLoader:
             begins, ends = self.items.spans(indices, frames, main)
             x = inputs.features[name].numpy()
             augmenter.apply(x, (ends - begins).astype(np.int64), self._share, epoch, number)
+        if self._speakers is not None:
+            inputs = replace(inputs, speakers=torch.from_numpy(self._speakers[own]))
         utts = self.items.utts
         labels = self.subset.labels[utts[indices]]
         targets = targets_of(self.subset, utts[own])
@@ -298,8 +287,10 @@ class ChunkLoader:
         augmenter: Augmenter,
         seed: int,
         share: Share,
+        *,
+        by_speaker: bool = False,
     ) -> None:
-        """Batches of ``batch_size`` chunks over all processes."""
+        """Batches of ``batch_size`` chunks over all processes; ``by_speaker``: each of one speaker."""
         self.subset, self._chunking, self._size = subset, chunking, batch_size
         self._augmenter, self._seed, self._share = augmenter, seed, share
         chunks = chunk_table(subset.num_frames, chunking)
@@ -311,6 +302,7 @@ class ChunkLoader:
             )
         first = np.searchsorted(self._chunks.utts, np.arange(len(subset) + 1))
         self._first: Ints = first.astype(np.int64)  # chunks of utterance u are first[u] .. first[u + 1]
+        self._speakers = number_speakers(subset)[self._chunks.utts] if by_speaker else None  # of the chunks
         self._whole = Pool(subset, np.arange(len(subset))) if subset.main.cached else None
         subset.main.forget()
 
@@ -320,25 +312,36 @@ class ChunkLoader:
 
     def num_batches(self, epoch: int) -> int:
         """How many batches the epoch has."""
-        counts = np.diff(self._first)
-        return sum(-(-int(counts[utts].sum()) // self._size) for utts in self._pools(epoch))
+        pools = [self._chunks_of(utts) for utts in self._pools(epoch)]
+        if self._speakers is not None:
+            return sum(count_speaker_batches(self._speakers[chunks], self._size) for chunks in pools)
+        return sum(-(-len(chunks) // self._size) for chunks in pools)
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """This process's share of the batches from number ``first`` on."""
         number = 0
         for pool_number, utts in enumerate(self._pools(epoch)):
-            spans = [np.arange(self._first[u], self._first[u + 1]) for u in utts]
-            chunks = np.concatenate(spans)
-            np.random.default_rng((self._seed, 2, epoch, pool_number)).shuffle(chunks)
-            batches = range(0, len(chunks), self._size)
+            rng = np.random.default_rng((self._seed, 2, epoch, pool_number))
+            batches = self._batches_of(self._chunks_of(utts), rng)
             if number + len(batches) <= first:
                 number += len(batches)
                 continue
             pool = self._whole or Pool(self.subset, utts)
-            for begin in batches:
+            for batch in batches:
                 if number >= first:
-                    yield self._load(pool, chunks[begin : begin + self._size], epoch, number)
+                    yield self._load(pool, batch, epoch, number)
                 number += 1
+
+    def _chunks_of(self, utts: Ints) -> Ints:
+        """The chunks of some utterances."""
+        return np.concatenate([np.arange(self._first[u], self._first[u + 1]) for u in utts])
+
+    def _batches_of(self, chunks: Ints, rng: np.random.Generator) -> list[Ints]:
+        """Random batches of some chunks."""
+        if self._speakers is not None:
+            return [chunks[own] for own in speaker_batches(self._speakers[chunks], self._size, rng)]
+        rng.shuffle(chunks)
+        return [chunks[begin : begin + self._size] for begin in range(0, len(chunks), self._size)]
 
     def _pools(self, epoch: int) -> list[Ints]:
         if self._whole is not None:
@@ -353,6 +356,9 @@ class ChunkLoader:
         lengths = self._chunks.lengths[which]
         self._augmenter.apply(x, lengths, self._share, epoch, number)
         inputs = Inputs.of(torch.from_numpy(x), torch.from_numpy(own.lengths), self.subset.main.name)
+        if self._speakers is not None:
+            speakers = self._speakers[self._share.of(which)]
+            inputs = replace(inputs, speakers=torch.from_numpy(speakers))
         labels = self.subset.labels[self._chunks.utts[which]]
         return Batch(inputs, targets_of(self.subset, own.utts), labels, int(own.lengths.sum()))
 

@@ -24,9 +24,9 @@ from ser.feats.speech import SpeechUse
 from ser.feats.stores import set_settings
 from ser.feats.subset import Doubles, Subset
 from ser.learn import models, tasks
+from ser.learn.batches import BUCKET_BATCHES
 from ser.learn.dialogues import DialogueLoader
 from ser.learn.loaders import (
-    BUCKET_BATCHES,
     Augmenter,
     ChunkLoader,
     Loader,
@@ -40,6 +40,7 @@ from ser.learn.parallel import choose_device, process_group, wait_for_all
 from ser.learn.tasks import Task
 from ser.learn.trainer import Trainer
 from ser.systems.base import Network
+from ser.systems.layers.speaker_norm import speaker_norm
 
 
 def train_network(
@@ -223,14 +224,15 @@ def make_loader(
             fill = (stats[name][0, :-1] / stats[name][0, -1]).astype(np.float32)
         stream = (number,) if number else ()
         augmenters[name] = Augmenter(settings.augmentation, fill, seed, stream)
-    size = settings.training.batch_size
+    size, by_speaker = settings.training.batch_size, getattr(settings, "by_speaker", False)
     if isinstance(settings.unit, ChunkingConfig):
-        return ChunkLoader(subset, settings.unit, size, augmenters[subset.main.name], seed, share)
+        main = augmenters[subset.main.name]
+        return ChunkLoader(subset, settings.unit, size, main, seed, share, by_speaker=by_speaker)
     if settings.unit == DIALOGUE:
         return DialogueLoader(subset, size, seed, share)
     training = settings.training
     items = make_items(main_frames(subset), training.max_frames, training.long_utterances)
-    return UtteranceLoader(subset, size, augmenters, seed, share, items)
+    return UtteranceLoader(subset, size, augmenters, seed, share, items, by_speaker=by_speaker)
 
 
 def _long_utterances(task: Task, settings: Any, loader: Loader) -> dict[str, Any]:
@@ -282,7 +284,16 @@ def _refuse_too_long(
 
 
 def _shared_batch_norm(network: nn.Module, device: torch.device, share: Share) -> nn.Module:
-    """Batch normalisation over all processes; torch has it on GPUs only."""
+    """Batch normalisation over all processes; torch has it on GPUs only.
+
+    Raises:
+        UsageError: several processes cannot train the network.
+    """
+    if share.world > 1 and speaker_norm(network) is not None:
+        raise UsageError(
+            "several processes cannot train a network that normalises by speaker within a batch; use one "
+            "process, or set model.pooled_norm to none"
+        )
     kind = nn.modules.batchnorm._BatchNorm
     if share.world == 1 or not any(isinstance(module, kind) for module in network.modules()):
         return network

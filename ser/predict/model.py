@@ -19,7 +19,7 @@ from ser.errors import CheckpointError, DataError, UsageError, examples, plural
 from ser.feats.front_end import Made
 from ser.feats.level import added
 from ser.feats.subset import MemorySubset, Subset
-from ser.learn.decoding import decisions
+from ser.learn.decoding import decisions, pooled_sums
 from ser.learn.models import VERSIONS, TrainedModel, check_audio_alone, load_model
 from ser.learn.packages import LIMITS
 from ser.predict.batches import Failed, Preparation, Prepared, Sums, fail
@@ -122,7 +122,8 @@ class Model:
             )
         main = next(iter(front_end.sets.values()), None)
         self._timing = None if main is None else main.timing
-        self._vectors = isinstance(system, Estimator) or self._timing is None  # that statistics are of
+        self._pools = getattr(trained.settings, "by_speaker", False)  # what it pools is normalised, too
+        self._vectors = isinstance(system, Estimator) or self._timing is None or self._pools  # statistics of
         self.notes = self._version_notes()
         limits = trained.facts.get(LIMITS)
         self.limits = tuple(str(limit) for limit in limits) if isinstance(limits, list) else ()
@@ -171,16 +172,23 @@ class Model:
         Raises:
             DataError: a piece cannot be used, or its speaker is not known.
         """
+        if self._pools and self._preparation.kept is None:
+            with self.features_kept():  # they are gone through twice
+                return self.speakers(pieces, failed, warn=warn)
         sums: dict[str, dict[str, Doubles]] = {}
         seconds: dict[str, float] = {}
         count: dict[str, int] = {}
+        seen: list[Piece] = []  # without their samples
         for batch in self._preparation.batches(pieces, self._check_speaker, failed):
             if self.needs_speakers:
-                for name, own in self._preparation.sums(batch).items():
-                    sums[name] = added([*sums.get(name, {}).items(), *own.items()])
+                _add(sums, self._preparation.sums(batch))
             for piece, _ in batch:
                 seconds[piece.speaker] = seconds.get(piece.speaker, 0.0) + piece.end_s - piece.start_s
                 count[piece.speaker] = count.get(piece.speaker, 0) + 1
+                if self._pools:
+                    seen.append(replace(piece, samples=piece.samples[:0]))
+        for batch in self._preparation.batches(seen, self._check_speaker, None):
+            self._add_pooled(sums, batch, failed)
         speakers = Speakers(sums, seconds, count)
         texts = {name: speakers.little(name, vectors=self._vectors) for name in seconds}
         little = [f"{name}: {text}" for name, text in texts.items() if text and self.needs_speakers]
@@ -192,6 +200,21 @@ class Model:
                 "; ".join(little[:3]),
             )
         return speakers
+
+    def _add_pooled(
+        self, sums: dict[str, dict[str, Doubles]], batch: Sequence[Prepared], failed: Failed | None
+    ) -> None:
+        """Add what the network pools from a batch, as "", to the sums; piece by piece where that fails."""
+        try:
+            pooled = pooled_sums(self.trained, self._preparation.subset(batch, sums), self._use_gpu)
+        except DataError as error:
+            if len(batch) == 1:
+                fail(batch[0].piece, error, failed)
+                return
+            for each in batch:
+                self._add_pooled(sums, [each], failed)
+            return
+        _add(sums, {"": pooled})
 
     def results(
         self,
@@ -336,6 +359,12 @@ class Model:
         if self.needs_speakers and speakers is None:
             speakers = self.speakers([piece])
         return replace(next(self.results([piece], speakers, track)), speaker=speaker)
+
+
+def _add(sums: dict[str, dict[str, Doubles]], more: Sums) -> None:
+    """Add the sums of other pieces."""
+    for name, own in more.items():
+        sums[name] = added([*sums.get(name, {}).items(), *own.items()])
 
 
 def load(name_or_path: str | Path, allow: Sequence[str] = (), use_gpu: str = "auto") -> Model:

@@ -104,6 +104,9 @@ class Inputs:
     # another; and who of it speaks, (B,), from 0
     dialogues: Tensor | None = None
     roles: Tensor | None = None
+    speakers: Tensor | None = None  # a number for each item's speaker, (B,), in training by speaker
+    # mean and deviation of the vectors pooled from all that each item's speaker says, (B, 2, H), in decoding
+    pooled: Tensor | None = None
 
     @classmethod
     def of(cls, x: Tensor, num_frames: Tensor, name: str = "features") -> Inputs:
@@ -121,16 +124,14 @@ class Inputs:
 
     def to(self, device: torch.device) -> Inputs:
         """The same on a device."""
-        words, dialogues, roles = (
+        rest = (
             None if each is None else each.to(device, non_blocking=True)
-            for each in (self.words, self.dialogues, self.roles)
+            for each in (self.words, self.dialogues, self.roles, self.speakers, self.pooled)
         )
         return Inputs(
             {name: x.to(device, non_blocking=True) for name, x in self.features.items()},
             {name: lengths.to(device, non_blocking=True) for name, lengths in self.num_frames.items()},
-            words,
-            dialogues,
-            roles,
+            *rest,
         )
 
 
@@ -140,7 +141,8 @@ class Outputs:
 
     logits: Tensor  # (B, K)
     attention: Tensor | None = None  # a weight for every frame, (B, T): sum 1, 0 behind the end
-    extra: dict[str, Tensor] = field(default_factory=dict)  # whatever the system's own loss needs
+    # whatever the system's own loss needs; "pooled": the vectors (B, H) that are normalised by speaker
+    extra: dict[str, Tensor] = field(default_factory=dict)
 
 
 Loss = Callable[[Outputs, Mapping[str, "Tensor"]], "Tensor"]

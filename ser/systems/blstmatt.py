@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch.nn.functional as F
@@ -14,7 +14,8 @@ from ser.systems.layers.attention import MultiplicativeAttention
 from ser.systems.layers.blstm import Blstm
 from ser.systems.layers.layer_sum import LayerSum, layer_weights, num_layers
 from ser.systems.layers.maps import frames_of_steps, real_steps, spread
-from ser.systems.settings import Dropout, NetworkSettings
+from ser.systems.layers.speaker_norm import SpeakerNorm
+from ser.systems.settings import Dropout, NetworkSettings, PooledNorm, network_options
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class ModelSettings:
     attention_dim: Annotated[int, Range(1, 16384)]  # inner size of the attention
     frame_stack: Annotated[int, Range(1, 1000)]  # frames joined into one step of the BLSTM
     dropout: Dropout  # share of the BLSTM's units dropped in training
+    # speaker: the pooled vector has mean 0 and variance 1 over each speaker, where features.norm is (or
+    # becomes) speaker, too; may be left out: none
+    pooled_norm: PooledNorm = "none"
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Blstmatt(nn.Module):
         frame_stack: int,
         dropout: float,
         num_layers: int = 1,
+        speaker_norm: bool = False,
     ) -> None:
         """Make the network.
 
@@ -62,12 +67,14 @@ class Blstmatt(nn.Module):
             frame_stack: frames joined into one step of the BLSTM (paper: 1); more is faster.
             dropout: share of the BLSTM's units dropped in training (paper: 0).
             num_layers: layers of an encoder that stand side by side in a frame.
+            speaker_norm: whether the pooled vector is normalised by speaker (paper: no).
         """
         super().__init__()
         self.layers = LayerSum(num_layers)
         self.frame_stack = frame_stack
         self.encoder = Blstm(num_values * frame_stack, hidden, layers, dropout)
         self.attention = MultiplicativeAttention(2 * hidden, attention_dim)
+        self.speaker_norm = SpeakerNorm(2 * hidden) if speaker_norm else None
         self.classifier = nn.Linear(2 * hidden, num_classes)
 
     def forward(self, inputs: Inputs) -> Outputs:
@@ -90,7 +97,9 @@ class Blstmatt(nn.Module):
         context, weights = self.attention(h, counts / self.frame_stack)  # (B, H), (B, S)
         if self.frame_stack > 1:
             weights = spread(weights, counts, self.frame_stack, real)  # (B, T)
-        return Outputs(self.classifier(context), weights)
+        if self.speaker_norm is None:
+            return Outputs(self.classifier(context), weights)
+        return Outputs(self.classifier(self.speaker_norm(context, inputs)), weights, {"pooled": context})
 
     def _stack(self, x: Tensor) -> Tensor:
         """(B, T, F) to (B, S, frame_stack * F), S = ceil(T / frame_stack), zeros at the end."""
@@ -108,7 +117,8 @@ def build(settings: BlstmattSettings, sizes: Sizes) -> Blstmatt:
         num_values=sizes.features[name] // layers,
         num_classes=sizes.num_classes,
         num_layers=layers,
-        **asdict(settings.model),
+        speaker_norm=settings.by_speaker,
+        **network_options(settings.model),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from torch import nn
@@ -14,9 +14,11 @@ from ser.systems.base import Inputs, Network, Outputs, Sizes
 from ser.systems.layers.attention import GammaMode, SelfAttention, SoftmaxAxis
 from ser.systems.layers.layer_sum import LayerSum, layer_weights, num_layers
 from ser.systems.layers.maps import channels_last, convolution, pooled
-from ser.systems.settings import Dropout, NetworkSettings
+from ser.systems.layers.speaker_norm import SpeakerNorm
+from ser.systems.settings import Dropout, NetworkSettings, PooledNorm, network_options
 
 MAX_BLOCKS = 32
+HeadPool = Literal["mean", "mean_time", "flatten"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,12 @@ class ModelSettings:
     gamma_mode: GammaMode  # how the attention is added
     gamma_init: float  # gamma at the start
     softmax_axis: SoftmaxAxis  # what the attention's weights sum to 1 over
-    head_pool: Literal["mean", "flatten"]  # mean over positions, or all positions side by side
+    # mean over positions; over time alone, positions in frequency side by side; or all side by side
+    head_pool: HeadPool
     dropout: Dropout  # share of the pooled vector dropped in training
+    # speaker: the pooled vector has mean 0 and variance 1 over each speaker, where features.norm is (or
+    # becomes) speaker, too; may be left out: none
+    pooled_norm: PooledNorm = "none"
 
     def __post_init__(self) -> None:
         """Refuse lists of different lengths and sizes that leave nothing."""
@@ -81,9 +87,10 @@ class Csa(nn.Module):
         gamma_mode: GammaMode,
         gamma_init: float,
         softmax_axis: SoftmaxAxis,
-        head_pool: Literal["mean", "flatten"],
+        head_pool: HeadPool,
         dropout: float,
         num_layers: int = 1,
+        speaker_norm: bool = False,
     ) -> None:
         """Make the network.
 
@@ -99,9 +106,10 @@ class Csa(nn.Module):
             gamma_mode: see :class:`~ser.systems.layers.attention.SelfAttention`.
             gamma_init: gamma at the start (0: the attention fades in).
             softmax_axis: see :class:`~ser.systems.layers.attention.SelfAttention`.
-            head_pool: mean over positions, or all positions side by side.
+            head_pool: mean over positions, over time alone, or all positions side by side.
             dropout: share of the pooled vector dropped in training (paper: 0).
             num_layers: layers of an encoder that stand side by side in a frame.
+            speaker_norm: whether the pooled vector is normalised by speaker (paper: no).
         """
         super().__init__()
         self.layers = LayerSum(num_layers)
@@ -118,8 +126,11 @@ class Csa(nn.Module):
             size, attn_reduction, gamma_mode=gamma_mode, gamma_init=gamma_init, softmax_axis=softmax_axis
         )
         self.dropout = nn.Dropout(dropout)
-        positions = pooled(context, pool) * (pooled(num_values, pool) if two else 1)
-        self.classifier = nn.Linear(size * (positions if head_pool == "flatten" else 1), num_classes)
+        self.filters = pooled(num_values, pool) if two else 1  # positions in frequency
+        sides = {"mean": 1, "mean_time": self.filters, "flatten": pooled(context, pool) * self.filters}
+        vector = size * sides[head_pool]
+        self.speaker_norm = SpeakerNorm(vector) if speaker_norm else None
+        self.classifier = nn.Linear(vector, num_classes)
         channels_last(self.blocks)
 
     def forward(self, inputs: Inputs) -> Outputs:
@@ -129,14 +140,24 @@ class Csa(nn.Module):
             inputs: one feature set, (B, T, F), or layers side by side, T the context.
 
         Returns:
-            logits, (B, K); ``extra`` has the self-attention E, (B, N, N), as ``self_attention``.
+            logits, (B, K); ``extra`` has the self-attention E, (B, N, N), as ``self_attention``, and where
+            it is normalised by speaker the pooled vector, as ``pooled``.
         """
         x = self.layers(inputs.main[0])
         x = x.unsqueeze(1) if self.conv_dim == 2 else x.transpose(1, 2)  # (B, 1, T, F) or (B, F, T)
         y = self.blocks(x).flatten(2)  # (B, C, N)
         y, weights = self.attention(y)  # (B, C, N), (B, N, N)
-        vector = y.mean(dim=2) if self.head_pool == "mean" else y.flatten(1)  # (B, C) or (B, C * N)
-        return Outputs(self.classifier(self.dropout(vector)), extra={"self_attention": weights})
+        if self.head_pool == "mean":
+            vector = y.mean(dim=2)  # (B, C)
+        elif self.head_pool == "mean_time":
+            vector = y.unflatten(2, (-1, self.filters)).mean(dim=2).flatten(1)  # (B, C * filters)
+        else:
+            vector = y.flatten(1)  # (B, C * N)
+        extra = {"self_attention": weights}
+        if self.speaker_norm is not None:
+            extra["pooled"] = vector
+            vector = self.speaker_norm(vector, inputs)
+        return Outputs(self.classifier(self.dropout(vector)), extra=extra)
 
 
 def build(settings: CsaSettings, sizes: Sizes) -> Csa:
@@ -155,7 +176,8 @@ def build(settings: CsaSettings, sizes: Sizes) -> Csa:
         num_classes=sizes.num_classes,
         context=settings.unit.context,
         num_layers=layers,
-        **asdict(settings.model),
+        speaker_norm=settings.by_speaker,
+        **network_options(settings.model),
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
 
 from ser.data.published import Published
 from ser.feats.chunking import ChunkingConfig
@@ -14,6 +14,7 @@ from ser.ranges import Range
 Dropout = Annotated[float, Range(least=0, below=1)]  # share of the units that training drops
 NormSetting = Literal["none", "utterance", "speaker", "global", "auto"]
 Unit = Literal["utterance", "dialogue"] | ChunkingConfig
+PooledNorm = Literal["none", "speaker"]
 
 
 @dataclass(frozen=True)
@@ -134,3 +135,14 @@ class NetworkSettings:
     training: TrainingSettings
     # what its paper prints, for the report alone; may be left out
     published: Published | None = field(default=None, kw_only=True)
+
+    @property
+    def by_speaker(self) -> bool:
+        """Whether what is pooled is normalised by each speaker, as the features are."""
+        model = getattr(self, "model", None)
+        return getattr(model, "pooled_norm", "none") == self.features.norm == "speaker"
+
+
+def network_options(model: Any) -> dict[str, Any]:
+    """What a network is made with: its settings without ``pooled_norm``."""
+    return {name: value for name, value in asdict(model).items() if name != "pooled_norm"}

@@ -29,6 +29,7 @@ from ser.predict.model import Model
 from ser.predict.result import Piece
 from ser.systems import load_settings
 from ser.systems.base import Sizes
+from ser.systems.layers.speaker_norm import speaker_norm
 
 onnxruntime = pytest.importorskip("onnxruntime")
 REPO = Path(__file__).resolve().parents[2]
@@ -46,6 +47,8 @@ SYSTEMS = {
                             "unit.pooling=logmean"]),
     "speakers": ("blstmatt_small", ["model.hidden=8", "features.norm=speaker", "features.vad.use=none",
                                     "features.cmvn.over=all"]),
+    "chunks_of_speakers": ("csa_small", ["model.channels=[4,8,16]", "features.norm=speaker",
+                                         "features.vad.use=none", "features.cmvn.over=all"]),
     "segments": ("attention_pooling", ["features.sets=[fbank]", "model.channels=[2,4,4,4,8]"]),
     "convolutions": ("cnn_lstm", ["features.sets=[fbank]", "model.channels=[2,3,4]", "model.hidden=8"]),
     "capsules": ("cnn_gru_seqcap", ["features.sets=[fbank]", "model.hidden=8", "model.channels=4",
@@ -137,6 +140,10 @@ def test_a_graph_says_what_the_model_says(tmp_path: Path, name: str, kind: str) 
     if speakers is not None:
         mean, std = cmvn.mean_and_std(speakers.sums["fbank"]["a"])
         statistics = {"fbank_mean": mean, "fbank_std": std}
+        norm = speaker_norm(model.trained.network)
+        assert norm is not None
+        pooled_mean, pooled_std = norm.scales(speakers.sums[""]["a"]).numpy()
+        statistics |= {"pooled_mean": pooled_mean, "pooled_std": pooled_std}
     made = [model._preparation.front_end.make(x, "x", "x") for x in RECORDINGS]
     export = write.export_onnx if kind == "onnx" else write.export_torchscript
     for inside in (True, False):

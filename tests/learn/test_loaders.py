@@ -10,7 +10,8 @@ from ser.feats import cmvn
 from ser.feats.chunking import ChunkingConfig, chunk_table
 from ser.feats.subset import Floats, Norm, Subset
 from ser.learn import loaders
-from ser.learn.loaders import Augmenter, Batch, ChunkLoader, Share, UtteranceLoader, length_buckets
+from ser.learn.batches import length_buckets
+from ser.learn.loaders import Augmenter, Batch, ChunkLoader, Share, UtteranceLoader
 from ser.systems.settings import AugmentationSettings
 from tests.learn.conftest import EMOTIONS, NUM_FILTERS, MakePart
 

@@ -63,6 +63,17 @@ def test_positions_of_the_map(context: int, conv_dim: int, head_pool: str) -> No
     assert energy.shape == (3, positions, positions)
 
 
+@pytest.mark.parametrize(("conv_dim", "width"), [(1, 128), (2, 5 * 128)])
+def test_the_mean_over_time_keeps_positions_in_frequency(conv_dim: int, width: int) -> None:
+    torch.manual_seed(2)
+    model = Csa(**PAPER | {"conv_dim": conv_dim, "head_pool": "mean_time", "gamma_init": 0.5}).eval()
+    x = torch.randn(3, 30, 23)
+    maps = model.blocks(x.unsqueeze(1) if conv_dim == 2 else x.transpose(1, 2))
+    attended = model.attention(maps.flatten(2))[0].reshape(maps.shape)  # (B, C, T) or (B, C, T, F)
+    pooled = attended.mean(dim=2).reshape(3, width)  # channel after channel, its filters side by side
+    torch.testing.assert_close(run(model, x)[0], model.classifier(pooled))
+
+
 def test_gamma_0_is_the_identity_and_can_be_learnt() -> None:
     layer = attention(gamma_init=0.0)
     y = torch.randn(2, 16, 9)

@@ -41,8 +41,13 @@ def load_samples(recording: Path | RecordingSegment, audio: AudioConfig) -> Floa
             ``audio`` allows, or with values that are no numbers.
     """
     segment = _segment(recording)
+    _check_file(segment.path)
+    return _load(segment, audio)
+
+
+def _load(segment: RecordingSegment, audio: AudioConfig) -> Floats:
+    """What :func:`load_samples` gives of a file that is checked."""
     path = segment.path
-    _check_file(path)
     with reading.guarded(path, _COPY, what=_NO_AUDIO), soundfile.SoundFile(path) as sound:
         rate = sound.samplerate
         check_rate(path, rate)
@@ -163,7 +168,7 @@ def open_samples(
                 if end - first >= LONG_SAMPLES:
                     yield LongRecording(sound, channels, first, end)
                     return
-    yield load_samples(segment, audio)
+    yield _load(segment, audio)
 
 
 @contextmanager

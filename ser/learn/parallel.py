@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -12,6 +14,9 @@ from torch import Tensor, nn
 
 from ser.errors import UsageError
 from ser.learn.loaders import Share
+
+_CPU = Path("/proc/cpuinfo")
+_BFLOAT16 = ("avx512_bf16", "amx_bf16")  # flags of CPUs that compute in it
 
 
 def choose_device(use_gpu: str) -> torch.device:
@@ -30,6 +35,30 @@ def choose_device(use_gpu: str) -> torch.device:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False  # torch's default: float32 with 10 bits after the point
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def amp_refusal(amp: str, device: torch.device) -> str:
+    """Why a device cannot compute in a mixed precision, in words; nothing if it can.
+
+    Args:
+        amp: none, bfloat16 or float16.
+        device: CPU or GPU.
+    """
+    if amp == "none" or device.type == "cuda":
+        return ""
+    flags: set[str] = set()
+    with suppress(OSError):
+        lines = re.findall(r"^(?:flags|Features)\s*:(.*)$", _CPU.read_text("ascii"), re.MULTILINE)
+        flags = set(" ".join(lines[:1]).split())
+    able = not flags.isdisjoint(_BFLOAT16)
+    if amp == "bfloat16":
+        known = " or ".join(_BFLOAT16)
+        return (
+            ""
+            if able
+            else f"bfloat16 needs a GPU or a CPU with {known}, this one has neither; set it to none"
+        )
+    return f"{amp} needs a GPU, there is none; set it to {'bfloat16 or ' if able else ''}none"
 
 
 @contextmanager

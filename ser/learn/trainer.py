@@ -102,7 +102,7 @@ class Trainer:
         )
         counts = loader.label_counts(len(self.emotions))
         self.class_weights = self._class_weights(counts)
-        amp = settings.training.amp if device.type == "cuda" else "none"
+        amp = settings.training.amp
         self.amp_dtype = {"none": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[amp]
         self.scaler = torch.amp.GradScaler(device.type, enabled=amp == "float16")
         self.random = torch.default_generator  # what dropout draws from

@@ -36,7 +36,7 @@ from ser.learn.loaders import (
     make_items,
 )
 from ser.learn.memory import is_shortage, keep_freed, shortage
-from ser.learn.parallel import choose_device, process_group, wait_for_all
+from ser.learn.parallel import amp_refusal, choose_device, process_group, wait_for_all
 from ser.learn.tasks import Task
 from ser.learn.trainer import Trainer
 from ser.systems.base import Network
@@ -52,11 +52,13 @@ def train_network(
         DataError: the data cannot be used, another process trains in the folder, or a batch is too large
             for the GPU.
         CheckpointError: the training state cannot be used.
-        ConfigError: settings that do not fit each other.
+        ConfigError: settings that do not fit each other, or the device.
         UsageError: more processes than GPUs.
     """
     device = choose_device(use_gpu)
     _check_gpus(device)
+    if refusal := amp_refusal(settings.training.amp, device):
+        raise ConfigError(f"{task.source}: training.amp: {refusal}")
     if device.type == "cpu":
         keep_freed()
     with process_group(device) as share, _memory(task, settings):

@@ -117,7 +117,7 @@ class TrainingSettings:
     batch_size: Annotated[int, Range(1, 65536)]  # utterances, chunks or dialogues a batch, over all processes
     class_weights: Literal["none", "balanced"]  # balanced: each class has the same share in the loss
     select: Literal["last", "best_dev_loss", "best_dev_uar"]  # which epoch becomes the model
-    amp: Literal["none", "bfloat16", "float16"]  # mixed precision, on a GPU only
+    amp: Literal["none", "bfloat16", "float16"]  # mixed precision: on a GPU, or bfloat16 on CPUs that have it
     max_frames: Annotated[int, Range(1)] | None  # longest utterance that is trained on as it is; null: any
     long_utterances: Literal[
         "cut", "split", "drop"

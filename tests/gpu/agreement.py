@@ -151,7 +151,7 @@ def check_amp(bench: Bench, rows: Rows) -> None:
     for case in bench.cases:
         longer = ("training.epochs=8", "optim.lr=1.0e-3")
         whole = _train(bench, case, "float32", bench.use_gpu, *longer).history["train_loss"]
-        for kind in ("bfloat16", "float16"):
+        for kind in bench.amps:
             name = f"{case.name}: {kind}"
             with rows.attempt(f"{name} trains"):
                 trained = _train(bench, case, kind, bench.use_gpu, *longer, f"training.amp={kind}")

@@ -16,7 +16,7 @@ from ser.data import tables
 from ser.data.labels import write_emotions
 from ser.feats import cmvn
 from ser.learn import fitting
-from ser.learn.parallel import choose_device
+from ser.learn.parallel import amp_refusal, choose_device
 from ser.learn.tasks import Task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,6 +60,11 @@ class Bench:
     def device(self) -> torch.device:
         """What is checked against the CPU, with the settings that ``ser`` gives it."""
         return choose_device(self.use_gpu)
+
+    @property
+    def amps(self) -> list[str]:
+        """The mixed precisions that the device has."""
+        return [kind for kind in ("bfloat16", "float16") if not amp_refusal(kind, self.device)]
 
     @property
     def threads(self) -> int:

@@ -254,6 +254,8 @@ def _measure_settings(bench: Bench, rows: Rows, subset: Subset, case: Case, batc
     device, count = bench.device, turn(bench, batch)
     contestants: dict[str, Contestant] = {}
     for variant, (amp, numerics) in VARIANTS.items():
+        if amp not in ("none", *bench.amps):
+            continue
         overrides = (*plain_settings(batch), f"training.amp={amp}")
         contestants[variant] = Steps(case, subset, device, overrides, count, numerics)
     results = in_turns(contestants, 0.1 if bench.tiny else 6.0, synchronizer(bench))

@@ -113,8 +113,14 @@ class _NamedFile(NamedTuple):
     tree: dict[str, Any]
 
 
-def _named_files(words: Sequence[str], folder: Path) -> Iterator[_NamedFile]:
-    """The settings files that words name, the words of a list of systems in its place."""
+def _named_files(words: Sequence[str], folder: Path, inside: tuple[Path, ...] = ()) -> Iterator[_NamedFile]:
+    """The settings files that words name, the words of a list of systems in its place.
+
+    Args:
+        words: of an experiment, or of a list.
+        folder: what relative paths are seen from.
+        inside: the lists that the words stand in.
+    """
     for word in words:
         file = _named_file(word, folder)
         if LIST not in file.tree:
@@ -125,11 +131,9 @@ def _named_files(words: Sequence[str], folder: Path) -> Iterator[_NamedFile]:
                 f"systems: {word}: {file.path} is a list of systems, which has no name or context of its "
                 f"own; write {file.path.stem}"
             )
-        for each in _read_list(file.tree, file.path):
-            listed = _named_file(each, file.path.parent)
-            if LIST in listed.tree:
-                raise ConfigError(f"{file.path}: {each} is a list of systems itself; name its systems")
-            yield listed
+        if file.path in inside:
+            raise ConfigError(f"{inside[-1]}: {word} is a list that this one is in; name its systems")
+        yield from _named_files(_read_list(file.tree, file.path), file.path.parent, (*inside, file.path))
 
 
 def _named_file(word: str, folder: Path) -> _NamedFile:

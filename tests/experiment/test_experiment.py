@@ -136,7 +136,7 @@ TABLE1 = [
 @pytest.mark.parametrize(
     ("recipe", "sets"),
     [
-        ("iemocap", ("fbank", "spectrogram", "spectrogram_10hz")),
+        ("iemocap", ("fbank", "spectrogram", "spectrogram_10hz", "compare")),
         ("emodb", ("fbank", "spectrogram_small", "energy")),
         ("mini", ("fbank", "spectrogram_small", "energy")),
     ],
@@ -144,10 +144,11 @@ TABLE1 = [
 def test_a_list_stands_for_its_systems(
     tmp_path: Path, repo: Path, monkeypatch: pytest.MonkeyPatch, recipe: str, sets: tuple[str, ...]
 ) -> None:
-    """In small sizes for open corpora; with BLSTMATT and CSA as the recipe has them."""
+    """In small sizes for open corpora; BLSTMATT and CSA as the recipe has them; with what reads words."""
     monkeypatch.chdir(repo / "egs" / recipe)
     plan = plan_of(tmp_path, "systems=svm_mel table1", "contexts=20 40")
-    assert [s.name for s in plan.systems] == ["svm_mel", "blstmatt", "csa_20", "csa_40", *TABLE1]
+    words = ["multimodal"] if recipe != "emodb" else []
+    assert [s.name for s in plan.systems] == ["svm_mel", "blstmatt", "csa_20", "csa_40", *TABLE1, *words]
     assert set(plan.sets) == {*sets, "mel_functionals"}
     assert plan.system("cnn_lstm").context == (300 if recipe == "iemocap" else 150)
     hidden = resolved(tmp_path, "blstmatt")["model"]["hidden"]  # type: ignore[index]
@@ -159,6 +160,7 @@ def test_a_list_stands_for_its_systems(
         "cnn_gru_seqcap": (72.73, 59.71),
         "cnn_reccap": (None, 58.1),
         "eigenvoice": (56.1, None),
+        **{name: (78.0, None) for name in words},
     }
     assert read_plan(tmp_path / "exp") == plan
 
@@ -168,8 +170,9 @@ def test_a_list_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "mine.yaml").write_text("base: majority.yaml\n")
     (tmp_path / "lists" / "two.yaml").write_text("systems: [./mine.yaml, x=csa_20]\n")
-    plan = plan_of(tmp_path, f"systems={tmp_path}/lists/two.yaml")
-    assert [s.name for s in plan.systems] == ["mine", "x"]
+    (tmp_path / "lists" / "all.yaml").write_text("systems: [svm_mel, two.yaml]\n")
+    plan = plan_of(tmp_path, f"systems={tmp_path}/lists/all.yaml")
+    assert [s.name for s in plan.systems] == ["svm_mel", "mine", "x"]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +191,7 @@ def test_a_list_of_ones_own(tmp_path: Path) -> None:
         ),
         ("{}", "systems: []\n", "{0}: systems must be a list of systems, got []; correct it"),
         ("{}", "systems: table1\n", "{0}: systems must be a list of systems, got 'table1'; correct it"),
-        ("{}", "systems: [table1]\n", "{0}: table1 is a list of systems itself; name its systems"),
+        ("{}", "systems: [list.yaml]\n", "{0}: list.yaml is a list that this one is in; name its systems"),
         (
             "{}",
             "systems: [blstmat]\n",

@@ -39,7 +39,7 @@ def train(task: Task, *, use_gpu: str = "auto", tensorboard: bool = True) -> Non
             models.update_decoding(task.folder, settings)
             tasks.write_made(task)
             models.write_settings(task.folder, task.tree)
-        log.info("%s: given other settings of decoding or of the report", task.folder)
+        log.info("%s: given other settings of decoding", task.folder)
     elif isinstance(system, Estimator):
         with files.locked(task.folder):
             (task.folder / files.MADE).unlink(missing_ok=True)

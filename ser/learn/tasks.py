@@ -108,12 +108,16 @@ OLD_VERSION = "is a model of an older version of the recipe, a pickle, which is 
 
 
 def config_changes(task: Task) -> list[str]:
-    """What differs between the model folder's config.yaml and the task's settings, decoding included."""
+    """What differs between the model folder's config.yaml and the task's settings, decoding included.
+
+    What the report alone reads does not count.
+    """
     try:
         known = config.read_yaml(task.folder / CONFIG)
     except ConfigError:
         return [f"{CONFIG} cannot be read"]
-    return files.differences(known, json.loads(json.dumps(task.tree)))
+    old, new = ({**tree, PUBLISHED: None} for tree in (known, json.loads(json.dumps(task.tree))))
+    return files.differences(old, new)
 
 
 def config_is_current(task: Task) -> bool:

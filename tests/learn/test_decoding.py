@@ -333,7 +333,9 @@ def test_decoding_settings_change_without_training(
     weights = models.load_model(model).arrays
     decode_folder(model, test, out, use_gpu="no")
     before = (out / "chunks" / "post").read_bytes()
-    overrides = ["training.epochs=1", "unit.pooling=vote", "published={acc: 60.0, uar: null, of: x}"]
+    overrides = ["training.epochs=1", "published={acc: 60.0, uar: null, of: x}", "unit.pooling=vote"]
+    tree = config.resolve(csa_yaml, overrides[:2])
+    assert tasks.config_is_current(Task(tmp_path / "train", None, model, 7, tree, str(csa_yaml)))
     tree = config.resolve(csa_yaml, overrides)
     task = Task(tmp_path / "train", tmp_path / "dev", model, 7, tree, str(csa_yaml))
     assert tasks.finished(task)

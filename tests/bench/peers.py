@@ -184,10 +184,11 @@ def train_lightning(job: Job, between: Between) -> nn.Module:
     return plain.network
 
 
+NOT_PACKED = "plain, not packed"  # of networks that read whole utterances
 PEERS: dict[str, tuple[str, Callable[[Job, Between], nn.Module]]] = {  # name -> package, training
     "ours": ("torch", train_ours),
     "plain": ("torch", train_plain),
-    "plain, not packed": ("torch", lambda job, between: train_plain(job, between, pack=False)),
+    NOT_PACKED: ("torch", lambda job, between: train_plain(job, between, pack=False)),
     "speechbrain": ("speechbrain", train_brain),
     "lightning": ("lightning", train_lightning),
 }
@@ -310,7 +311,8 @@ def main() -> None:
         else:
             peers.append(peer)
     for size in args.size or SIZES:
-        compare(size, peers, args.rounds, args.utterances)
+        own = [peer for peer in peers if size.startswith("blstmatt") or peer != NOT_PACKED]
+        compare(size, own, args.rounds, args.utterances)
 
 
 if __name__ == "__main__":

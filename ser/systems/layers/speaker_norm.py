@@ -54,10 +54,10 @@ class SpeakerNorm(nn.Module):
         if inputs.pooled is not None:
             mean, deviation = inputs.pooled.unbind(dim=1)  # (B, H) each
             return (vectors - mean) / deviation
-        vectors, speakers = vectors.float(), inputs.speakers
+        vectors, speakers = vectors.to(torch.promote_types(vectors.dtype, torch.float32)), inputs.speakers
         if speakers is None:
             speakers = torch.zeros(len(vectors), dtype=torch.int64, device=vectors.device)
-        same = (speakers.unsqueeze(0) == speakers.unsqueeze(1)).float()  # (B, B)
+        same = (speakers.unsqueeze(0) == speakers.unsqueeze(1)).to(vectors.dtype)  # (B, B)
         share = same / same.sum(dim=1, keepdim=True)
         centred = vectors - share @ vectors
         variance = share @ centred.square()  # (B, H)

@@ -7,7 +7,7 @@ settings is left alone, one of other settings is replaced.  It speaks with espea
 package espeakng-loader is installed (GPL, so it runs in a process of its own), else with the recipe's own
 formant engine.  With --conditions real the same turns have silence at both ends, levels 20 dB apart, noise
 in the background and two microphones, as hard as real recordings are.  Words are drawn independently of
-the emotion; with --words emotional half of the turns end in words that depend on it, for systems that read
+the emotion; with --words emotional three of four turns end in words that depend on it, for systems that read
 transcripts.
 
 Example: local/make_mini_corpus.sh --scale 0.1 data/local/mini_release
@@ -45,7 +45,7 @@ def get_parser() -> cli.Parser:
         "--words",
         choices=WORDS,
         default=NEUTRAL,
-        help="emotional: half of the turns end in words that depend on the emotion (%(default)s)",
+        help="emotional: three of four turns end in words that depend on the emotion (%(default)s)",
     )
     parser.add_argument("--num-jobs", type=int, default=2, help="processes (%(default)s)")
     return parser

@@ -112,7 +112,7 @@ def test_the_text_does_not_depend_on_the_label() -> None:
     assert all(one[name].text == other[name].text for name in one if not one[name].tag + other[name].tag)
 
 
-def test_emotional_words_are_endings_of_half_of_the_turns() -> None:
+def test_emotional_words_are_endings_of_three_of_four_turns() -> None:
     """Nothing but the text differs, an ending goes with one class; neutral words are the default."""
     plain, emotional = ([turn for dialog in plan(0, 5.0, words) for turn in dialog.turns] for words in WORDS)
     assert [turn for dialog in plan(0, 5.0) for turn in dialog.turns] == plain
@@ -126,7 +126,7 @@ def test_emotional_words_are_endings_of_half_of_the_turns() -> None:
             seen.setdefault(ending[:-1], set()).add(classes.get(one.label, one.label))
     assert seen == {ending: {label} for label in "ang hap neu sad".split() for ending in ENDINGS[label]}
     pairs = [pair for pair in zip(plain, emotional, strict=True) if pair[0].label in ENDINGS]
-    assert np.mean([one.text != other.text for one, other in pairs]) == pytest.approx(0.5, abs=0.02)
+    assert np.mean([one.text != other.text for one, other in pairs]) == pytest.approx(0.75, abs=0.02)
     assert not {word for ending in seen for word in ending.split()} - phones.read_lexicon().keys()
 
 

@@ -21,7 +21,7 @@ SCALES = (
 )  # below there are not enough turns for the irregularities, above the turn numbers run out
 SESSIONS = (1, 2, 3, 4, 5)
 NEUTRAL, EMOTIONAL = WORDS = ("neutral", "emotional")  # what turns are worded like
-ENDINGS = {  # what emotional words are: how half of the turns with a label end
+ENDINGS = {  # what emotional words are: how three of four turns with a label end
     "ang": ("get out now", "push it over"),
     "hap": ("toys and sugar", "green birds"),
     "neu": ("by the clock", "on the form"),
@@ -190,7 +190,7 @@ def plan(seed: int, scale: float, words: str = NEUTRAL) -> list[Dialog]:
 def _worded(seed: int, turn: Turn, words: str) -> Turn:
     """The turn, with an ending that goes with its label if it is one of those that have one."""
     endings, random = ENDINGS.get(turn.label, ()), random_state(seed, "ending", turn.name)
-    if words == NEUTRAL or not turn.text or not endings or random.uniform() >= 0.5:
+    if words == NEUTRAL or not turn.text or not endings or random.uniform() >= 0.75:
         return turn
     return replace(turn, text=f"{turn.text[:-1]}, {endings[random.randint(len(endings))]}{turn.text[-1]}")
 

@@ -57,7 +57,7 @@ if [[ -z $only || $only == unit ]]; then
   marks=()
   [[ $fast == false ]] || marks=(-m 'not slow')
   processes=$(env -u OMP_NUM_THREADS nproc) # which path.sh sets
-  ((processes <= 4)) || processes=4 # each may take a gigabyte
+  ((processes <= 4)) || processes=4         # each may take a gigabyte
   log "unit: pytest ${marks[*]} $*"
   code=0
   python3 -m pytest --numprocesses "$processes" "${marks[@]}" "$@" || code=$?

@@ -198,8 +198,8 @@ def _read_words(folder: Path, utterances: Iterable[str]) -> list[list[str]]:
 
 def _read_dialogues(folder: Path, utterances: Sequence[str]) -> list[Ints]:
     """The rows of each dialogue, in order; dialogues in that of their names."""
-    dialogues, orders = _read_names(folder), _read_order(folder)
     names_path, order_path = _order_tables(folder)
+    dialogues, orders = _read_names(names_path), _read_order(order_path)
     tables.same_keys(dialogues, names_path, utterances, folder / "utt2spk")
     tables.same_keys(orders, order_path, utterances, folder / "utt2spk")
     members: dict[str, list[tuple[float, str, int]]] = defaultdict(list)
@@ -209,17 +209,15 @@ def _read_dialogues(folder: Path, utterances: Sequence[str]) -> list[Ints]:
     return [np.array([row for *_, row in sorted(members[name])], dtype=np.int64) for name in sorted(members)]
 
 
-def _read_names(folder: Path) -> dict[str, str]:
-    """Utterance -> its dialogue."""
-    path, _ = _order_tables(folder)
+def _read_names(path: Path) -> dict[str, str]:
+    """Utterance -> its dialogue, of the first table of :func:`_order_tables`."""
     if path.name == DIALOGUES:
         return tables.read_table(path)
     return {name: line.recording for name, line in read_segments(path).items()}
 
 
-def _read_order(folder: Path) -> dict[str, float]:
-    """Utterance -> the number that tells its place in the dialogue."""
-    _, path = _order_tables(folder)
+def _read_order(path: Path) -> dict[str, float]:
+    """Utterance -> the number that tells its place in the dialogue, of the second table."""
     if path.name == ORDER:
         return tables.convert(tables.read_table(path), path, _finite, "<number>")
     return {name: line.start_s for name, line in read_segments(path).items()}
@@ -236,7 +234,7 @@ def _tell_cut(folder: Path, sizes: Mapping[str, int]) -> None:
     """Warn of dialogues of which the folder that a subset is a view of has more turns."""
     if source_of(folder) == folder:
         return
-    whole = Counter(_read_names(source_of(folder)).values())
+    whole = Counter(_read_names(_order_tables(source_of(folder))[0]).values())
     cut = [name for name, size in sizes.items() if whole[name] > size]
     if cut:
         lost = sum(whole[name] - sizes[name] for name in cut)

@@ -118,7 +118,7 @@ def _probe(
             continue
         utterance = read_inputs(subset, np.array([index]))
         if pooled is not None:
-            utterance = replace(utterance, pooled=pooled[[index]])
+            utterance = replace(utterance, pooled=pooled.of(np.array([index])))
         masked += probe.mask(utterance, rows, settings.fraction, settings.num_draws, settings.seed + index)
         gradients += probe.attribute(utterance, rows)
     return masked, gradients

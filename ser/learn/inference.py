@@ -16,10 +16,11 @@ from ser.errors import DataError, plural
 from ser.feats import cmvn
 from ser.feats.chunking import ChunkingConfig, Chunks, chunk_frames, chunk_table, count_chunks, take_chunks
 from ser.feats.subset import Floats, Ints, Subset
+from ser.learn.batches import number_speakers
 from ser.learn.dialogues import read_dialogues
 from ser.learn.loaders import main_frames, read_inputs
 from ser.learn.memory import shortage
-from ser.systems.base import Decision, Doubles, Inputs
+from ser.systems.base import Decision, Doubles, Inputs, Outputs
 from ser.systems.layers.speaker_norm import speaker_norm
 from ser.systems.settings import Unit
 
@@ -41,8 +42,21 @@ def decode(network: nn.Module, unit: Unit, subset: Subset, device: torch.device)
             yield from _decode_utterances(network, subset, device, pooled)
 
 
-def pooled_scales(network: nn.Module, unit: Unit, subset: Subset, device: torch.device) -> Tensor | None:
-    """Mean and deviation of what the network pools from all that the speaker of each utterance says.
+class PooledScales(NamedTuple):
+    """Mean and deviation of what a network pools from all that each speaker says."""
+
+    values: Tensor  # (S, 2, H), a row a speaker
+    rows: Ints  # of the speaker of each utterance, (N,)
+
+    def of(self, indices: Ints) -> Tensor:
+        """Those of the speakers of some utterances (B,), for ``Inputs.pooled``: (B, 2, H)."""
+        return self.values[self.rows[indices]]
+
+
+def pooled_scales(
+    network: nn.Module, unit: Unit, subset: Subset, device: torch.device
+) -> PooledScales | None:
+    """Mean and deviation of what the network pools from all that each speaker of a subset says.
 
     Args:
         network: in evaluation mode.
@@ -51,7 +65,7 @@ def pooled_scales(network: nn.Module, unit: Unit, subset: Subset, device: torch.
         device: where the network is.
 
     Returns:
-        (N, 2, H), for ``Inputs.pooled``; None of a network that does not normalise by speaker.
+        The scales; None of a network that does not normalise by speaker.
     """
     norm = speaker_norm(network)
     if norm is None:
@@ -59,11 +73,10 @@ def pooled_scales(network: nn.Module, unit: Unit, subset: Subset, device: torch.
     stats = subset.speaker_stats
     if stats is None:
         stats = pooled_stats(network, unit, subset, device)
-    scales = {speaker: norm.scales(sums) for speaker, sums in stats.items()}
-    speakers = [subset.speakers[key] for key in subset.keys]
-    if missing := sorted(set(speakers) - set(scales)):
+    speakers = sorted(set(subset.speakers.values()))
+    if missing := [speaker for speaker in speakers if speaker not in stats]:
         raise DataError(f"{subset.folder}: no statistics of the speaker {missing[0]}, which the model needs")
-    return torch.stack([scales[speaker] for speaker in speakers])
+    return PooledScales(torch.stack([norm.scales(stats[each]) for each in speakers]), number_speakers(subset))
 
 
 def pooled_stats(network: nn.Module, unit: Unit, subset: Subset, device: torch.device) -> dict[str, Doubles]:
@@ -93,22 +106,32 @@ def pooled_stats(network: nn.Module, unit: Unit, subset: Subset, device: torch.d
                 add(index, torch.cat([network(each.to(device)).extra["pooled"] for each in batches]))
         else:
             for window in _windows(len(subset)):
-                for indices in _by_frames(window, main_frames(subset)):
-                    _refuse_too_long(network, subset, int(indices[-1]), device)
-                    outputs = network(read_inputs(subset, indices).to(device))
+                for indices, outputs in _outputs(network, subset, window, device, None):
                     for index, vector in zip(indices, outputs.extra["pooled"], strict=True):
                         add(int(index), vector.unsqueeze(0))
     return dict(sorted(stats.items()))
 
 
-def _refuse_too_long(network: nn.Module, subset: Subset, index: int, device: torch.device) -> None:
-    """Raise a DataError if the memory is too small for an utterance."""
-    frames = int(main_frames(subset)[index])
-    if lack := shortage(network, subset, frames, 1, device, training=False):
-        raise DataError(
-            f"{subset.name_of(index)}, {frames} frames long, {lack}; decode where there is more, or "
-            f"{subset.cut_it}"
-        )
+def _outputs(
+    network: nn.Module, subset: Subset, window: Ints, device: torch.device, pooled: PooledScales | None
+) -> Iterator[tuple[Ints, Outputs]]:
+    """What the network says of the utterances of a window, in batches by length.
+
+    Raises:
+        DataError: the memory is too small for an utterance.
+    """
+    lengths = main_frames(subset)
+    for indices in _by_frames(window, lengths):
+        longest = int(indices[-1])
+        if lack := shortage(network, subset, int(lengths[longest]), 1, device, training=False):
+            raise DataError(
+                f"{subset.name_of(longest)}, {lengths[longest]} frames long, {lack}; decode where there is "
+                f"more, or {subset.cut_it}"
+            )
+        inputs = read_inputs(subset, indices)
+        if pooled is not None:
+            inputs = replace(inputs, pooled=pooled.of(indices))
+        yield indices, network(inputs.to(device))
 
 
 def _windows(total: int) -> Iterator[Ints]:
@@ -118,17 +141,12 @@ def _windows(total: int) -> Iterator[Ints]:
 
 
 def _decode_utterances(
-    network: nn.Module, subset: Subset, device: torch.device, pooled: Tensor | None
+    network: nn.Module, subset: Subset, device: torch.device, pooled: PooledScales | None
 ) -> Iterator[Decision]:
     lengths = main_frames(subset)
     for window in _windows(len(subset)):
         decisions: dict[int, Decision] = {}
-        for indices in _by_frames(window, lengths):
-            _refuse_too_long(network, subset, int(indices[-1]), device)
-            inputs = read_inputs(subset, indices)
-            if pooled is not None:
-                inputs = replace(inputs, pooled=pooled[indices])
-            outputs = network(inputs.to(device))
+        for indices, outputs in _outputs(network, subset, window, device, pooled):
             posteriors = _softmax(outputs.logits)
             weights = None if outputs.attention is None else outputs.attention.float().cpu().numpy()
             for row, index in enumerate(indices):
@@ -173,7 +191,11 @@ def _chunks_at_once(chunking: ChunkingConfig, device: torch.device) -> int:
 
 
 def _decode_chunks(
-    network: nn.Module, chunking: ChunkingConfig, subset: Subset, device: torch.device, pooled: Tensor | None
+    network: nn.Module,
+    chunking: ChunkingConfig,
+    subset: Subset,
+    device: torch.device,
+    pooled: PooledScales | None,
 ) -> Iterator[Decision]:
     batch = _chunks_at_once(chunking, device)
     waiting: list[_Waiting] = []
@@ -206,14 +228,15 @@ def _decide(
     waiting: Sequence[_Waiting],
     batch: int,
     device: torch.device,
-    scales: Tensor | None,
+    scales: PooledScales | None,
 ) -> Iterator[Decision]:
     """What is decided on utterances from all of their chunks."""
     lengths = np.concatenate([each.chunks.lengths for each in waiting])
     x = np.concatenate([each.x for each in waiting])
+    own = None
     if scales is not None:
-        scales = scales[np.repeat([each.utt for each in waiting], [len(each.x) for each in waiting])]
-    posteriors, weights = _classify(network, _chunk_batches(x, lengths, batch, scales), device)
+        own = scales.of(np.repeat([each.utt for each in waiting], [len(each.x) for each in waiting]))
+    posteriors, weights = _classify(network, _chunk_batches(x, lengths, batch, own), device)
     ends = np.cumsum([len(each.x) for each in waiting])
     for each, end in zip(waiting, ends, strict=True):
         span, index = slice(end - len(each.x), end), each.utt

@@ -88,6 +88,14 @@ def test_a_recording_is_classified_as_in_the_recipe(
         assert result.emotion == CLASSES[int(utt[-1]) % 2]
 
 
+def absent(digest: str) -> str:
+    """What is said where no folder has the encoder of a model."""
+    return (
+        f"model wavlm: no folder of that name with weights of the sha256 {digest} is in those that the "
+        "variable SER_PRETRAINED names; name the folder that it lies in there"
+    )
+
+
 def test_a_package_finds_its_encoder_or_says_what_it_lacks(
     data: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,10 +108,7 @@ def test_a_package_finds_its_encoder_or_says_what_it_lacks(
     monkeypatch.delenv("SER_PRETRAINED")
     with pytest.raises(DataError) as error:
         ser.load(package)
-    assert str(error.value) == (
-        f"model wavlm: no folder of that name with weights of the sha256 {digest} is in those that the "
-        "variable SER_PRETRAINED names; name the folder that it lies in there"
-    )
+    assert str(error.value) == absent(digest)
     other = load_set(CONF, AudioConfig(16000, None, "refuse"), overrides=[
         f"model={make_encoder(tmp_path / 'others' / 'wavlm', 'wavlm', seed=1)}", "layers=2"
     ]).settings["weights_sha256"]  # fmt: skip
@@ -168,10 +173,7 @@ def test_other_encoders_are_refused(
     monkeypatch.setenv("SER_PRETRAINED", str(tmp_path / "nowhere"))
     with pytest.raises(DataError) as error:
         ser.load(folder)
-    assert str(error.value) == (
-        f"model wavlm: no folder of that name with weights of the sha256 {before} is in those that the "
-        "variable SER_PRETRAINED names; name the folder that it lies in there"
-    )
+    assert str(error.value) == absent(before)
     make_encoder(model, "wavlm", seed=1)
     shutil.rmtree(data / "whisper")
     after = make_set(data, model).settings["weights_sha256"]

@@ -8,31 +8,23 @@
 
 set -euo pipefail
 
-nj=4         # tasks at once
-cmd=run.pl   # how to run them: run.pl, or e.g. "queue.pl --mem 4G"
-use_gpu=auto # auto, yes or no
-num_proc=1   # processes (GPUs) that train one task together
-per_job=     # tasks that a job trains one after the other: all of its share with run.pl, else 1
+nj=4           # tasks at once
+cmd=run.pl     # how to run them: run.pl, or e.g. "queue.pl --mem 4G"
+use_gpu=auto   # auto, yes or no
+num_proc=1     # processes (GPUs) that train one task together
+jobs_per_gpu=1 # tasks at once that share a GPU of this machine
+per_job=       # tasks that a job trains one after the other: all of its share with run.pl, else 1
 
 . ./path.sh
 . utils/log.sh
 . utils/parse_options.sh
+. utils/gpus.sh
 
 (($# >= 1)) || usage_die "expected <tasks.tsv>, got no argument"
 ((nj >= 1 && num_proc >= 1)) || usage_die "--nj and --num-proc must be 1 or more"
 tasks=$1
 [[ -s $tasks ]] || die "$tasks: no such file, or empty; list the trainings, see --help"
-# On this machine a task has GPUs of its own, and no more tasks run at once than there are GPUs for.
-if [[ $use_gpu != no && $cmd == run.pl* ]]; then
-  gpus=$({ nvidia-smi -L 2>/dev/null || true; } | wc -l)
-  if ((gpus > 0)); then
-    ((num_proc <= gpus)) || usage_die "--num-proc $num_proc: this machine has $gpus GPUs"
-    cmd+=" --gpu $num_proc"
-    ((nj <= gpus / num_proc)) || nj=$((gpus / num_proc))
-  fi
-elif [[ $use_gpu == yes && $cmd != *--gpu* ]]; then
-  cmd+=" --gpu $num_proc" # a cluster's, that this machine does not see
-fi
+take_gpus "$num_proc"
 count=$(wc -l <"$tasks") log=$(dirname "$tasks")/log/$(basename "$tasks" .tsv) launch=(python3) share=(--task JOB)
 ((num_proc == 1)) || launch=(python3 -m torch.distributed.run --standalone --nproc-per-node "$num_proc")
 [[ -n $per_job || $cmd != run.pl* || $num_proc != 1 ]] || per_job=$(((count + nj - 1) / nj))

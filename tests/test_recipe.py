@@ -149,6 +149,23 @@ def test_again_makes_nothing_again(repo: Path, small_release: Path, finished: Pa
     assert {path: path.stat().st_mtime_ns for path in models} == models
 
 
+def test_the_device_makes_nothing_again(
+    repo: Path, small_release: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU is asked for where none is: the steps are told of it, but there is nothing to compute."""
+    monkeypatch.setitem(ENVIRONMENT, "CUDA_VISIBLE_DEVICES", "")
+    exp = finished / "exp"
+    before = {path: path.stat().st_mtime_ns for path in exp.rglob("post")}
+    options = ["--use-gpu", "yes", "--jobs-per-gpu", "2", "--stage", "3", "--stop-stage", "5"]
+    done = run(command(repo, finished, small_release, *options))
+    assert done.returncode == 0, done.stderr
+    assert {path: path.stat().st_mtime_ns for path in exp.rglob("post")} == before
+    for step in ("train", "decode"):
+        assert f" {step}.sh: no GPU is used, so --jobs-per-gpu 2 has no effect" in done.stderr
+    assert " --use-gpu yes" in (exp / "tasks" / "log" / "train.job.1.log").read_text().splitlines()[0]
+    assert " --use-gpu yes " in (exp / "tasks" / "log" / "decode.1.log").read_text().splitlines()[0]
+
+
 def test_stages_alone_repeat_the_numbers(repo: Path, small_release: Path, finished: Path) -> None:
     before = contents(finished / "exp", *RESULTS)
     for path in finished.rglob("decode_*"):

@@ -27,8 +27,9 @@ corpus_dir=                        # the corpus's release, of csv its table, of 
 stage=0                            # first stage
 stop_stage=9                       # last stage
 nj=$(env -u OMP_NUM_THREADS nproc) # jobs at once
-use_gpu=auto                       # train, and make features with networks, on a GPU: auto, yes or no; decoding takes the CPU
+use_gpu=auto                       # train, decode, and make features with networks, on a GPU: auto, yes or no
 num_proc=1                         # processes (GPUs) that train one system together
+jobs_per_gpu=1                     # trainings, or decodings, at once that share a GPU of this machine
 experiment=                        # YAML file of an experiment: the keys systems to set below; options go before it
 systems=                           # what to train, files of conf/ or NAME=FILE: "blstmatt csa_20 svm_compare" (csa_20: context 20)
 contexts=                          # context lengths of systems that name none, in frames, such as "20 30 60"
@@ -56,7 +57,7 @@ recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) own=${recipe##*/}
 # shellcheck source=utils/parse_options.sh
 . "$recipe/utils/parse_options.sh"
 (($# == 0)) || usage_die "unexpected argument '$1'; everything is said with options"
-((nj >= 1 && num_proc >= 1)) || usage_die "--nj and --num-proc must be 1 or more"
+((nj >= 1 && num_proc >= 1 && jobs_per_gpu >= 1)) || usage_die "--nj, --num-proc and --jobs-per-gpu must be 1 or more"
 ((0 <= stage && stage <= stop_stage && stop_stage <= 9)) \
   || usage_die "--stage $stage --stop-stage $stop_stage: stages are 0 to 9, the first one before the last"
 [[ $use_gpu == auto || $use_gpu == yes || $use_gpu == no ]] || usage_die "--use-gpu is auto, yes or no, not '$use_gpu'"
@@ -90,6 +91,7 @@ lock "$data_dir" "$( ((stage < 3)) || echo --shared)"
 # In a function, so that bash has read all of it before it begins: the script may be edited while it runs.
 main() {
   local data=$data_dir/all conf=$exp_dir/conf/corpus.yaml tasks=$exp_dir/tasks folds trainings='' sets
+  local gpu=(--use-gpu "$use_gpu" --jobs-per-gpu "$jobs_per_gpu")
   folds=$(python3 -m ser plan "${plan[@]}") || give_up "$?"
   mapfile -t sets <"$tasks/features" # the settings of feature sets, the main one first
   mapfile -t extras < <(sed 's/^/--extra\n/' "$tasks/extras")
@@ -124,16 +126,14 @@ main() {
     trainings=${trainings:-train_4}
   fi
   if [[ -n $trainings && -s $tasks/$trainings.tsv ]]; then
-    step steps/train.sh --cmd "$cuda_cmd" --nj "$nj" --use-gpu "$use_gpu" --num-proc "$num_proc" "$tasks/$trainings.tsv"
+    step steps/train.sh --cmd "$cuda_cmd" --nj "$nj" "${gpu[@]}" --num-proc "$num_proc" "$tasks/$trainings.tsv"
   fi
 
   if [[ -s $tasks/decode.tsv ]] && in_stage 5 "decode"; then
-    step steps/decode.sh --cmd "$decode_cmd" --nj "$nj" "$tasks/decode.tsv" --use-gpu no
+    step steps/decode.sh --cmd "$decode_cmd" --nj "$nj" "${gpu[@]}" "$tasks/decode.tsv"
   fi
 
-  if in_stage 6 "score"; then
-    step steps/score.sh --plan "$exp_dir"
-  fi
+  ! in_stage 6 "score" || step steps/score.sh --plan "$exp_dir"
 
   if in_stage 7 "fuse, and score what is fused"; then
     step steps/fuse.sh --plan "$exp_dir"

@@ -43,6 +43,33 @@ def fit(subset, settings, num_classes, seed):
 SYSTEM = Estimator(Settings, fit, lambda model, settings, subset: None)
 """
 
+# `ser` with a torch that has a GPU, and writes down which process asks for it: all of torch that reaches the
+# driver is torch._C._cuda_*.  In a process forked from one that has asked, CUDA cannot be used.
+WITH_GPU = """
+import os, sys
+import torch
+from ser.__main__ import main
+
+def tell(text):
+    with open(os.environ["TOLD"], "a") as stream:
+        stream.write(f"{os.getpid()} {text}\\n")
+
+def driver(name):
+    if not name.startswith("_cuda_"):
+        raise AttributeError(name)
+    def ask(*_):
+        tell(name)
+        return int(name == "_cuda_getDeviceCount")
+    return ask
+
+torch._C.__getattr__ = driver
+for name in dir(torch._C):
+    if name.startswith("_cuda_"):
+        setattr(torch._C, name, driver(name))
+tell("begins")
+sys.exit(main())
+"""
+
 
 @pytest.mark.parametrize("count", [1, 2, 7, 40])
 @pytest.mark.parametrize("num_jobs", [1, 2, 3, 16])
@@ -157,22 +184,48 @@ def test_a_job_that_is_none_is_refused(repo: Path, tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.slow
-def test_networks_are_the_same_as_alone(repo: Path, tmp_path: Path) -> None:
-    train = write_part(tmp_path / "train", ["a", "b"])
+def write_networks(repo: Path, folder: Path) -> tuple[Path, list[Path]]:
+    """A list of trainings of BLSTMATT and CSA, and their model folders."""
+    train = write_part(folder / "train", ["a", "b"])
     words = ["training.epochs=2", "features.norm=none", "features.vad.use=none", "features.cmvn.over=all"]
-    path = tmp_path / "tasks" / "train.tsv"
+    path = folder / "tasks" / "train.tsv"
     path.parent.mkdir()
     confs = [repo / "conf" / f"{name}_small.yaml" for name in ("blstmatt", "csa")]
+    models = [folder / f"{number}" for number in range(len(confs))]
     lines = [
-        [train, "-", tmp_path / f"{n}", 3, conf, *words, *(["model.pool=[2, 1, 1]"] if n else [])]
-        for n, conf in enumerate(confs)
+        [train, "-", model, 3, conf, *words, *([] if "blstmatt" in conf.name else ["model.pool=[2, 1, 1]"])]
+        for model, conf in zip(models, confs, strict=True)
     ]
     path.write_text("".join("\t".join(map(str, line)) + "\n" for line in lines))
+    return path, models
+
+
+@pytest.mark.slow
+def test_the_worker_leaves_the_gpu_to_its_trainings(repo: Path, tmp_path: Path) -> None:
+    path, models = write_networks(repo, tmp_path)
+    told = tmp_path / "told"
+    words = ["train", "--tasks", str(path), "--num-jobs", "1", "--use-gpu", "no", "--tensorboard", "false"]
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_GPU, *words],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(repo), "TOLD": str(told)},
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert all((model / "model.safetensors").exists() for model in models)
+    worker, *asked = (line.split() for line in told.read_text().splitlines())
+    assert worker[1] == "begins"
+    assert {name for _, name in asked} >= {"_cuda_getDeviceCount"}
+    assert worker[0] not in {process for process, _ in asked}
+    assert len({process for process, _ in asked}) == len(models)
+
+
+@pytest.mark.slow
+def test_networks_are_the_same_as_alone(repo: Path, tmp_path: Path) -> None:
+    path, models = write_networks(repo, tmp_path)
     code, err = finish(start(repo, tmp_path, path))
     assert code == 0, err
-    for number, line in enumerate(lines, 1):
-        model = Path(str(line[2])) / "model.safetensors"
+    for number, folder in enumerate(models, 1):
+        model = folder / "model.safetensors"
         together = model.read_bytes()
         for file in sorted(model.parent.rglob("*"), reverse=True):
             file.rmdir() if file.is_dir() else file.unlink()

@@ -46,7 +46,8 @@ def test_steps() -> None:
         path.name: USES.findall(path.read_text()) for path in SHELL if path.parent.name in ("steps", "utils")
     }
     given = {script: set().union(*map(options, lines)) for script, lines in uses.items() if lines}
-    assert given["train.sh"] == {"--gpu", "--max-jobs-run"}
+    assert given["train.sh"] == {"--max-jobs-run"}
+    assert given["gpus.sh"] == {"--gpu", "--max-jobs-run"}
     assert given.keys() >= {"align.sh", "extract.sh", "make_folds.sh", "share_tasks.sh"}
     assert {script: words - KALDI for script, words in given.items() if words - KALDI} == {}
 

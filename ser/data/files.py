@@ -181,13 +181,16 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs between two nested mappings, one ``key: old -> new`` each, in key order."""
+    """What differs between two nested mappings, one ``key: old -> new`` each, in key order.
+
+    A key that is not set is the same as one that is null.
+    """
     before, after = flatten(old), flatten(new)
     missing = "(not set)"
     return [
         f"{key}: {before.get(key, missing)} -> {after.get(key, missing)}"
         for key in sorted(before.keys() | after.keys())
-        if before.get(key, missing) != after.get(key, missing)
+        if before.get(key) != after.get(key)
     ]
 
 

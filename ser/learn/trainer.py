@@ -95,6 +95,7 @@ class Trainer:
         self.network, self.loader, self.dev = network, loader, dev
         self.emotions, self.identity, self.keep = tuple(emotions), identity, keep
         self.loss, self.device, self.share = loss, device, share
+        self.num_epochs: int = settings.training.num_epochs(loader.num_batches(0))
         optim = settings.optim
         self.optimizer = make_optimizer(network, optim, rates or {})
         self.plateau = ReduceLROnPlateau(
@@ -136,14 +137,13 @@ class Trainer:
             on_epoch: called after each epoch with its row of the history and its frames per second.
         """
         self._resume()
-        training = self.settings.training
-        while self.at.epoch < training.epochs:
+        while self.at.epoch < self.num_epochs:
             frames_per_s = self._epoch()
             row = self._finish_epoch()
             if self.share.rank == 0:
                 on_epoch(row, frames_per_s)
-        if training.select == "last" and self.share.rank == 0:
-            self._save_model(training.epochs)
+        if self.settings.training.select == "last" and self.share.rank == 0:
+            self._save_model(self.num_epochs)
         self._write_history()
 
     def _epoch(self) -> int:
@@ -153,7 +153,7 @@ class Trainer:
         self.sums.copy_(torch.tensor(at.sums, dtype=torch.float64))
         num_batches = self.loader.num_batches(at.epoch)
         for batch in self.loader.batches(at.epoch, at.batch):
-            self._step(batch, (at.epoch + at.batch / num_batches) / self.settings.training.epochs)
+            self._step(batch, (at.epoch + at.batch / num_batches) / self.num_epochs)
             at.batch += 1
             frames += batch.num_frames
             if time.monotonic() - saved > SAVE_EVERY_S:

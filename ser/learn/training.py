@@ -154,8 +154,10 @@ def _train(
         loss=system.loss, identity=identity, keep=keep, device=device, share=share,
         rates=system.rates and system.rates(settings),
     )  # fmt: skip
+    if share.rank == 0:
+        _log_length(task.folder, settings, trainer.num_epochs, loader.num_batches(0))
     with _Board(task.folder if tensorboard else None) as board:
-        trainer.run(lambda row, speed: _report(row, speed, settings.training.epochs, board))
+        trainer.run(lambda row, speed: _report(row, speed, trainer.num_epochs, board))
 
 
 def _identity(
@@ -324,6 +326,26 @@ def _log_network(task: Task, settings: Any, network: nn.Module, subset: Subset) 
     )
     if subset.turns is not None:
         _log_turns(task, subset.turns)
+
+
+def _log_length(folder: Path, settings: Any, num_epochs: int, num_batches: int) -> None:
+    """Say how many epochs ``training.steps`` makes, and warn of falls of the rate that come too late."""
+    training, optim = settings.training, settings.optim
+    if training.steps is None:
+        return
+    given = f"training.epochs {training.epochs or 'null'}, training.steps {training.steps}"
+    length = f"{plural(num_epochs, 'epoch')} of {plural(num_batches, 'update')}"
+    log.info("%s: trains for %s (%s)", folder, length, given)
+    if optim.schedule == "steps" and num_epochs != training.epochs:
+        late = [str(epoch) for epoch in optim.steps.epochs if epoch >= num_epochs]
+        if late:
+            log.warning(
+                "%s: training.steps ends the training with epoch %d, but the rate would fall behind %s; name "
+                "earlier epochs in optim.steps.epochs",
+                folder,
+                num_epochs,
+                ", ".join(late),
+            )
 
 
 def _log_turns(task: Task, turns: Turns) -> None:

@@ -113,7 +113,8 @@ class OptimSettings:
 class TrainingSettings:
     """How long, on what batches, and which epoch is kept."""
 
-    epochs: Annotated[int, Range(1, 100000)]  # passes through the training subset
+    # passes through the training subset; null: as many as steps says
+    epochs: Annotated[int, Range(1, 100000)] | None
     batch_size: Annotated[int, Range(1, 65536)]  # utterances, chunks or dialogues a batch, over all processes
     class_weights: Literal["none", "balanced"]  # balanced: each class has the same share in the loss
     select: Literal["last", "best_dev_loss", "best_dev_uar"]  # which epoch becomes the model
@@ -122,6 +123,22 @@ class TrainingSettings:
     long_utterances: Literal[
         "cut", "split", "drop"
     ]  # longer ones: their beginning, all in pieces, not at all
+    # updates, rounded to whole epochs but at least one; with epochs too, what is less ends the training; may
+    # be left out: no limit
+    steps: Annotated[int, Range(1, 1000000000)] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a training without an end."""
+        if self.epochs is None and self.steps is None:
+            raise ValueError("epochs or steps must be a number, or both, got null")
+
+    def num_epochs(self, num_batches: int) -> int:
+        """How many epochs are trained, of ``num_batches`` updates each."""
+        if self.steps is None:
+            assert self.epochs is not None
+            return self.epochs
+        whole = max(1, (2 * self.steps + num_batches) // (2 * num_batches))
+        return whole if self.epochs is None else min(whole, self.epochs)
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,13 @@ def test_stale_output_says_what_differs_and_what_to_do(tmp_path: Path) -> None:
     )
 
 
+def test_a_key_that_is_null_is_not_set() -> None:
+    assert files.differences({"a": {"b": None}, "d": None}, {"a": {"c": None}}) == []
+    old, new = {"a": None, "b": 1, "c": 0}, {"a": 2, "b": None}
+    assert files.differences(old, new) == ["a: None -> 2", "b: 1 -> None", "c: 0 -> (not set)"]
+    assert files.differences({}, {"c": False}) == ["c: (not set) -> False"]
+
+
 def test_inputs_that_differ_are_named_in_words(tmp_path: Path) -> None:
     texts = [tmp_path / name for name in "abc"]
     for path in texts:

@@ -70,10 +70,15 @@ def test_killed_and_resumed_networks_on_wide_frames(
 
 
 def check_resuming(
-    task: Task, system_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: tuple[int, int]
+    task: Task,
+    system_yaml: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop_at: tuple[int, int],
+    *overrides: str,
 ) -> None:
     whole = replace(task, folder=tmp_path / "whole")
-    train(whole, system_yaml)
+    train(whole, system_yaml, *overrides)
     real_step = trainer.Trainer._step
 
     def step_or_die(self: trainer.Trainer, *args: object) -> None:
@@ -88,8 +93,8 @@ def check_resuming(
         with monkeypatch.context() as patch:
             patch.setattr(trainer.Trainer, "_step", step_or_die)
             with pytest.raises(Stop):
-                train(stopped, system_yaml)
-        train(stopped, system_yaml)
+                train(stopped, system_yaml, *overrides)
+        train(stopped, system_yaml, *overrides)
         assert_same_models(whole.folder, folder)
         assert not (folder / tasks.CHECKPOINT).exists()
 
@@ -283,9 +288,10 @@ def test_two_trainings_in_one_folder(task: Task, blstmatt_yaml: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_train_as_one(task: Task, blstmatt_yaml: Path, tmp_path: Path) -> None:
     """gloo, the same global batch: the same model up to rounding (dropout draws differ, so it is off)."""
-    overrides = ["model.dropout=0.0", "training.epochs=3", "training.batch_size=5"]
+    overrides = ["model.dropout=0.0", "training.batch_size=5"]
     alone = replace(task, folder=tmp_path / "alone")
-    train(alone, blstmatt_yaml, *overrides)
+    train(alone, blstmatt_yaml, *overrides, "training.epochs=3")
+    overrides += ["training.epochs=null", "training.steps=11"]  # three epochs of four batches
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "ser", "train", str(blstmatt_yaml), str(task.train), str(task.folder)]
     command += ["--dev", str(task.dev), "--seed", "7", "--use-gpu", "no", "--tensorboard", "false"]

@@ -87,6 +87,12 @@ BLSTMATT, CSA = ROOT / "conf/blstmatt.yaml", ROOT / "conf/csa.yaml"
         ),
         (BLSTMATT, "training.epochs=0", "training.epochs must be from 1 to 100000, got 0; correct it"),
         (
+            BLSTMATT,
+            "training.epochs=null",
+            "training.epochs or steps must be a number, or both, got null; correct it",
+        ),
+        (BLSTMATT, "training.steps=0", "training.steps must be from 1 to 1000000000, got 0; correct it"),
+        (
             CSA,
             "model.kernels=[5,4]",
             "model.channels, kernels and pool must be equally long lists, an entry a ",
@@ -136,6 +142,25 @@ def test_mistakes(path: Path, override: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         systems.load_settings(path, [override])
     assert str(error.value).startswith(f"{path}: {message}"), str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps", "num_batches", "num_epochs"),
+    [
+        ("30", "null", 7, 30),
+        ("null", "100", 10, 10),
+        ("null", "104", 10, 10),
+        ("null", "105", 10, 11),
+        ("null", "1", 10, 1),
+        ("30", "100", 10, 10),
+        ("30", "1000", 10, 30),
+        ("30", "4", 10, 1),
+    ],
+)
+def test_length_in_steps(epochs: str, steps: str, num_batches: int, num_epochs: int) -> None:
+    overrides = [f"training.epochs={epochs}", f"training.steps={steps}"]
+    training = systems.load_settings(BLSTMATT, overrides)[1].training
+    assert training.num_epochs(num_batches) == num_epochs
 
 
 GOOD = """\

@@ -14,19 +14,25 @@ from ser.data.files import differences
 from ser.data.fold_checks import read_notes
 from ser.data.normalisation import little_speech_text
 from ser.data.turns import TurnUse
-from ser.errors import DataError
+from ser.errors import DataError, UsageError
 from ser.feats.chunking import ChunkingConfig
 from ser.feats.speech import SpeechUse, vad_settings
 from ser.feats.stores import set_settings
 from ser.feats.subset import Norm, Subset
 from ser.learn.models import TrainedModel, load_model, read_facts
-from ser.learn.status import DECODED, decode_inputs
+from ser.learn.status import DECODED, decode_inputs, model_inputs
 from ser.scoring.posteriors import Posteriors, write_posteriors
 from ser.systems.base import Decision, Doubles, Estimator
 
 
 def decode_folder(
-    model_folder: Path, data: Path, out: Path, *, use_gpu: str = "auto", allow: Sequence[str] = ()
+    model_folder: Path,
+    data: Path,
+    out: Path,
+    *,
+    use_gpu: str = "auto",
+    amp: str = "none",
+    allow: Sequence[str] = (),
 ) -> None:
     """Write posteriors and attention of a trained system for a subset.
 
@@ -40,19 +46,23 @@ def decode_folder(
         model_folder: what training left.
         data: the subset's data folder.
         out: folder to fill.
-        use_gpu: auto, yes or no; for networks.
+        use_gpu: auto, yes or no; for networks.  Devices agree, so what is up to date does not depend on them.
+        amp: none, or bfloat16: networks compute in mixed precision, which the notes of the posteriors say.
         allow: code outside ``ser`` that the model may name, see :func:`ser.learn.models.load_model`.
 
     Raises:
+        UsageError: the device cannot compute in that precision.
         CheckpointError: no usable model.
         DataError: data that cannot be used, or features made with other settings than the model's.
     """
     read_facts(model_folder)
+    if "training" not in model_inputs(model_folder)[2]:
+        amp = "none"  # there is no network
     inputs = decode_inputs(model_folder, data)
     for path in inputs.values():
         if not path.exists():
             raise DataError(f"{path}: no such file; run stage 2")
-    if files.is_made(out, DECODED, inputs):
+    if files.is_made(out, _made_with(amp), inputs):
         log.info("%s: up to date", out)
         return
     model = load_model(model_folder, allow)
@@ -67,7 +77,12 @@ def decode_folder(
         log.warning("%s", little)
     with files.locked(out):
         (out / files.MADE).unlink(missing_ok=True)
-        _decode(model, data, out, use_gpu, inputs)
+        _decode(model, data, out, use_gpu, amp, inputs)
+
+
+def _made_with(amp: str) -> dict[str, Any]:
+    """What posteriors depend on beside their inputs."""
+    return DECODED if amp == "none" else DECODED | {"amp": amp}
 
 
 def _check_speech(model: TrainedModel, data: Path) -> None:
@@ -94,17 +109,30 @@ def read_tasks(path: Path) -> list[tuple[Path, Path, Path, tuple[str, ...]]]:
     return [(Path(model), Path(data), Path(out), tuple(allow)) for model, data, out, *allow in lines]
 
 
-def decisions(model: TrainedModel, subset: Subset, use_gpu: str) -> Iterator[Decision]:
-    """What a model says of every utterance of a subset, in key order."""
+def decisions(model: TrainedModel, subset: Subset, use_gpu: str, amp: str = "none") -> Iterator[Decision]:
+    """What a model says of every utterance of a subset, in key order.
+
+    Args:
+        model: a network or an estimator.
+        subset: whose utterances.
+        use_gpu: auto, yes or no; for networks.
+        amp: none or bfloat16; for networks.
+
+    Raises:
+        UsageError: the device cannot compute in that precision.
+        DataError: the memory is too small.
+    """
     if isinstance(model.system, Estimator):
         rows = model.system.posteriors(model.arrays, model.settings, subset)
         yield from (Decision(index, row) for index, row in enumerate(rows))
         return
     from ser.learn.inference import decode
-    from ser.learn.parallel import choose_device
+    from ser.learn.parallel import amp_refusal, choose_device, mixed_precision
 
     device = choose_device(use_gpu)
-    with _memory(subset):
+    if refusal := amp_refusal(amp, device):
+        raise UsageError(f"--amp: {refusal}")
+    with _memory(subset), mixed_precision(amp, device):
         yield from decode(model.network.to(device), model.settings.unit, subset, device)
 
 
@@ -167,8 +195,8 @@ def read_norm(model: TrainedModel) -> Norm:
 class _Output:
     """What becomes of the decisions of a subset, as they come."""
 
-    def __init__(self, model: TrainedModel, subset: Subset, out: Path) -> None:
-        self.model, self.subset, self.out = model, subset, out
+    def __init__(self, model: TrainedModel, subset: Subset, out: Path, amp: str) -> None:
+        self.model, self.subset, self.out, self.amp = model, subset, out, amp
         self.posteriors: dict[str, Doubles] = {}
         self.chunks: dict[str, Doubles] = {}
         self.padded: dict[str, Doubles] = {}
@@ -198,6 +226,8 @@ class _Output:
             notes["speech"] = f"vad {speech.vad.use}, cmvn over {speech.cmvn.over}"
         if speech.level != "none":
             notes["level"] = speech.level
+        if self.amp != "none":
+            notes["decoded_in"] = self.amp
         own = [name for name in self.model.sets if name != main_set(self.subset.folder)]
         return notes | ({"features": "+".join(self.model.sets)} if own else {})
 
@@ -205,6 +235,7 @@ class _Output:
         """Write all folders, the one of utterances last; its record has all of them."""
         also = [self.out / name for name in ("attn.ark", "attn.scp") if has_attention]
         unit, emotions, notes = getattr(self.model.settings, "unit", None), self.model.emotions, self.notes()
+        made = _made_with(self.amp)
         if not self.posteriors and isinstance(unit, ChunkingConfig):
             raise DataError(
                 f"{self.subset.folder}: every utterance is shorter than the context, {unit.context} frames; "
@@ -214,25 +245,27 @@ class _Output:
             chunk2utt = {chunk: chunk.rpartition("-")[0] for chunk in self.chunks}
             folder = self.out / "chunks"
             chunks = Posteriors(str(folder), emotions, self.chunks, {}, chunk2utt, notes)
-            also += write_posteriors(folder, chunks, DECODED, inputs)
+            also += write_posteriors(folder, chunks, made, inputs)
         if isinstance(unit, ChunkingConfig):
             folder = self.out / "padded"
             every = self.posteriors | self.padded
             short = notes | {"short_utterances": "padded"}
             padded = Posteriors(str(folder), emotions, every, {}, {}, short)
-            also += write_posteriors(folder, padded, DECODED, inputs)
+            also += write_posteriors(folder, padded, made, inputs)
         scored = Posteriors(str(self.out), emotions, self.posteriors, self.not_scored, {}, notes)
-        write_posteriors(self.out, scored, DECODED, inputs, also)
+        write_posteriors(self.out, scored, made, inputs, also)
 
 
-def _decode(model: TrainedModel, data: Path, out: Path, use_gpu: str, inputs: dict[str, Path]) -> None:
+def _decode(
+    model: TrainedModel, data: Path, out: Path, use_gpu: str, amp: str, inputs: dict[str, Path]
+) -> None:
     subset = open_subset(model, data)
-    output = _Output(model, subset, out)
+    output = _Output(model, subset, out, amp)
     with ExitStack() as stack:
         attention = None
         if model.system.frame_attention:
             attention = stack.enter_context(tables.ArkWriter(out / "attn"))
-        every: Any = progress(decisions(model, subset, use_gpu), "decoding", total=len(subset))
+        every: Any = progress(decisions(model, subset, use_gpu, amp), "decoding", total=len(subset))
         for decision in every:
             output.add(decision, attention)
     output.write(inputs, attention is not None)

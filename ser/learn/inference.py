@@ -94,7 +94,7 @@ def pooled_stats(network: nn.Module, unit: Unit, subset: Subset, device: torch.d
     stats: dict[str, Doubles] = {}
 
     def add(index: int, vectors: Tensor) -> None:
-        speaker, own = subset.speakers[subset.keys[index]], cmvn.stats(vectors.cpu().numpy())
+        speaker, own = subset.speakers[subset.keys[index]], cmvn.stats(vectors.float().cpu().numpy())
         own[1, -1] = 1.0
         stats[speaker] = stats[speaker] + own if speaker in stats else own
 

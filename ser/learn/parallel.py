@@ -17,6 +17,7 @@ from ser.learn.loaders import Share
 
 _CPU = Path("/proc/cpuinfo")
 _BFLOAT16 = ("avx512_bf16", "amx_bf16")  # flags of CPUs that compute in it
+_PRECISIONS = {"none": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def choose_device(use_gpu: str) -> torch.device:
@@ -59,6 +60,11 @@ def amp_refusal(amp: str, device: torch.device) -> str:
             else f"bfloat16 needs a GPU or a CPU with {known}, this one has neither; set it to none"
         )
     return f"{amp} needs a GPU, there is none; set it to {'bfloat16 or ' if able else ''}none"
+
+
+def mixed_precision(amp: str, device: torch.device) -> torch.autocast:
+    """The context in which a network computes in a mixed precision: none, bfloat16 or float16."""
+    return torch.autocast(device.type, _PRECISIONS[amp], enabled=amp != "none")
 
 
 @contextmanager

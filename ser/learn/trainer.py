@@ -30,7 +30,7 @@ from ser.feats.subset import Subset
 from ser.learn import checkpoint
 from ser.learn.inference import decode
 from ser.learn.loaders import Batch, Loader, Share
-from ser.learn.parallel import sum_gradients, sum_over_processes
+from ser.learn.parallel import mixed_precision, sum_gradients, sum_over_processes
 from ser.learn.tasks import CHECKPOINT, HISTORY
 from ser.systems.base import Loss, Outputs
 from ser.systems.settings import OptimSettings, Unit
@@ -103,9 +103,7 @@ class Trainer:
         )
         counts = loader.label_counts(len(self.emotions))
         self.class_weights = self._class_weights(counts)
-        amp = settings.training.amp
-        self.amp_dtype = {"none": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[amp]
-        self.scaler = torch.amp.GradScaler(device.type, enabled=amp == "float16")
+        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.training.amp == "float16")
         self.random = torch.default_generator  # what dropout draws from
         if device.type == "cuda":
             self.random = torch.cuda.default_generators[device.index]
@@ -177,7 +175,7 @@ class Trainer:
         targets = {name: y.to(self.device, non_blocking=True) for name, y in batch.targets.items()}
         labels = targets["emotion"]
         if len(labels):
-            with torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None):
+            with mixed_precision(self.settings.training.amp, self.device):
                 outputs = self.network(inputs)
             losses = self._losses(outputs, targets)
             total = self.class_weights[torch.from_numpy(batch.all_labels).to(self.device)].sum()

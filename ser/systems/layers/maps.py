@@ -49,7 +49,7 @@ def convolution(
 
 
 def channels_last(module: nn.Module) -> None:
-    """Lay out the weights of 2-D convolutions so that CPUs are a quarter faster; values stay."""
+    """Lay out the weights of 2-D convolutions as some CPUs are a quarter faster with; values stay."""
     for weight in module.parameters():
         if weight.dim() == 4:
             weight.data = weight.data.to(memory_format=torch.channels_last)

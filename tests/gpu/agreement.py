@@ -31,6 +31,7 @@ from tests.gpu.cases import (
 from tests.gpu.rows import Rows
 
 LOGITS = POSTERIORS = 1e-4  # what CPU and GPU may differ by, in float32
+MIXED_POSTERIORS = 0.02  # what those in bfloat16 may differ by from those in float32
 # A bias before batch normalisation has no gradient but rounding, which Adam makes steps of the full rate; the
 # dev loss, computed with the means of earlier batches, feels that.
 LOSSES = {"train_loss": 1e-3, "dev_loss": 5e-3}
@@ -184,6 +185,11 @@ def _check_decoding(bench: Bench, rows: Rows, case: Case) -> None:
     for name, how in (("gpu", "TF32 off"), ("as_set", "as ser sets it")):
         gap = posterior_gap(outs["cpu"], outs[name])
         rows.at_most(f"{case.name}: posteriors, |GPU - CPU|, {how}", gap, POSTERIORS)
+    if "bfloat16" in bench.amps:
+        mixed = bench.work / "decoded" / case.name / "bfloat16"
+        decode_folder(model, test, mixed, use_gpu=bench.use_gpu, amp="bfloat16")
+        gap = posterior_gap(outs["cpu"], mixed)
+        rows.at_most(f"{case.name}: posteriors, |bfloat16 - float32|", gap, MIXED_POSTERIORS)
     if models.load_model(model).system.frame_attention:
         gap = _attention_gap(outs["cpu"], outs["as_set"])
         rows.at_most(f"{case.name}: attention, |GPU - CPU|, as ser sets it", gap, POSTERIORS)

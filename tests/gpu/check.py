@@ -22,7 +22,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ser.learn.parallel import choose_device
-from tests.gpu import agreement, processes, speed, trials
+from tests.gpu import agreement, graphs, processes, sharing, speed
 from tests.gpu.cases import Bench
 from tests.gpu.rows import Report, Rows
 
@@ -35,8 +35,9 @@ SECTIONS: dict[str, Callable[[Bench, Rows], None]] = {
     "processes": processes.check_processes,
     "memory": processes.check_memory,
     "speed": speed.measure_systems,
+    "sharing": sharing.measure_sharing,
+    "graphs": graphs.measure_graphs,
     "settings": speed.measure_settings,
-    "trials": trials.measure_trials,
 }
 
 

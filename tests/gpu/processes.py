@@ -98,7 +98,7 @@ def check_resuming(bench: Bench, rows: Rows) -> None:
         name = f"{case.name}, {'float32' if kind == 'none' else kind}: stopped in epoch 2, bit-identical"
         with rows.attempt(name):
             whole, stopped = (_stopped(bench, case, kind, at) for at in (None, (1, 1)))
-            rows.check(name, *_same(whole, stopped))
+            rows.check(name, *same_models(whole, stopped))
 
 
 def _kill_and_resume(bench: Bench, case: Case, amp: str) -> Rows:
@@ -121,7 +121,7 @@ def _kill_and_resume(bench: Bench, case: Case, amp: str) -> Rows:
         if done.code != 0 or (kind == "resumed" and "goes on in epoch" not in done.text):
             rows.check(f"{name}: {kind} trains to the end", False, done.error or "it began anew")
             return rows
-    rows.check(f"{name}: resumed is bit-identical", *_same(*folders))
+    rows.check(f"{name}: resumed is bit-identical", *same_models(*folders))
     return rows
 
 
@@ -173,7 +173,7 @@ def _stopped(bench: Bench, case: Case, amp: str, stop_at: tuple[int, int] | None
     return folder
 
 
-def _same(first: Path, second: Path) -> tuple[bool, str]:
+def same_models(first: Path, second: Path) -> tuple[bool, str]:
     """Whether two model folders hold the same bits, and what differs."""
     one, two = (models.load_model(folder).arrays for folder in (first, second))
     other = [name for name in one if not np.array_equal(one[name], two[name])]
@@ -245,7 +245,7 @@ def _train_list(bench: Bench, name: str, cases: list[Case]) -> Path:
 
 
 def _check_steps(bench: Bench, rows: Rows) -> None:
-    """steps/train.sh and steps/decode.sh, which give every task a GPU."""
+    """steps/train.sh and steps/decode.sh, as the recipe calls them; the jobs that decode share a GPU."""
     cases = (
         [bench.case("csa small")] if bench.tiny else [bench.case(f"{s} small") for s in ("blstmatt", "csa")]
     )
@@ -257,7 +257,17 @@ def _check_steps(bench: Bench, rows: Rows) -> None:
     outs = {case.name: bench.work / "steps" / case.name.replace(" ", "_") for case in cases}
     path = bench.work / "lists" / "decode.tsv"
     path.write_text("".join(f"{out}\t{test}\t{out}/gpu\n" for out in outs.values()), encoding="utf-8")
-    ended = wait(start(["steps/decode.sh", path, "--use-gpu", bench.use_gpu]))
+    options = [
+        "--cmd",
+        "run.pl",
+        "--nj",
+        len(cases),
+        "--use-gpu",
+        bench.use_gpu,
+        "--jobs-per-gpu",
+        len(cases),
+    ]
+    ended = wait(start(["steps/decode.sh", *options, path]))
     keep_log(bench, "steps/decode.sh", ended)
     for log in sorted(path.parent.glob("log/*.log")):
         keep_log(bench, log.name, Ended(None, log.read_text(encoding="utf-8"), 0.0))

@@ -2,7 +2,8 @@
 # Usage: tests/gpu/run.sh [options]
 #
 # Check on a CUDA GPU, in minutes, that CPU and GPU agree, that mixed precision trains, that a killed training goes on
-# without a trace, what happens with several processes and without memory; and measure how fast training is there.
+# without a trace, what happens with several processes and without memory; and measure how fast training and decoding
+# are there, and what is gained when several trainings share the GPU.
 # Needs PyTorch, and no network. Leaves check.json, check.txt (the table, printed too) and logs in --out.
 # Example: tests/gpu/run.sh --wheels wheels --out gpu_check
 
@@ -11,7 +12,7 @@ set -euo pipefail
 cpu=false     # all of it on the CPU, in tiny sizes: checks the checks
 wheels=       # folder with wheels of what Python lacks here; they are unpacked for this run alone
 out=gpu_check # folder for the results
-only=()       # a section, may be given again; none: all of outputs losses amp decoding resuming processes memory speed settings trials
+only=()       # a section, may be given again; none: all of outputs losses amp decoding resuming processes memory speed sharing graphs settings
 minutes=7     # no section begins later
 
 root=$(dirname "$(dirname "$(dirname "$(readlink -f -- "${BASH_SOURCE[0]}")")")")

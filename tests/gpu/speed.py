@@ -13,6 +13,9 @@ from typing import Any, Protocol
 import torch
 
 from ser.feats.subset import Subset
+from ser.learn.inference import decode
+from ser.learn.models import sizes_of
+from ser.learn.parallel import mixed_precision
 from ser.systems.base import Sizes
 from tests.bench.subsets import write_subset
 from tests.gpu.agreement import LOGITS, sample_inputs
@@ -51,6 +54,10 @@ class Result:
     def rate(self) -> float:
         """The median."""
         return statistics.median(self.rates)
+
+    def times(self, other: Result) -> float:
+        """How many times as fast as another: the median over turns, in each of which both ran."""
+        return statistics.median(a / b for a, b in zip(self.rates, other.rates, strict=True))
 
 
 def in_turns(
@@ -123,6 +130,9 @@ def measure_systems(bench: Bench, rows: Rows) -> None:
             with rows.attempt(f"{name}, batch {batch}"):
                 _measure_system(bench, rows, subset, bench.case(name), batch)
             gc.collect()
+    for case in bench.cases:
+        with rows.attempt(f"{case.name}: decoding"):
+            _measure_decoding(bench, rows, subset, case)
     for name, batch in PEAKS if not bench.tiny else ():
         with rows.attempt(f"{name}, batch {batch}: peak memory of training"):
             _measure_peak(bench, rows, subset, bench.case(name), batch)
@@ -145,19 +155,48 @@ def _measure_system(bench: Bench, rows: Rows, subset: Subset, case: Case, batch:
     contestants["plain loop"] = PlainLoop(subset, device, steps)
     results = in_turns(contestants, 0.1 if bench.tiny else 6.0, synchronizer(bench))
     title = f"{case.name}, batch {batch}"
-    ours = results["step"].rate
     for name, result in results.items():
         if result.failure:
             rows.note(f"{title}: {name}", f"fails: {result.failure}")
             continue
         rows.note(f"{title}: {name}", result.rate, "frames/s")
         if name != "step":
-            rows.note(f"{title}: step / {name}", ours / result.rate)
-    step_ms = 1000 * steps.run() / ours / count
+            rows.note(f"{title}: step / {name}", results["step"].times(result))
+    step_ms = 1000 * steps.run() / results["step"].rate / count
     rows.note(f"{title}: milliseconds a step", step_ms, "ms")
     if not bench.tiny:
         with rows.attempt(f"{title}: the profiler"):
             _profile(rows, title, steps, step_ms)
+
+
+class Decoding:
+    """The recipe's decoding of a subset by a fresh network."""
+
+    def __init__(self, case: Case, subset: Subset, device: torch.device, amp: str) -> None:
+        """In a mixed precision, or none."""
+        system, self.settings = case.load("features.norm=none")
+        torch.manual_seed(1)
+        self.network = system.build(self.settings, sizes_of(subset, EMOTIONS)).to(device)
+        self.subset, self.device, self.amp = subset, device, amp
+
+    def prepare(self) -> None:
+        """Nothing: all of it is measured."""
+
+    def run(self) -> int:
+        """A turn; frames of the utterances."""
+        with mixed_precision(self.amp, self.device):
+            for _ in decode(self.network, self.settings.unit, self.subset, self.device):
+                pass
+        return int(self.subset.num_frames.sum())
+
+
+def _measure_decoding(bench: Bench, rows: Rows, subset: Subset, case: Case) -> None:
+    kinds = ["none", *(kind for kind in bench.amps if kind == "bfloat16")]
+    contestants = {kind: Decoding(case, subset, bench.device, kind) for kind in kinds}
+    results = in_turns(contestants, 0.1 if bench.tiny else 2.0, synchronizer(bench))
+    rows.note(f"{case.name}: decoding", results["none"].rate, "frames/s")
+    for kind in kinds[1:]:
+        rows.note(f"{case.name}: decoding in {kind}", results[kind].times(results["none"]), "x as set")
 
 
 def _check_packed(bench: Bench, rows: Rows) -> None:
@@ -259,7 +298,7 @@ def _measure_settings(bench: Bench, rows: Rows, subset: Subset, case: Case, batc
         overrides = (*plain_settings(batch), f"training.amp={amp}")
         contestants[variant] = Steps(case, subset, device, overrides, count, numerics)
     results = in_turns(contestants, 0.1 if bench.tiny else 6.0, synchronizer(bench))
-    base = results["as ser sets it"].rate
+    base = results["as ser sets it"]
     for variant, result in results.items():
         title = f"{case.name}, batch {batch}: {variant}"
         if result.failure:
@@ -267,4 +306,4 @@ def _measure_settings(bench: Bench, rows: Rows, subset: Subset, case: Case, batc
         elif variant == "as ser sets it":
             rows.note(title, result.rate, "frames/s")
         else:
-            rows.note(title, result.rate / base, "x as set")
+            rows.note(title, result.times(base), "x as set")

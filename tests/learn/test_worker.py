@@ -66,6 +66,7 @@ torch._C.__getattr__ = driver
 for name in dir(torch._C):
     if name.startswith("_cuda_"):
         setattr(torch._C, name, driver(name))
+torch.cuda.is_current_stream_capturing = lambda: False  # asked by optimisers; holds one of these already
 tell("begins")
 sys.exit(main())
 """

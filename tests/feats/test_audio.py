@@ -38,6 +38,17 @@ def refusal(path: Path, conf: AudioConfig | None = None) -> str:
     return str(error.value)
 
 
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.aiff"])
+def test_16_bits_are_read_as_libsndfile_converts_them(tmp_path: Path, name: str) -> None:
+    values = np.random.default_rng(0).permutation(np.arange(-(2**15), 2**15)).astype(np.int16)
+    soundfile.write(tmp_path / name, values.reshape(-1, 2), RATE, subtype="PCM_16")
+    theirs, _ = soundfile.read(tmp_path / name, dtype="float32")
+    for channel in (0, 1):
+        ours = load_samples(tmp_path / name, audio(channel=channel))
+        np.testing.assert_array_equal(ours, theirs[:, channel])
+    np.testing.assert_array_equal(load_samples(tmp_path / name, audio(channel="mix")), theirs.mean(axis=1))
+
+
 @pytest.mark.parametrize(
     ("name", "subtype", "step"),
     [

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import kaldi_native_fbank as knf
+import lhotse
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -82,6 +83,26 @@ def test_equals_kaldi_on_synthetic_audio(base: FbankSettings, options: dict[str,
         assert ours.shape == theirs.shape
         assert ours.dtype == np.float32
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("base", [PAPER, KALDI], ids=["paper", "kaldi"])
+@pytest.mark.parametrize("use_power", [True, False])
+def test_equals_lhotse_to_the_last_digits(base: FbankSettings, use_power: bool) -> None:
+    conf = dataclasses.replace(base, use_power=use_power, sample_scale="unit", snip_edges=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        extractor = lhotse.Fbank(
+            lhotse.FbankConfig(
+                num_filters=conf.num_mel_bins, window_type=conf.window, preemph_coeff=conf.preemphasis,
+                remove_dc_offset=conf.remove_dc_offset, low_freq=conf.low_freq_hz, high_freq=conf.band_end_hz,
+                use_fft_mag=not use_power, snip_edges=True,
+            )
+        )  # fmt: skip
+    for seed in range(5):
+        samples = noise(48000 + seed, seed)
+        np.testing.assert_allclose(
+            log_mel(samples, conf), extractor.extract(samples, 16000), rtol=0, atol=5e-6
+        )
 
 
 @pytest.mark.parametrize("base", [PAPER, KALDI], ids=["paper", "kaldi"])

@@ -163,6 +163,12 @@ def test_length_in_steps(epochs: str, steps: str, num_batches: int, num_epochs: 
     assert training.num_epochs(num_batches) == num_epochs
 
 
+@pytest.mark.parametrize(("name", "epochs"), [("blstmatt_small", 30), ("csa_small", 12)])
+def test_large_corpora_take_fewer_epochs(name: str, epochs: int) -> None:
+    training = systems.load_settings(ROOT / f"conf/{name}.yaml")[1].training
+    assert [training.num_epochs(batches) for batches in (18, 80, 1250)] == [epochs, epochs, 5]
+
+
 GOOD = """\
 from dataclasses import dataclass
 from ser.systems.base import Estimator, Network

@@ -44,6 +44,26 @@ give_up() {
   exit "$1"
 }
 
+# use_threads NUM: each job of the run gets NUM threads; sets OMP_NUM_THREADS, and changes nj and the commands of cmd.sh.
+# Jobs of this machine, with more than one thread each, have no more threads together than it has cores.
+use_threads() {
+  local command cores most
+  [[ $1 =~ ^[1-9][0-9]{0,8}$ ]] || usage_die "--num-threads $1: must be a whole number of 1 or more"
+  export OMP_NUM_THREADS=$1
+  (($1 > 1)) || return 0
+  if [[ " ${train_cmd:?} ${decode_cmd:?} ${cuda_cmd:?}" == *[\ /]run.pl* ]]; then
+    cores=$(env -u OMP_NUM_THREADS nproc) most=$((cores / $1))
+    ((most >= 1)) || usage_die "--num-threads $1: this machine has $cores cores"
+    if ((nj > most)); then
+      log "--num-threads $1 on $cores cores: --nj $nj becomes $most"
+      nj=$most
+    fi
+  fi
+  for command in train_cmd decode_cmd cuda_cmd; do
+    export "$command=${!command} --num-threads $1"
+  done
+}
+
 # The guard ends the step at work when this script ends, however that is.
 exec {guard}> >(exec python3 -SE "${SER_ROOT:?}/utils/guard.py" 0)
 guard_pid=$!

@@ -28,6 +28,7 @@ stage=0                            # first stage
 stop_stage=9                       # last stage
 nj=$(env -u OMP_NUM_THREADS nproc) # jobs at once
 use_gpu=auto                       # train, decode, and make features with networks, on a GPU: auto, yes or no
+num_threads=${OMP_NUM_THREADS:-1}  # threads of a job; with more than one, jobs x threads are at most this machine's cores
 num_proc=1                         # processes (GPUs) that train one system together
 jobs_per_gpu=1                     # trainings, or decodings, at once that share a GPU of this machine
 experiment=                        # YAML file of an experiment: the keys systems to set below; options go before it
@@ -86,6 +87,7 @@ utils/install.sh "${extras[@]}"
 . ./cmd.sh
 [[ $dry_run == false ]] || exec python3 -m ser plan --dry-run "${plan[@]}"
 . utils/session.sh
+use_threads "$num_threads"
 lock "$exp_dir"
 lock "$data_dir" "$( ((stage < 3)) || echo --shared)"
 # In a function, so that bash has read all of it before it begins: the script may be edited while it runs.
@@ -125,9 +127,8 @@ main() {
     trainings=${trainings:+train} # both stages are one array
     trainings=${trainings:-train_4}
   fi
-  if [[ -n $trainings && -s $tasks/$trainings.tsv ]]; then
-    step steps/train.sh --cmd "$cuda_cmd" --nj "$nj" "${gpu[@]}" --num-proc "$num_proc" "$tasks/$trainings.tsv"
-  fi
+  [[ -z $trainings || ! -s $tasks/$trainings.tsv ]] \
+    || step steps/train.sh --cmd "$cuda_cmd" --nj "$nj" "${gpu[@]}" --num-proc "$num_proc" "$tasks/$trainings.tsv"
 
   if [[ -s $tasks/decode.tsv ]] && in_stage 5 "decode"; then
     step steps/decode.sh --cmd "$decode_cmd" --nj "$nj" "${gpu[@]}" "$tasks/decode.tsv"
@@ -140,9 +141,8 @@ main() {
     step steps/tabulate.sh --plan "$exp_dir" --out "$exp_dir/results.tsv"
   fi
 
-  if in_stage 8 "interpret attention"; then
-    step steps/interpret.sh --train-cmd "$train_cmd" --cmd "$decode_cmd" --nj "$nj" "$conf" "$data" "$exp_dir"
-  fi
+  ! in_stage 8 "interpret attention" \
+    || step steps/interpret.sh --train-cmd "$train_cmd" --cmd "$decode_cmd" --nj "$nj" "$conf" "$data" "$exp_dir"
 
   if in_stage 9 "report"; then
     [[ -n $corpus ]] || given="--corpus $own $given"

@@ -257,6 +257,7 @@ class Trainer:
             "plateau": self.plateau.state_dict(),
             "scaler": self.scaler.state_dict(),
             "position": vars(self.at),
+            "threads": torch.get_num_threads(),
         }
         checkpoint.save(self.folder / CHECKPOINT, values, tensors)
         self._write_history()
@@ -287,6 +288,13 @@ class Trainer:
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{path}: is the state of another model; {remedy}") from error
         log.info("%s: goes on in epoch %d, batch %d", self.folder, self.at.epoch + 1, self.at.batch)
+        before, now = state.get("threads"), torch.get_num_threads()
+        if before not in (None, now):
+            log.warning(
+                "%s: was trained with %s threads so far, goes on with %d; last digits of the model differ "
+                "from one that was not stopped",
+                *(self.folder, before, now),
+            )
 
     def _lay_out_moments(self) -> None:
         """Give the moments the memory layout of their parameters (channels last), which a file does not keep.

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -303,6 +304,61 @@ def test_two_processes_train_as_one(task: Task, blstmatt_yaml: Path, tmp_path: P
     # a shift of all scores changes nothing: this bias has no gradient but rounding, which Adam blows up
     for name in one.keys() - {"attention.score.bias"}:
         torch.testing.assert_close(one[name], two[name], atol=1e-5, rtol=1e-4)
+
+
+def train_in_job(task: Task, yaml: Path, threads: int, *overrides: str) -> None:
+    """Train in a job that forks, as ``steps/train.sh`` does with so many threads a job."""
+    listed = task.folder.parent / str(threads) / "train.tsv"
+    listed.parent.mkdir()
+    fields = [str(task.train), str(task.dev), str(task.folder), str(task.seed), str(yaml), *overrides]
+    listed.write_text("\t".join(fields) + "\n")
+    command = [sys.executable, "-m", "ser", "train", "--tasks", str(listed), "--job", "1", "--num-jobs", "1"]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(
+        [*command, "--use-gpu", "no"], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def losses_of(folder: Path) -> list[list[float]]:
+    """Of each epoch, on the training subset and on the dev subset where that is used."""
+    head, *rows = (line.split("\t") for line in (folder / "history.tsv").read_text().splitlines())
+    return [[float(x) for name, x in zip(head, row, strict=True) if name.endswith("_loss")] for row in rows]
+
+
+@pytest.mark.slow
+def test_two_threads_train_as_one(task: Task, system_yaml: Path, tmp_path: Path) -> None:
+    """The same losses up to rounding; weights without a gradient but rounding differ, as Adam blows it up."""
+    losses = []
+    for threads in (1, 2):
+        own = replace(task, folder=tmp_path / f"model{threads}")
+        train_in_job(own, system_yaml, threads, "training.epochs=3")
+        losses.append(losses_of(own.folder))
+    assert len(losses[0]) == 3
+    np.testing.assert_allclose(losses[0], losses[1], rtol=0, atol=1e-4)
+
+
+def test_another_number_of_threads_is_told(
+    task: Task, csa_yaml: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real_step = trainer.Trainer._step
+
+    def step_or_die(self: trainer.Trainer, *args: object) -> None:
+        if self.at.epoch == 1:
+            raise Stop
+        real_step(self, *args)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "_step", step_or_die)
+        patch.setattr(torch, "get_num_threads", lambda: 3)
+        with pytest.raises(Stop):
+            train(task, csa_yaml)
+    train(task, csa_yaml)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [
+        f"{task.folder}: was trained with 3 threads so far, goes on with 1; last digits of the model differ "
+        "from one that was not stopped"
+    ]
 
 
 def test_model_folder_says_what_made_it(task: Task, system_yaml: Path) -> None:

@@ -142,3 +142,50 @@ def test_the_next_run_is_let_in_at_once(session: Sessions, tmp_path: Path, name:
     assert ended(session("lock exp; echo in"))[:2] == (0, "in\n")
     assert time.monotonic() - start < soon()
     until(lambda: not is_alive(mark), 5, "the end of all processes")
+
+
+@pytest.mark.parametrize(
+    ("threads", "nj", "shown"),
+    [
+        ("1", 9, "9 1 run.pl|run.pl|queue.pl --mem 4G"),
+        ("2", 9, "3 2 run.pl --num-threads 2|run.pl --num-threads 2|queue.pl --mem 4G --num-threads 2"),
+        ("3", 2, "2 3 run.pl --num-threads 3|run.pl --num-threads 3|queue.pl --mem 4G --num-threads 3"),
+    ],
+)
+def test_jobs_have_no_more_threads_than_there_are_cores(
+    session: Sessions, tmp_path: Path, threads: str, nj: int, shown: str
+) -> None:
+    code, stdout, stderr = ended(session(with_threads(tmp_path, "run.pl", nj, threads)))
+    lowered = f"--num-threads 2 on 6 cores: --nj {nj} becomes 3\n" if threads == "2" else ""
+    assert (code, stdout, stderr) == (0, f"{shown}\n", lowered)
+
+
+def with_threads(folder: Path, runner: str, nj: int, threads: str) -> str:
+    """A script that calls use_threads on a machine with 6 cores, and shows what came of it."""
+    (folder / "nproc").write_text("#!/bin/sh\necho ${OMP_NUM_THREADS:-6}\n")
+    (folder / "nproc").chmod(0o755)
+    return (
+        f'PATH={folder}:$PATH nj={nj}; train_cmd={runner} decode_cmd={runner} cuda_cmd="queue.pl --mem 4G"; '
+        f'use_threads {threads}; echo "$nj $OMP_NUM_THREADS $train_cmd|$decode_cmd|$cuda_cmd"'
+    )
+
+
+def test_a_cluster_has_as_many_cores_as_it_has(session: Sessions, tmp_path: Path) -> None:
+    code, stdout, stderr = ended(session(with_threads(tmp_path, "slurm.pl", 9, "8")))
+    commands = "slurm.pl --num-threads 8|slurm.pl --num-threads 8|queue.pl --mem 4G --num-threads 8"
+    assert (code, stdout, stderr) == (0, f"9 8 {commands}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("threads", "said"),
+    [
+        ("7", "--num-threads 7: this machine has 6 cores"),
+        ("0", "--num-threads 0: must be a whole number of 1 or more"),
+        ("2,1", "--num-threads 2,1: must be a whole number of 1 or more"),
+    ],
+)
+def test_threads_that_cannot_be_are_refused(
+    session: Sessions, tmp_path: Path, threads: str, said: str
+) -> None:
+    code, stdout, stderr = ended(session(with_threads(tmp_path, "run.pl", 2, threads)))
+    assert (code, stdout, stderr) == (2, "", f"error: {said} (try --help)\n")

@@ -129,8 +129,8 @@ def test_copies_are_features_to_make_but_not_what_is_read(tmp_path: Path) -> Non
 def test_copies_that_are_no_lists(tmp_path: Path) -> None:
     override = "set=svm_mel_speeds:features.copies=[mel_functionals_sp09]"
     assert refusal(tmp_path, "systems=svm_mel_speeds", override).endswith(
-        "conf/svm_mel_speeds.yaml: features.copies must be lists of feature sets, got 'mel_functionals_sp09'; "
-        "correct it"
+        "conf/svm_mel_speeds.yaml: features.copies must be lists of feature sets, got 'mel_functionals_sp09'"
+        "; correct it"
     )
 
 

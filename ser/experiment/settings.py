@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -348,7 +349,7 @@ def _vad_file(own: Sequence[File]) -> File | None:
 
 def _set_names(chosen: Sequence[Chosen], vad: File | None) -> list[str]:
     """The default set, which is the data folder's main one whatever is read, then those that are read."""
-    names = [name for system in chosen for name in sets_of(system.file)]
+    names = [name for system in chosen for name in sets_of(system.file, copies=True)]
     if vad is not None:
         names.append(config.build(VadConfig, vad.tree, str(vad.source)).set)
     return list(dict.fromkeys([DEFAULT_SET, *names]))
@@ -360,25 +361,26 @@ def _set_file(name: str, chosen: Sequence[Chosen]) -> Path:
     It is looked for beside those systems of one's own that read it, then in the recipe's ``conf/``, then in
     the shared one.
     """
-    readers = [system.file.source for system in chosen if name in sets_of(system.file)]
+    readers = [system.file.source for system in chosen if name in sets_of(system.file, copies=True)]
     beside = [path.parent for path in readers if path.parent.resolve() != config.SHARED]
     own = (folder / f"{name}.yaml" for folder in beside)
     return next((path for path in own if path.is_file()), config.find_conf(f"{name}.yaml"))
 
 
-def sets_of(file: File) -> tuple[str, ...]:
-    """The feature sets that a system's settings name.
+def sets_of(file: File, *, copies: bool = False) -> tuple[str, ...]:
+    """The feature sets that a system's settings name; with ``copies`` also those that it trains on besides.
 
     Raises:
-        ConfigError: they are no list of names.
+        ConfigError: they are no lists of names.
     """
     features = file.tree.get("features", {"sets": []})
-    sets = features.get("sets") if isinstance(features, Mapping) else None
-    if not isinstance(sets, list) or not all(isinstance(name, str) for name in sets):
-        raise ConfigError(
-            f"{file.source}: features.sets must be a list of feature sets, got {sets!r}; correct it"
-        )
-    return tuple(sets)
+    named = dict(features) if isinstance(features, Mapping) else {}
+    lists = [named.get("sets"), *(named.get("copies") or [])]
+    for names in lists:
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            key = "features.sets must be a list" if names is lists[0] else "features.copies must be lists"
+            raise ConfigError(f"{file.source}: {key} of feature sets, got {names!r}; correct it")
+    return tuple(chain(*lists if copies else lists[:1]))
 
 
 def extras(settings: Settings) -> list[str]:

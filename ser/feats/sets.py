@@ -21,6 +21,7 @@ from ser.data.datadir import MAIN, main_set, source_of
 from ser.data.durations import Shortest
 from ser.errors import ConfigError, DataError, shown
 from ser.feats.base import ONE_SCALE, Extractor, Layout, Timing
+from ser.feats.speed import SPEED, Played, SpeedSettings
 
 Compress = Literal["none", "CM", "CM2"]
 
@@ -130,7 +131,8 @@ def load_set(
     tree |= {key: absolute(value, path.parent) for key, value in paths_of(tree).items()}
     given = load_corpus(corpus).audio if isinstance(corpus, Path) else corpus
     audio = AudioConfig(given.sampling_rate_hz, given.channel, given.resample)  # all that features depend on
-    settings = config.to_dict(config.build(_find(tree, str(path)).Settings, tree, str(path)))
+    own = {key: value for key, value in tree.items() if key != SPEED}
+    settings = config.to_dict(config.build(_find(tree, str(path)).Settings, own, str(path))) | _speed(tree)
     rate_hz = settings.get("sampling_rate_hz", audio.sampling_rate_hz)
     if rate_hz != audio.sampling_rate_hz:
         where = f" in {corpus}" if isinstance(corpus, Path) else ""
@@ -139,7 +141,7 @@ def load_set(
             f"{audio.sampling_rate_hz}; make them the same"
         )
     extractor = _make(settings, audio, str(path))
-    recorded: Mapping[str, Any] = getattr(extractor, "recorded", settings)
+    recorded: Mapping[str, Any] = {**getattr(extractor, "recorded", settings), **_speed(tree)}
     layout = getattr(extractor, "layout", ONE_SCALE)
     if extractor.timing is None:
         compress = "none"
@@ -239,18 +241,31 @@ def _find(tree: Mapping[str, Any], source: str) -> type[Extractor]:
     return extractor
 
 
+def _speed(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The key ``speed`` of settings that have it."""
+    return {SPEED: tree[SPEED]} if SPEED in tree else {}
+
+
 def _make(settings: Mapping[str, Any], audio: AudioConfig, source: str) -> Extractor:
+    played = config.build(SpeedSettings, _speed(settings), source)
+    settings = {key: value for key, value in settings.items() if key != SPEED}
     kind = _find(settings, source)
     name = settings[_KEY]
     where = f"{source}: {_KEY} {name}"
     _check_call(kind, ("settings", "sampling_rate_hz"), f"{where}: its constructor")
     try:
-        extractor = kind(config.build(kind.Settings, settings, source), audio.sampling_rate_hz)
+        extractor: Extractor = kind(config.build(kind.Settings, settings, source), audio.sampling_rate_hz)
+        _check_made(extractor, name, where, source)
+        if played.speed != 1.0:
+            extractor = Played(extractor, played.speed, audio.sampling_rate_hz)
     except ValueError as error:
         raise ConfigError(f"{source}: {error}; correct it") from error
+    return extractor
+
+
+def _check_made(extractor: Extractor, name: str, where: str, source: str) -> None:
     registry.require(_KEY, name, extractor, ("dim", "timing", "versions"), source, _HOME)
     _check_call(extractor.compute, ("samples", "key"), f"{where}: its compute")
-    return extractor
 
 
 def _check_call(function: Callable[..., Any], arguments: Sequence[str], where: str) -> None:

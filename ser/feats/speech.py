@@ -8,6 +8,7 @@ Shapes: N utterances, T frames of one, K chunks.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -160,6 +161,14 @@ class SpeechFrames:
         self._kept = [kept_frames(mask, vad.use, margin) for mask in self.speech]
         self._chosen = vad.use != "none"
         self.num_frames = np.array([np.count_nonzero(kept) for kept in self._kept], np.int32)
+
+    def joined(self, others: Sequence[SpeechFrames]) -> SpeechFrames:
+        """Those of these utterances and, behind them, of others, which are read in the same way."""
+        whole = copy.copy(self)
+        for other in others:
+            whole.speech, whole._kept = whole.speech + other.speech, whole._kept + other._kept
+            whole.num_frames = np.concatenate([whole.num_frames, other.num_frames])
+        return whole
 
     def take(self, index: int, features: Floats) -> Floats:
         """The frames that are read of features (T, F)."""

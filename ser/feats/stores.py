@@ -161,6 +161,11 @@ class FolderStore:
         where = f"{self._folder}: layout of the set {self.name}"
         return ONE_SCALE if layout is None else config.build(Layout, layout, where)
 
+    @property
+    def num_utterances(self) -> int:
+        """N."""
+        return len(self._keys)
+
     def raw(self, index: int) -> npt.NDArray[Any]:
         """The features of one utterance, (T, F) or (F,).
 
@@ -204,6 +209,51 @@ class FolderStore:
             {key: table[key] for key in self._keys}, path, tables.positive_int, "<frames>"
         )
         return np.fromiter(frames.values(), dtype=np.int32, count=len(frames))
+
+
+class JoinedStore:
+    """A :class:`Store` of the utterances of several, one behind the other."""
+
+    in_memory = False
+
+    def __init__(self, parts: Sequence[FolderStore]) -> None:
+        """The first of ``parts`` gives its name, which has as many utterances as each of the others.
+
+        Raises:
+            DataError: their values do not fit together.
+        """
+        first = parts[0]
+        for part in parts[1:]:
+            if (part.dim, part.timing is None) != (first.dim, first.timing is None):
+                raise DataError(
+                    f"{first.place}: the set '{part.name}' has {_kind(part)}, '{first.name}' {_kind(first)}; "
+                    "name sets of the same extractor in features.copies"
+                )
+        self.name, self.place, self.dim, self.parts = first.name, first.place, first.dim, parts
+        self._each = first.num_utterances
+        frames = [part.num_frames for part in parts if part.num_frames is not None]
+        self.num_frames = np.concatenate(frames) if frames else None
+        self.timing, self.layout = first.timing, first.layout
+
+    def raw(self, index: int) -> npt.NDArray[Any]:
+        """The features of one utterance, (T, F) or (F,)."""
+        return self.parts[index // self._each].raw(index % self._each)
+
+    def stats(self, speech: Sequence[Bools] | None) -> Iterator[npt.NDArray[Any]]:
+        """Those of the parts."""
+        for number, part in enumerate(self.parts):
+            first = number * self._each
+            yield from part.stats(None if speech is None else speech[first : first + self._each])
+
+    def speaker_stats(self, speakers: Collection[str]) -> None:  # noqa: ARG002  (the protocol's)
+        """Nobody has added them up."""
+
+    def total_stats(self) -> None:
+        """Nobody has added them up."""
+
+
+def _kind(store: Store) -> str:
+    return f"{'vectors' if store.timing is None else 'frames'} of {store.dim} values"
 
 
 class MemoryStore:

@@ -20,7 +20,7 @@ from ser.feats import cmvn
 from ser.feats.base import Timing
 from ser.feats.level import Sums
 from ser.feats.speech import NOT_ASKED, SpeechFrames, SpeechTable, SpeechUse
-from ser.feats.stores import FolderStore, Store, timing_of
+from ser.feats.stores import FolderStore, JoinedStore, Store, timing_of
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -73,7 +73,9 @@ class Features:
         self.num_frames = self._total_frames = store.num_frames
         self.speech: SpeechFrames | None = None
         if table is not None and self._total_frames is not None:
-            self.speech = table.frames(self._total_frames.astype(np.int64), store.timing)
+            parts = store.parts if isinstance(store, JoinedStore) else [store]
+            first, *others = [_speech_in(table, part) for part in parts]
+            self.speech = first.joined(others)
             self.num_frames = self.speech.num_frames
         self._over_speech = self.speech is not None and use.over_speech
         self._together = use.cmvn.values == "together"
@@ -184,6 +186,11 @@ class Features:
         yield from zip(self._keys, self._store.stats(speech), strict=True)
 
 
+def _speech_in(table: SpeechTable, store: Store) -> SpeechFrames:
+    assert store.num_frames is not None
+    return table.frames(store.num_frames.astype(np.int64), store.timing)
+
+
 def _shift_and_scale(stats: npt.NDArray[Any]) -> tuple[Floats, Floats]:
     mean, std = cmvn.mean_and_std(stats)
     return mean.astype(np.float32), (1.0 / std).astype(np.float32)
@@ -199,6 +206,7 @@ class Subset:
         folder: data/folds/<fold>/<subset>; of utterances in memory what stands for it in messages.
         keys: N utterance ids.
         speakers: utterance -> speaker.
+        people: who speaks the utterances, N; those of copies have the same people, but other speakers.
         labels: class indices, (N,) int64; empty without ``emotions``.
         targets: further targets -> class indices, (N,) int64 each.
         target_names: further targets -> their classes.
@@ -230,6 +238,7 @@ class Subset:
         speech: SpeechUse = NOT_ASKED,
         turns: TurnUse = NO_TURNS,
         vocabulary: Sequence[str] | None = None,
+        copies: Sequence[Sequence[str]] = (),
     ) -> None:
         """Open a data folder that stage 2 made.
 
@@ -244,13 +253,15 @@ class Subset:
             speech: which frames of an utterance are read, which statistics are of, whose level is subtracted.
             turns: what is read of transcripts and dialogues.
             vocabulary: words of the training subset; None takes those of this subset.
+            copies: sets each that stand for ``sets`` in copies of all utterances, such as of recordings
+                played faster.  They come behind the utterances; each of their speakers is another one.
 
         Raises:
             DataError: a table is missing or wrong, tables disagree, a speaker has no statistics.
         """
         self.folder = folder
         self.speakers = tables.read_table(folder / "utt2spk", made_by="stage 2")
-        self.keys = list(self.speakers)
+        self.keys, self.people = list(self.speakers), list(self.speakers.values())
         self.labels: Ints = np.empty(0, dtype=np.int64)
         self.targets: dict[str, Ints] = {}
         self.target_names: dict[str, list[str]] = {}
@@ -260,16 +271,19 @@ class Subset:
                 self._read_target(target)
         self.turns = read_turns(folder, self.speakers, turns, vocabulary)
         table = self._read_speech(speech)
+        stores = [self._store(names) for names in zip(sets, *copies, strict=True)]
+        if copies:
+            self._multiply(copies)
         self.inputs = {
-            name: Features(
-                FolderStore(folder, name, self.keys),
+            store.name: Features(
+                store,
                 self.speakers,
                 norm,
-                (global_stats or {}).get(name),
+                (global_stats or {}).get(store.name),
                 speech,
                 table,
             )
-            for name in sets
+            for store in stores
         }
         if table is not None and self.main.speech is None:
             raise DataError(
@@ -279,6 +293,23 @@ class Subset:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def _store(self, names: Sequence[str]) -> Store:
+        """A set, and behind it those of the copies."""
+        store, *copies = [FolderStore(self.folder, name, self.keys) for name in names]
+        return JoinedStore([store, *copies]) if copies else store
+
+    def _multiply(self, copies: Sequence[Sequence[str]]) -> None:
+        """Put copies behind the utterances; a name with a blank is no other utterance's."""
+        times = 1 + len(copies)
+        self.people = list(self.speakers.values()) * times
+        names = ["", *(f" ({copy[0]})" for copy in copies)]
+        self.speakers = {
+            key + name: speaker + name for name in names for key, speaker in self.speakers.items()
+        }
+        self.keys = list(self.speakers)
+        self.labels = np.tile(self.labels, times)
+        self.targets = {name: np.tile(values, times) for name, values in self.targets.items()}
 
     @property
     def main(self) -> Features:
@@ -335,56 +366,3 @@ class Subset:
         self.target_names[name] = sorted(set(table.values()))
         index = {value: number for number, value in enumerate(self.target_names[name])}
         self.targets[name] = np.array([index[table[key]] for key in self.keys], dtype=np.int64)
-
-
-class MemorySubset(Subset):
-    """Utterances whose features are in memory, without labels; numbers are their keys."""
-
-    cut_it = "cut it into pieces"
-
-    def __init__(
-        self,
-        places: Sequence[str],
-        speakers: Sequence[str],
-        stores: Sequence[Store],
-        norm: Norm,
-        *,
-        global_stats: Mapping[str, Doubles],
-        speech: SpeechUse,
-        table: SpeechTable | None,
-        speaker_stats: Mapping[str, Mapping[str, Doubles]] | None,
-    ) -> None:
-        """Normalise them as those of a data folder.
-
-        Args:
-            places: of the utterances, for messages, N > 0.
-            speakers: of the utterances.
-            stores: a feature set each, the main one of the system first.
-            norm: which statistics normalise the features.
-            global_stats: statistics of the training subset for each set, for ``norm="global"``.
-            speech: which frames of an utterance are read, which statistics are of, whose level is subtracted.
-            table: where speech is, if ``speech`` asks for it.
-            speaker_stats: of all that each speaker says, what :meth:`Features.speaker_stats` gave for each
-                set, and an estimator's ``speaker_stats`` for "" ; None: of these utterances.
-        """
-        self._places, self.folder = places, Path(places[0])
-        self.keys = [str(number) for number in range(len(places))]
-        self.speakers = dict(zip(self.keys, speakers, strict=True))
-        self.labels, self.targets, self.target_names = np.empty(0, dtype=np.int64), {}, {}
-        self.inputs = {
-            store.name: Features(
-                store,
-                self.speakers,
-                norm,
-                global_stats.get(store.name),
-                speech,
-                table,
-                (speaker_stats or {}).get(store.name),
-            )
-            for store in stores
-        }
-        self.speaker_stats = (speaker_stats or {}).get("")
-
-    def name_of(self, index: int) -> str:
-        """An utterance, for messages."""
-        return self._places[index]

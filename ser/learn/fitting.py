@@ -54,7 +54,7 @@ def train(task: Task, *, use_gpu: str = "auto", tensorboard: bool = True) -> Non
 def _fit(task: Task, system: Estimator, settings: Any) -> None:
     """Fit an estimator on features as they were made."""
     emotions = labels.read_emotions(task.train / labels.EMOTIONS)
-    subset = Subset(task.train, task.sets, "none", emotions=emotions)
+    subset = Subset(task.train, task.sets, "none", emotions=emotions, copies=task.copies)
     sizes = models.sizes_of(subset, emotions)
     models.describe(task, emotions)
     log.info("%s: %s, %d utterances", task.folder, settings.system, len(subset))

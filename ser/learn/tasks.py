@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,13 @@ class Task:
         features = self.tree.get("features")
         sets = features.get("sets") if isinstance(features, Mapping) else None
         return [str(name) for name in sets] if isinstance(sets, list) else []
+
+    @property
+    def copies(self) -> list[list[str]]:
+        """The sets that stand for them in copies of the training utterances."""
+        features = self.tree.get("features")
+        copies = features.get("copies") if isinstance(features, Mapping) else None
+        return [[str(name) for name in copy] for copy in copies or []]
 
     @property
     def norm(self) -> str:
@@ -152,7 +160,8 @@ def _made_of(task: Task) -> tuple[dict[str, Any], dict[str, Path]]:
     if not task.train.is_dir():
         raise DataError(f"{task.train}: no such folder; run stages 1 and 2")
     speech = asks_for_speech(task.tree)
-    inputs = feature_files(task.train, task.sets, speech=speech) | {"utt2emo": task.train / "utt2emo"}
+    sets = [*task.sets, *chain(*task.copies)]
+    inputs = feature_files(task.train, sets, speech=speech) | {"utt2emo": task.train / "utt2emo"}
     if task.norm == AUTO:
         inputs |= norm_files(task.train)
     inputs |= turn_files(task.train, task.tree) | vector_files(task.tree)

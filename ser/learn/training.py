@@ -197,7 +197,16 @@ def _read_subsets(
             "chunks reads one; name one"
         )
     targets, speech, turns = getattr(settings, "targets", ()), SpeechUse.of(settings), TurnUse.of(settings)
-    subset = Subset(task.train, sets, norm, emotions=emotions, targets=targets, speech=speech, turns=turns)
+    copies = settings.features.copies
+    if copies and (any(turns) or settings.unit == DIALOGUE):
+        raise ConfigError(
+            f"{task.source}: features.copies is for systems that read utterances by themselves, not "
+            "transcripts or dialogues; leave it out"
+        )
+    subset = Subset(
+        task.train, sets, norm,
+        emotions=emotions, targets=targets, speech=speech, turns=turns, copies=copies,
+    )  # fmt: skip
     stats = {name: features.total_stats() for name, features in subset.inputs.items()}
     dev = None
     if task.dev is not None and tasks.needs_dev(task.tree):

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from ser import systems
 from ser.errors import CheckpointError, ConfigError, DataError
 from ser.feats.front_end import FrontEnd, Made, extractor_names
+from ser.feats.memory_subset import MemorySubset
 from ser.feats.speech import SpeechTable, SpeechUse
 from ser.feats.stores import MemoryStore
-from ser.feats.subset import Doubles, MemorySubset, Norm
+from ser.feats.subset import Doubles, Norm
 from ser.learn.decoding import read_norm
 from ser.learn.models import TrainedModel
 from ser.predict.kept import KeptFeatures

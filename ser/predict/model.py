@@ -18,7 +18,8 @@ from ser.data.normalisation import LEAST_UTTERANCES, LITTLE_S
 from ser.errors import CheckpointError, DataError, UsageError, examples, plural
 from ser.feats.front_end import Made
 from ser.feats.level import added
-from ser.feats.subset import MemorySubset, Subset
+from ser.feats.memory_subset import MemorySubset
+from ser.feats.subset import Subset
 from ser.learn.decoding import decisions, pooled_sums
 from ser.learn.models import VERSIONS, TrainedModel, check_audio_alone, load_model
 from ser.learn.packages import LIMITS

@@ -16,9 +16,10 @@ import numpy as np
 from ser.errors import DataError, plural
 from ser.feats.base import Floats
 from ser.feats.chunking import ChunkingConfig
+from ser.feats.memory_subset import MemorySubset
 from ser.feats.speech import NOT_ASKED
 from ser.feats.stores import MemoryStore
-from ser.feats.subset import Features, MemorySubset
+from ser.feats.subset import Features
 from ser.predict.result import Doubles, Piece, Track
 from ser.predict.track import Ints, TrackSettings, chunk_times, place, window_rows, window_times
 from ser.systems.base import Decision, Estimator

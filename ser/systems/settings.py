@@ -31,9 +31,18 @@ class InputSettings:
     cmvn: CmvnUse = OVER_ALL  # may be left out: statistics are of all frames
     # whose mean over frames and filters is subtracted first; may be left out: nobody's
     level: Level = "none"
+    # trained on besides, in place of sets each: such as [[fbank_sp09], [fbank_sp11]], the recordings played
+    # slower and faster; decoding reads sets alone; may be left out: none
+    copies: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse an empty or repeating list, and statistics that nothing uses."""
+        for copy in self.copies:
+            if len(copy) != len(self.sets) or set(copy) & set(self.sets):
+                raise ValueError(
+                    f"copies must be lists of as many sets as sets has ({len(self.sets)}), and of others, "
+                    f"got {', '.join(copy) or 'none'}"
+                )
         if not (self.sets or self.may_be_none) or len(set(self.sets)) < len(self.sets):
             raise ValueError(f"sets must name feature sets, each once, got {', '.join(self.sets) or 'none'}")
         if self.norm == self.level == "none" and self.cmvn.over == "speech":

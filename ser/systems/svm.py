@@ -238,13 +238,13 @@ def _layers(features: Features, settings: SvmSettings) -> tuple[int, ...]:
 
 def fit(train: Subset, settings: SvmSettings, num_classes: int, seed: int) -> Arrays:  # noqa: ARG001  (an estimator's)
     """Choose layers, cost and scale on held-out speakers, train on all; ``search_*`` has what was tried."""
-    x, speakers = vectors(train, settings), list(train.speakers.values())
+    x = vectors(train, settings)
     if settings.features.norm == "speaker":
-        x = standardise_speakers(x, speakers)
+        x = standardise_speakers(x, list(train.speakers.values()))
     within, candidates = settings.features.norm == "global", columns(train, settings)
     try:
         described = [np.ascontiguousarray(x[:, own]) for own in candidates.values()]
-        choice = choose(described, train.labels, speakers, num_classes, within=within, loss=settings.loss)
+        choice = choose(described, train.labels, train.people, num_classes, within=within, loss=settings.loss)
     except DataError as error:
         raise DataError(f"{train.folder}: {error}") from error
     layers = list(candidates)[choice.candidate]

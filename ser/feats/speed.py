@@ -47,7 +47,8 @@ class Played:
         self.timing = timing and Timing(round(timing.shift_s * speed, 12), round(timing.middle_s * speed, 12))
         self.dim, self.versions = extractor.dim, extractor.versions
         self.layout: Layout = getattr(extractor, "layout", ONE_SCALE)
-        self.min_samples = math.ceil(getattr(extractor, "min_samples", 1) * speed)
+        heard = getattr(extractor, "min_samples", 1)  # of ceil(N * rate / played) samples
+        self.min_samples = (heard - 1) * self._played_hz // sampling_rate_hz + 1
         self.compress: Any = getattr(extractor, "compress", "none")
 
     def compute(self, samples: Floats, key: str) -> Floats:

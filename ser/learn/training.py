@@ -200,7 +200,7 @@ def _read_subsets(
     copies = settings.features.copies
     if copies and (any(turns) or settings.unit == DIALOGUE):
         raise ConfigError(
-            f"{task.source}: features.copies is for systems that read utterances by themselves, not "
+            f"{task.source}: features.copies is for what is read of utterances by themselves, not of "
             "transcripts or dialogues; leave it out"
         )
     subset = Subset(

@@ -78,6 +78,8 @@ class MultimodalSettings(NetworkSettings):
         """Refuse a system that reads nothing, and heads that do not part the values."""
         if not self.features.sets and self.text is None:
             raise ValueError("features.sets must name a feature set where text is null")
+        if self.features.copies:
+            raise ValueError("features.copies is for what is read of utterances by themselves; leave it out")
         if self.text is not None and not self.text.kernels:
             raise ValueError("text.kernels must name at least one")
         if 2 * self.model.dim % self.model.heads:

@@ -28,6 +28,7 @@ from ser.feats.mel_functionals import MelFunctionalsSettings
 from ser.feats.pretrained import PretrainedSettings
 from ser.feats.silero import SileroSettings
 from ser.feats.spectrogram import SpectrogramSettings
+from ser.feats.speed import SpeedSettings
 from ser.feats.vad import VadConfig
 from ser.interpret.figures import FigureConfig
 from ser.ranges import Range
@@ -59,6 +60,7 @@ FILES: dict[str, Any] = {
     "fbank.yaml, align_fbank.yaml": FbankSettings,
     "egemaps.yaml, compare.yaml": FunctionalsSettings,
     "mel_functionals.yaml": MelFunctionalsSettings,
+    "*_sp09.yaml, *_sp11.yaml": SpeedSettings,
     "spectrogram.yaml": SpectrogramSettings,
     "whisper.yaml, whisper_all.yaml": PretrainedSettings,
     "energy.yaml": EnergySettings,

@@ -273,6 +273,11 @@ class Subset:
         table = self._read_speech(speech)
         stores = [self._store(names) for names in zip(sets, *copies, strict=True)]
         if copies:
+            if self.turns is not None:
+                raise DataError(
+                    f"{folder}: features.copies is for what is read of utterances by themselves, not of "
+                    "transcripts or dialogues; leave it out"
+                )
             self._multiply(copies)
         self.inputs = {
             store.name: Features(

@@ -197,15 +197,9 @@ def _read_subsets(
             "chunks reads one; name one"
         )
     targets, speech, turns = getattr(settings, "targets", ()), SpeechUse.of(settings), TurnUse.of(settings)
-    copies = settings.features.copies
-    if copies and (any(turns) or settings.unit == DIALOGUE):
-        raise ConfigError(
-            f"{task.source}: features.copies is for what is read of utterances by themselves, not of "
-            "transcripts or dialogues; leave it out"
-        )
     subset = Subset(
         task.train, sets, norm,
-        emotions=emotions, targets=targets, speech=speech, turns=turns, copies=copies,
+        emotions=emotions, targets=targets, speech=speech, turns=turns, copies=settings.features.copies,
     )  # fmt: skip
     stats = {name: features.total_stats() for name, features in subset.inputs.items()}
     dev = None

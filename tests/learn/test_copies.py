@@ -10,6 +10,7 @@ import pytest
 
 from ser import config
 from ser.data import tables
+from ser.data.turns import TurnUse
 from ser.errors import ConfigError, DataError
 from ser.feats import cmvn
 from ser.feats.speech import CmvnUse, SpeechUse, VadUse
@@ -186,3 +187,12 @@ def test_copies_that_do_not_fit_are_refused(
     with pytest.raises(error) as caught:
         train(task, blstmatt_yaml, *overrides)
     assert message in str(caught.value)
+
+
+def test_copies_of_what_is_said_are_refused(task: Task) -> None:
+    with pytest.raises(DataError) as caught:
+        Subset(task.train, ["fbank"], "none", turns=TurnUse(min_count=1), copies=[["slow"]])
+    assert str(caught.value) == (
+        f"{task.train}: features.copies is for what is read of utterances by themselves, not of transcripts "
+        "or dialogues; leave it out"
+    )

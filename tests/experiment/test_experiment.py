@@ -120,6 +120,20 @@ def test_words_name_files_contexts_and_folders(tmp_path: Path) -> None:
     assert resolved(tmp_path, "corpus")["protocol"] == "loso_early"
 
 
+def test_copies_are_features_to_make_but_not_what_is_read(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "systems=svm_mel_speeds")
+    assert plan.sets == ("fbank", "mel_functionals", "mel_functionals_sp09", "mel_functionals_sp11")
+    assert plan.system("svm_mel_speeds").sets == ("mel_functionals",)
+
+
+def test_copies_that_are_no_lists(tmp_path: Path) -> None:
+    override = "set=svm_mel_speeds:features.copies=[mel_functionals_sp09]"
+    assert refusal(tmp_path, "systems=svm_mel_speeds", override).endswith(
+        "conf/svm_mel_speeds.yaml: features.copies must be lists of feature sets, got 'mel_functionals_sp09'; "
+        "correct it"
+    )
+
+
 def test_a_context_that_nobody_says_is_that_of_the_settings(tmp_path: Path) -> None:
     """A CNN-LSTM's parts of 300 frames are not CSA's chunks of 30."""
     plan = plan_of(tmp_path, "systems=csa cnn_lstm a=attention_pooling_150")

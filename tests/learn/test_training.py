@@ -298,7 +298,7 @@ def test_two_processes_train_as_one(task: Task, blstmatt_yaml: Path, tmp_path: P
     command += ["--dev", str(task.dev), "--seed", "7", "--use-gpu", "no", "--tensorboard", "false"]
     command += [word for override in overrides for word in ("--set", override)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=270)
     assert done.returncode == 0, done.stderr
     one, two = model_of(alone.folder), model_of(task.folder)
     # a shift of all scores changes nothing: this bias has no gradient but rounding, which Adam blows up
@@ -315,7 +315,7 @@ def train_in_job(task: Task, yaml: Path, threads: int, *overrides: str) -> None:
     command = [sys.executable, "-m", "ser", "train", "--tasks", str(listed), "--job", "1", "--num-jobs", "1"]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(
-        [*command, "--use-gpu", "no"], capture_output=True, text=True, env=environment, timeout=120
+        [*command, "--use-gpu", "no"], capture_output=True, text=True, env=environment, timeout=270
     )
     assert done.returncode == 0, done.stderr
 

@@ -211,13 +211,23 @@ class FolderStore:
         return np.fromiter(frames.values(), dtype=np.int32, count=len(frames))
 
 
-class JoinedStore:
+class _NotAddedUp:
+    """A store of whose utterances nobody has added up the statistics."""
+
+    def speaker_stats(self, speakers: Collection[str]) -> None:  # noqa: ARG002  (the protocol's)
+        """Nobody has added them up."""
+
+    def total_stats(self) -> None:
+        """Nobody has added them up."""
+
+
+class JoinedStore(_NotAddedUp):
     """A :class:`Store` of the utterances of several, one behind the other."""
 
     in_memory = False
 
     def __init__(self, parts: Sequence[FolderStore]) -> None:
-        """The first of ``parts`` gives its name, which has as many utterances as each of the others.
+        """``parts`` have equally many utterances; the set has the first one's name, timing and layout.
 
         Raises:
             DataError: their values do not fit together.
@@ -245,18 +255,12 @@ class JoinedStore:
             first = number * self._each
             yield from part.stats(None if speech is None else speech[first : first + self._each])
 
-    def speaker_stats(self, speakers: Collection[str]) -> None:  # noqa: ARG002  (the protocol's)
-        """Nobody has added them up."""
-
-    def total_stats(self) -> None:
-        """Nobody has added them up."""
-
 
 def _kind(store: Store) -> str:
     return f"{'vectors' if store.timing is None else 'frames'} of {store.dim} values"
 
 
-class MemoryStore:
+class MemoryStore(_NotAddedUp):
     """A :class:`Store` of features that are in memory."""
 
     in_memory = True
@@ -277,12 +281,6 @@ class MemoryStore:
         for index, values in enumerate(self._values):
             frames = values if self.timing is not None else values[None]
             yield cmvn.stats(frames if speech is None or self.timing is None else frames[speech[index]])
-
-    def speaker_stats(self, speakers: Collection[str]) -> None:  # noqa: ARG002  (the protocol's)
-        """Nobody has added them up."""
-
-    def total_stats(self) -> None:
-        """Nobody has added them up."""
 
 
 def timing_of(folder: Path, name: str) -> Timing | None:

@@ -38,7 +38,7 @@ sys.path.insert(0, str(ROOT))
 from ser.feats.subset import Subset  # noqa: E402
 from ser.learn.memory import keep_freed  # noqa: E402
 from tests.bench.subsets import EMOTIONS, make_trainer, write_subset  # noqa: E402
-from tests.gpu.peers import Item, collate, plain_items, plain_network  # noqa: E402
+from tests.gpu.peers import Item, collate, plain_epochs, plain_items, plain_network  # noqa: E402
 
 # what all compute alike: features as they are, nothing random but the order, Adam with one rate
 SAME = (
@@ -108,19 +108,9 @@ def train_ours(job: Job, between: Between) -> nn.Module:
 def train_plain(job: Job, between: Between, *, pack: bool = True) -> nn.Module:
     """DataLoader, a loop, ``loss.item()``."""
     plain = Plain(job, pack=pack)
-    network, loader = plain.network.train(), plain.loader()
-    optimizer = torch.optim.Adam(network.parameters(), lr=plain.lr)
-    between()
-    for _ in range(job.epochs):
-        total = 0.0
-        for x, lengths, labels in loader:
-            optimizer.zero_grad()
-            loss = F.cross_entropy(network(x, lengths), labels)
-            torch.autograd.backward(loss)
-            optimizer.step()
-            total += loss.item()
+    for _ in plain_epochs(plain.network, plain.items, plain.batch_size, plain.lr, job.epochs):
         between()
-    return network
+    return plain.network
 
 
 def train_brain(job: Job, between: Between) -> nn.Module:

@@ -29,6 +29,7 @@ sys.path.insert(0, str(ROOT))
 from ser.feats.subset import Subset  # noqa: E402
 from ser.learn.inference import decode  # noqa: E402
 from ser.learn.memory import keep_freed  # noqa: E402
+from ser.learn.parallel import mixed_precision  # noqa: E402
 from ser.learn.trainer import Trainer  # noqa: E402
 from tests.bench.subsets import EMOTIONS, make_trainer, write_subset  # noqa: E402
 from tests.bench.train_step import SIZES, forever  # noqa: E402
@@ -85,7 +86,7 @@ def in_turns(work: Mapping[Variant, Callable[[], int]], seconds: float, title: s
 
 def posteriors(trainer: Trainer, variant: Variant, subset: Subset) -> np.ndarray:  # type: ignore[type-arg]
     """What a network says of a subset, (N, K)."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=variant.amp != "none"):
+    with mixed_precision(variant.amp, CPU):
         decisions = list(decode(trainer.network, trainer.settings.unit, subset, CPU))
     return np.stack([each.posterior for each in decisions if each.posterior is not None])
 

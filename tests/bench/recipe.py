@@ -21,22 +21,28 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections import deque
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from ser import systems  # noqa: E402
 from ser.systems.base import Sizes  # noqa: E402
-from tests.gpu.peers import Item, PlainBlstm, PlainChunks, collate, frame_stack  # noqa: E402
+from tests.gpu.peers import (  # noqa: E402
+    Item,
+    PlainBlstm,
+    PlainChunks,
+    collate,
+    frame_stack,
+    plain_epochs,
+)
 
 CLASSES = {"ang": 0, "hap": 1, "exc": 1, "neu": 2, "sad": 3}
 LABEL = re.compile(r"^\[[\d.]+ - [\d.]+\]\t(\S+)\t(\w+)\t", re.MULTILINE)
@@ -82,17 +88,7 @@ def chunks(x: Tensor) -> list[Tensor]:
 
 def train(network: nn.Module, items: list[Item], batch_size: int, lr: float, epochs: int) -> nn.Module:
     """The loop that most public code has."""
-    optimizer = torch.optim.Adam(network.parameters(), lr=lr)
-    loader: Any = DataLoader(items, batch_size=batch_size, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
-    network.train()
-    for _ in range(epochs):
-        total = 0.0
-        for x, lengths, labels in loader:
-            optimizer.zero_grad()
-            loss = F.cross_entropy(network(x, lengths), labels)
-            torch.autograd.backward(loss)
-            optimizer.step()
-            total += loss.item()
+    deque(plain_epochs(network, items, batch_size, lr, epochs), maxlen=0)
     return network.eval()
 
 

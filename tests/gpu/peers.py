@@ -238,6 +238,25 @@ class PlainLoop:
             return next(self._iterator)
 
 
+def plain_epochs(
+    network: nn.Module, items: list[Item], batch_size: int, lr: float, epochs: int
+) -> Iterator[None]:
+    """The same loop for whole epochs, on items in memory; yields before each epoch, and at the end."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=lr)
+    loader: Any = DataLoader(items, batch_size=batch_size, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
+    network.train()
+    for _ in range(epochs):
+        yield
+        total = 0.0
+        for x, lengths, labels in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(network(x, lengths), labels)
+            torch.autograd.backward(loss)
+            optimizer.step()
+            total += loss.item()
+    yield
+
+
 def frame_stack(settings: Any) -> int:
     """Frames of a step of a system's network."""
     stack: int = getattr(settings.model, "frame_stack", 1)

@@ -79,11 +79,13 @@ def test_arguments_folder_path_and_environment(cluster: Daemons, folder: Path) -
     path = f"{home}/bin:{cluster.env['PATH']}"
     words = [*NASTY, "JOB", "a.JOB_b", "NJOB", "end"]
     args = ("JOB=12", "1 log's/JOB/x y.JOB.log", "show", *words)
-    assert run(cluster, *args, PATH=path, SER_PYTHON="/some where/python3").returncode == 0
+    env = {"PATH": path, "SER_PYTHON": "/some where/python3", "OMP_NUM_THREADS": "2"}
+    assert run(cluster, *args, **env).returncode == 0
     got = json.loads(Path("got").read_text())
     assert got["args"] == [*NASTY, "12", "a.12_b", "NJOB", "end"]
     assert got["cwd"] == got["env"]["FROM_PATH_SH"] == str(home)
     assert got["env"]["SER_PYTHON"] == "/some where/python3"
+    assert got["env"]["OMP_NUM_THREADS"] == "2"  # what run.sh --num-threads 2 sets
     assert f"{home}/bin" in got["env"]["PATH"]
     assert (home / "1 log's/12/x y.12.log").exists()
     assert not (folder / "q").exists()

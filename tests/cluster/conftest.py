@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from .daemons import ClusterError, Daemons, GridEngine, Slurm
+from .daemons import ClusterError, Daemons
+from .grid_engine import GridEngine
+from .slurm import Slurm
 
 Start = Callable[[type[Daemons]], Daemons]
 

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from .conftest import Start
-from .daemons import Daemons, GridEngine, Slurm, soon, until
+from .daemons import Daemons, soon, until
+from .grid_engine import GridEngine
+from .slurm import Slurm
 from .test_jobs import begin, run, written
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

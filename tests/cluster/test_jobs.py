@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from .daemons import Daemons, GridEngine, until
+from .daemons import Daemons, until
+from .grid_engine import GridEngine
 
 pytestmark = pytest.mark.slow
 

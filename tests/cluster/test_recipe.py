@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from .daemons import REPO, Daemons, GridEngine, until
+from .daemons import REPO, Daemons, until
+from .grid_engine import GridEngine
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

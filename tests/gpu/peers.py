@@ -196,6 +196,17 @@ class PlainChunks(nn.Module):
         return logits
 
 
+def plain_step(
+    network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, lengths: Tensor, labels: Tensor
+) -> float:
+    """A step as most public code has it; its loss."""
+    optimizer.zero_grad()
+    loss = F.cross_entropy(network(x, lengths), labels)
+    torch.autograd.backward(loss)
+    optimizer.step()
+    return loss.item()
+
+
 class PlainLoop:
     """DataLoader, a network, Adam, ``loss.item()``: the loop that most public code has."""
 
@@ -222,11 +233,8 @@ class PlainLoop:
         frames, loss_sum = 0, 0.0
         for _ in range(self.count):
             x, lengths, labels = self._batch()
-            self.optimizer.zero_grad()
-            loss = F.cross_entropy(self.network(x.to(self.device), lengths), labels.to(self.device))
-            torch.autograd.backward(loss)
-            self.optimizer.step()
-            loss_sum += loss.item()
+            x, labels = x.to(self.device), labels.to(self.device)
+            loss_sum += plain_step(self.network, self.optimizer, x, lengths, labels)
             frames += int(lengths.sum()) * self.stack
         return frames
 
@@ -249,11 +257,7 @@ def plain_epochs(
         yield
         total = 0.0
         for x, lengths, labels in loader:
-            optimizer.zero_grad()
-            loss = F.cross_entropy(network(x, lengths), labels)
-            torch.autograd.backward(loss)
-            optimizer.step()
-            total += loss.item()
+            total += plain_step(network, optimizer, x, lengths, labels)
     yield
 
 
